@@ -1,1 +1,15 @@
-""""""
+"""Named networks of the paper and its companions, "timm/NAME" for the rest."""
+
+from .batch_norm import NormalisedBatchNorm1d, NormalisedBatchNorm2d, averaging_fraction_for, set_averaging_fraction
+from .registry import NAMES, build_model
+from .seeding import seeded
+
+__all__ = [
+    "NAMES",
+    "NormalisedBatchNorm1d",
+    "NormalisedBatchNorm2d",
+    "averaging_fraction_for",
+    "build_model",
+    "seeded",
+    "set_averaging_fraction",
+]

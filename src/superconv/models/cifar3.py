@@ -1,0 +1,84 @@
+"""The companion's 3-layer CIFAR network: Caffe's "cifar10_full" with local response normalisation."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .initialisation import initialise
+from .inputs import check_images, image_shape
+
+
+def _pooled(side: int) -> int:
+    return max(-(-(side - 3) // 2) + 1, 0)
+
+
+class WithinChannelNorm(nn.Module):
+    """Local response normalisation over a square of pixels of one channel.
+
+        y = x / (1 + alpha mean(x^2 over size x size pixels, zeros outside the map)) ** beta
+
+    Args:
+        size: side of the square, odd.
+        alpha, beta: as in the formula.
+    Reference: Caffe's LRN layer with norm_region WITHIN_CHANNEL; size 3, alpha 5e-5, beta .75 in cifar10_full.
+    Differs: torch's LocalResponseNorm runs across channels.
+    """
+
+    def __init__(self, size: int = 3, alpha: float = 5e-5, beta: float = 0.75) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta = size, alpha, beta
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        energy = F.avg_pool2d(x * x, self.size, stride=1, padding=self.size // 2)
+        return x * (1.0 + self.alpha * energy).pow(-self.beta)
+
+
+class Cifar3(nn.Module):
+    """Three 5x5 convolutions (32, 32, 64) with 3x3 stride-2 pooling (max, average, average), linear classifier.
+
+        C32 max-pool ReLU LRN C32 ReLU avg-pool LRN C64 ReLU avg-pool FC              no BatchNorm
+
+    In the file the classifier's weight has 250 times the common weight decay: `build_optimizer(...,
+    overrides={"classifier.weight": {"weight_decay": 250 * weight_decay}})`.
+
+    Args:
+        num_classes: outputs.
+        in_channels: of the images.
+        image_size: side, or (height, width), of the images.
+        filler: of the convolutions: "msra" or "xavier" (the companion's runs alternate between them).
+    Reference: cifar3 of the companion repository (arXiv 1803.09820); layer order and LRN settings from BVLC/caffe,
+        examples/cifar10/cifar10_full_train_test.prototxt.
+    Differs: Caffe's example starts from Gaussians of fixed width instead.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        *,
+        in_channels: int = 3,
+        image_size: int | tuple[int, int] | None = None,
+        filler: str = "msra",
+    ) -> None:
+        super().__init__()
+        self.in_channels, self.image_size = in_channels, image_shape(image_size, 32)
+        height, width = (_pooled(_pooled(_pooled(side))) for side in self.image_size)
+        if height < 1 or width < 1:
+            raise ValueError(
+                f"image_size: got {self.image_size}, cifar3 needs at least 10x10 pixels; enlarge the images"
+            )
+        self.conv1 = nn.Conv2d(in_channels, 32, 5, padding=2)
+        self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
+        self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
+        self.norm = WithinChannelNorm()
+        self.classifier = nn.Linear(64 * height * width, num_classes)
+        initialise(self, convolutions=filler, linear="xavier")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (N, in_channels, height, width) -> logits (N, num_classes)."""
+        check_images(images, self.in_channels, self.image_size)
+        x = self.norm(F.relu(F.max_pool2d(self.conv1(images), 3, 2, ceil_mode=True), inplace=True))
+        x = self.norm(F.avg_pool2d(F.relu(self.conv2(x), inplace=True), 3, 2, ceil_mode=True))
+        x = F.avg_pool2d(F.relu(self.conv3(x), inplace=True), 3, 2, ceil_mode=True)
+        return self.classifier(x.flatten(1))
