@@ -1,1 +1,1 @@
-""""""
+"""Experiments: arms and seeds, run once, resumed, compared."""

@@ -1,1 +1,1 @@
-""""""
+"""Measurements on a live model, which is as it was afterwards."""

@@ -1,0 +1,180 @@
+"""One ramp over a live model: records points, detects divergence, forks and anneals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from ..analysis.range_test import Fork, RangeTest
+from ..records import Evaluation, StepRecord, StopReason
+from ..schedules import Schedule, cosine
+from ..training.batch_source import BatchSource
+from ..training.checkpoint import TrainState
+from ..training.loop import LossFunction, train_steps
+from ..training.preserve import generators_of, preserved
+from .chance import ChanceLevel
+from .divergence import DivergenceRule
+from .weight_norm import ScaleInvariantNorm
+
+WEIGHT_NORMS = 50  # along a ramp
+
+Report = Callable[[str, int, int, StepRecord], None]
+
+
+@dataclass
+class Curve:
+    """What a ramp leaves behind, as it grows."""
+
+    lr: list[tuple[float, ...]] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    evaluations: list[Evaluation | None] = field(default_factory=list)
+    weight_norm: list[float] = field(default_factory=list)
+    forks: list[Fork] = field(default_factory=list)
+    stop: StopReason = StopReason.completed
+    batch_size: int = 0
+
+    def add(self, record: StepRecord, loss: float, weight_norm: float) -> None:
+        """One more point."""
+        self.lr.append(record.lr)
+        self.loss.append(loss)
+        self.evaluations.append(record.evaluation)
+        self.weight_norm.append(weight_norm)
+        self.batch_size = max(self.batch_size, record.samples)
+
+    def value(self, **rest: Any) -> RangeTest:
+        """The frozen measurement; `rest`: what else there is to say of it."""
+        group_lrs = np.array(self.lr, dtype=float).reshape(len(self.lr), -1)
+        nothing = Evaluation(math.nan, math.nan, 0, "")
+        measured = [evaluation or nothing for evaluation in self.evaluations]
+        return RangeTest(
+            lr=group_lrs[:, 0] if self.lr else np.empty(0),
+            train_loss=np.array(self.loss),
+            metric=np.array([evaluation.metric for evaluation in measured]),
+            eval_loss=np.array([evaluation.loss for evaluation in measured]),
+            forks=tuple(self.forks),
+            group_lrs=group_lrs,
+            weight_norm=np.array(self.weight_norm),
+            eval_samples=max((evaluation.samples for evaluation in measured), default=0) or None,
+            stop=self.stop,
+            **rest,
+        )
+
+
+@dataclass
+class Probe:
+    """The model and everything that stays the same over scout, ramp and forks; counts the updates it makes.
+
+    Args:
+        scales: LR of every param group relative to the first, as in `ScheduleLR`.
+        report: called with (phase, done, total, record) after every update of a scout or a ramp.
+        options: passed on to `train_steps`.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    loss_fn: LossFunction
+    scaler: Any | None
+    scales: list[float]
+    eval_batches: Iterable[Any] | None
+    metric: ChanceLevel
+    report: Report
+    keep_copy_on: str | torch.device | None
+    options: dict[str, Any]
+    updates: int = 0
+
+    @contextmanager
+    def preserved(self, batches: Any) -> Iterator[None]:
+        """Restores what training changes: model, optimizer, scaler, batch order, a loss that is a module."""
+        things = [self.model, self.optimizer, *generators_of(batches)]
+        things += [] if self.scaler is None else [self.scaler]
+        things += [self.loss_fn] if isinstance(self.loss_fn, nn.Module) else []
+        if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict"):
+            things.append(batches)
+        with preserved(*things, keep_copy_on=self.keep_copy_on):
+            yield
+
+    def ramp(
+        self,
+        source: BatchSource,
+        schedule: Schedule,
+        *,
+        phase: str = "ramp",
+        evaluate_every: int | None = None,
+        stop_when_diverged: bool = True,
+        fork_at: Sequence[int] = (),
+        fork_steps: int = 1,
+    ) -> Curve:
+        """Train under `schedule` and record; `evaluate_every=None` measures no metric."""
+        curve, rule, norm = Curve(), DivergenceRule(), ScaleInvariantNorm(self.model)
+        norm_every = max(1, schedule.total_steps // WEIGHT_NORMS)
+        state = TrainState(self.model, self.optimizer, source, scaler=self.scaler)
+        eval_batches = self.eval_batches if evaluate_every else None
+        with closing(self._steps(state, schedule, eval_batches, evaluate_every)) as steps:
+            for record in steps:
+                self.updates += 1
+                if record.skipped:
+                    continue  # the gradient scaler is finding its scale: no update, no point
+                loss = float(record.loss)
+                diverged = rule.observe(loss)
+                if not math.isfinite(loss):
+                    state.stop = StopReason.diverged
+                    break
+                if not curve.lr:
+                    norm.identify()
+                curve.add(record, loss, norm() if record.step % norm_every == 0 else math.nan)
+                self.report(phase, record.step + 1, schedule.total_steps, record)
+                if diverged and stop_when_diverged:
+                    state.stop = StopReason.diverged
+                    break
+                if record.step in fork_at:
+                    curve.forks.append(self._fork(source, record, fork_steps))
+        curve.stop = state.stop or StopReason.completed
+        return curve
+
+    def _steps(
+        self, state: TrainState, schedule: Schedule, eval_batches: Iterable[Any] | None, evaluate_every: int | None
+    ) -> Any:
+        return train_steps(
+            self.model,
+            self.optimizer,
+            self.loss_fn,
+            state.source,
+            schedule,
+            state=state,
+            cycle_momentum=False,
+            group_scales=self.scales,
+            metric=self.metric,
+            eval_batches=eval_batches,
+            evaluate_every=evaluate_every,
+            **self.options,
+        )
+
+    def _fork(self, source: BatchSource, record: StepRecord, fork_steps: int) -> Fork:
+        """Clone the state, anneal the learning rate to zero, evaluate, drop the clone."""
+        schedule = cosine(fork_steps, max_lr=record.lr[0] / self.scales[0], final_lr=0.0)
+        losses: list[torch.Tensor] = []
+        final: Evaluation | None = None
+        with self.preserved(source.batches):
+            state = TrainState(self.model, self.optimizer, source.fork(), scaler=self.scaler)
+            with closing(self._steps(state, schedule, self.eval_batches, None)) as steps:
+                for branch in steps:
+                    self.updates += 1
+                    losses.append(branch.loss)
+                    final = branch.evaluation
+        values = torch.stack(losses).double().tolist()
+        return Fork(
+            step=record.step,
+            lr=record.lr[0],
+            metric=final.metric if final else math.nan,
+            loss=final.loss if final else values[-1],
+            steps=fork_steps,
+            diverged=not all(map(math.isfinite, values)),
+        )

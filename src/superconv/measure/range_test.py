@@ -1,0 +1,248 @@
+"""The LR range test: training under an LR ramp, with annealed forks, after which everything is as it was."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from ..analysis.range_test import RangeTest
+from ..records import StopReason
+from ..schedules import Schedule, lr_ramp
+from ..training.batch_source import BatchSource, Split, device_of
+from ..training.evaluate import EvaluateWith
+from ..training.loop import LossFunction, Metric
+from ..training.optimizers import describe
+from ..training.precision import make_scaler
+from ..training.schedule_lr import group_scales
+from .chance import ChanceLevel
+from .progress import Progress, reporter
+from .ramp import Probe
+
+DEFAULT_STEPS = 100
+SCOUT_STEPS = 60
+SCOUT_RANGE = (1e-6, 100.0)
+RAMP_DECADES = 4.0  # of a ramp whose upper end a scout found
+BEYOND_EDGE = 4.0  # how far a ramp goes beyond the last LR at which its scout still knew something
+SCOUT_SMOOTHING = 2  # half-width, in steps, of the scout's moving average
+EVALUATIONS = 25  # along a ramp, where `evaluate_every` is not given
+FORK_FRACTION = 0.3  # of the ramp's length: 30 steps of annealing for 100 of ramp
+
+
+def lr_range_test(
+    model: nn.Module,
+    optimizer: Optimizer,
+    loss_fn: LossFunction,
+    train_batches: Iterable[Any],
+    *,
+    start_lr: float | None = None,
+    end_lr: float | None = None,
+    total_steps: int | None = None,
+    shape: str | None = None,
+    forks: int | Sequence[float] = 0,
+    fork_steps: int | None = None,
+    eval_batches: Iterable[Any] | None = None,
+    metric: Metric = "accuracy",
+    higher_is_better: bool = True,
+    evaluate_every: int | None = None,
+    evaluate_with: EvaluateWith = "batch",
+    accumulation_steps: int = 1,
+    precision: str = "fp32",
+    scaler: Any | None = None,
+    clip_grad_norm: float | None = None,
+    split: Split | None = None,
+    seed: int | None = None,
+    keep_copy_on: str | torch.device | None = None,
+    stop_when_diverged: bool = True,
+    progress: Progress = False,
+    chance: float | None = None,
+    reference_lr: float | None = None,
+) -> RangeTest:
+    """Train under a rising learning rate, record what happens, and put everything back.
+
+    With no numbers given, a short exponential scout finds where training breaks down; the ramp runs below it. The
+    paper's test is `shape="linear", start_lr=0` with `end_lr` and `total_steps` of one's own (arXiv 1708.07120v1,
+    Sec. 3). `train_loss[i]` is the forward pass of update i, before `lr[i]` acts; a metric at i is measured after it.
+
+    At each fork the state is cloned, annealed to a learning rate of zero (cosine) in `fork_steps`, evaluated and
+    dropped: what the network would be worth if the cycle ended here. Forks do not move the ramp.
+
+    Args:
+        total_steps: updates of the ramp; 100 by default. The scout (60) and the forks come on top.
+        shape: "exponential" (default) or "linear".
+        forks: how many, equally spaced along the ramp; or the learning rates themselves.
+        fork_steps: 0.3 of `total_steps` by default.
+        eval_batches: measured every `evaluate_every` updates (25 times by default) and after each fork. Without them
+            there is no metric, and no verdict.
+        evaluate_with: BatchNorm by "batch" statistics, "reestimated" ones, or "running", which lag far behind here.
+        scaler: your gradient scaler, restored afterwards; fp16 makes one of its own otherwise.
+        seed: seeds torch, numpy and Python for the test alone.
+        keep_copy_on: device for the copy of the state; None: beside the original.
+        stop_when_diverged: end at a smoothed loss of four times its starting level (`DivergenceRule`); a non-finite
+            loss always ends the ramp.
+        progress: True for a line on stderr, or a function (phase, done, total, record).
+        chance: metric of a guesser; for accuracy the share of the largest class in `eval_batches` by default.
+        reference_lr: the best constant learning rate, if known; the verdict measures tolerance against it.
+    Returns: a RangeTest; its `stop` says whether the ramp ended early.
+    Raises: ValueError: a range, length or fork that is not possible; nothing to train on.
+    """
+    started = time.perf_counter()
+    total_steps = DEFAULT_STEPS if total_steps is None else int(total_steps)
+    shape = shape or "exponential"
+    _check(start_lr, end_lr, total_steps, shape, forks, fork_steps)
+    if scaler is None:
+        scaler = make_scaler(precision, device_of(model).type)
+    guess = ChanceLevel(metric, chance)
+    probe = Probe(
+        model,
+        optimizer,
+        loss_fn,
+        scaler,
+        group_scales(optimizer),
+        eval_batches,
+        guess,
+        reporter(progress),
+        keep_copy_on,
+        {
+            "accumulation_steps": accumulation_steps,
+            "precision": precision,
+            "clip_grad_norm": clip_grad_norm,
+            "split": split,
+            "evaluate_with": evaluate_with,
+        },
+    )
+    fork_steps = fork_steps or max(1, round(FORK_FRACTION * total_steps))
+    with probe.preserved(train_batches):
+        _seed(seed)
+        source = BatchSource(train_batches)
+        scout = None if end_lr is not None else _scout(probe, source)
+        start_lr, end_lr = _range(start_lr, end_lr, shape, scout)
+        schedule = lr_ramp(total_steps, start_lr=start_lr, end_lr=end_lr, shape=shape)
+        curve = probe.ramp(
+            source,
+            schedule,
+            evaluate_every=evaluate_every or max(1, total_steps // EVALUATIONS),
+            stop_when_diverged=stop_when_diverged,
+            fork_at=_fork_positions(forks, schedule),
+            fork_steps=fork_steps,
+        )
+    settings = {
+        **describe(optimizer),
+        "batch_size": curve.batch_size,
+        "accumulation_steps": accumulation_steps,
+        "precision": precision,
+        "clip_grad_norm": clip_grad_norm,
+        "seed": seed,
+        "total_steps": total_steps,
+        "start_lr": start_lr,
+        "end_lr": end_lr,
+        "fork_steps": fork_steps if curve.forks else None,
+        "updates": probe.updates,
+    }
+    return curve.value(
+        metric_name=guess.name,
+        higher_is_better=higher_is_better,
+        chance=guess.level,
+        reference_lr=reference_lr,
+        evaluate_with=evaluate_with if eval_batches is not None else None,
+        shape=shape,
+        seconds=time.perf_counter() - started,
+        settings=settings,
+        scout=scout,
+    )
+
+
+def _scout(probe: Probe, source: BatchSource) -> RangeTest:
+    """A short exponential ramp over everything that a learning rate can be, on a clone of the state."""
+    start, end = SCOUT_RANGE
+    schedule = lr_ramp(SCOUT_STEPS, start_lr=start, end_lr=end, shape="exponential")
+    with probe.preserved(source.batches):
+        curve = probe.ramp(source.fork(), schedule, phase="scout")
+    return curve.value(shape="exponential")
+
+
+def _range(
+    start_lr: float | None, end_lr: float | None, shape: str, scout: RangeTest | None
+) -> tuple[float, float]:
+    """The ramp's ends; what was not given comes from the scout."""
+    if end_lr is None:
+        assert scout is not None
+        end_lr = _upper_end(scout)
+        if start_lr is not None and start_lr >= end_lr:
+            raise ValueError(
+                f"start_lr={start_lr:g} is not below {end_lr:.3g}, where the scout saw training break down; pass a "
+                "smaller start_lr, or end_lr as well"
+            )
+    if start_lr is None:
+        start_lr = 0.0 if shape == "linear" else end_lr / 10**RAMP_DECADES
+    return start_lr, end_lr
+
+
+def _upper_end(scout: RangeTest) -> float:
+    """Where a ramp should end: beyond the last learning rate at which the scout still knew something.
+
+    "Knew something": smoothed loss below the middle between the scout's start and its best. Where a network is
+    normalised nothing ever overflows, so the end of the scout's range would tell nothing.
+    """
+    if len(scout.lr) == 0:
+        raise ValueError(
+            "the loss is not finite at the first step: check the data, the model's initialisation and the loss "
+            "function before testing learning rates"
+        )
+    smoothed = centred_mean(scout.train_loss, SCOUT_SMOOTHING)
+    start, best = smoothed[: 2 * SCOUT_SMOOTHING].mean(), smoothed.min()
+    knew = np.flatnonzero(smoothed <= 0.5 * (start + best))
+    edge = scout.lr[knew[-1]] if best < start and len(knew) else scout.lr[-1]
+    return float(min(scout.lr[-1], BEYOND_EDGE * edge))
+
+
+def _fork_positions(forks: int | Sequence[float], schedule: Schedule) -> frozenset[int]:
+    """The steps after which the ramp forks; given learning rates take the step that comes closest."""
+    total = schedule.total_steps
+    if isinstance(forks, (int, np.integer)):
+        return frozenset(round((i + 1) * total / forks) - 1 for i in range(int(forks)))
+    lrs = np.array([schedule(step)["lr"] for step in range(total)])
+    return frozenset(int(np.abs(lrs - lr).argmin()) for lr in forks)
+
+
+def _seed(seed: int | None) -> None:
+    if seed is None:
+        return
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _check(
+    start_lr: float | None,
+    end_lr: float | None,
+    total_steps: int,
+    shape: str,
+    forks: int | Sequence[float],
+    fork_steps: int | None,
+) -> None:
+    if shape not in ("linear", "exponential"):
+        raise ValueError(f"shape={shape!r} is unknown; use 'linear' or 'exponential'")
+    if total_steps < 2:
+        raise ValueError(f"a ramp needs at least 2 steps, got total_steps={total_steps}")
+    if end_lr is not None and not (np.isfinite(end_lr) and end_lr > 0):
+        raise ValueError(f"end_lr must be positive and finite, got {end_lr}")
+    if start_lr is not None and not (start_lr >= 0 if shape == "linear" else start_lr > 0):
+        raise ValueError(
+            f"start_lr={start_lr:g} is not possible on a ramp of shape {shape!r}: "
+            + ("it must not be negative" if shape == "linear" else "it must be positive; shape='linear' may start at 0")
+        )
+    if start_lr is not None and end_lr is not None and start_lr >= end_lr:
+        raise ValueError(f"start_lr={start_lr:g} must be below end_lr={end_lr:g}")
+    if isinstance(forks, (int, np.integer)) and not 0 <= forks <= total_steps:
+        raise ValueError(f"forks must lie between 0 and total_steps={total_steps}, got {forks}")
+    if not isinstance(forks, (int, np.integer)) and not all(lr > 0 for lr in forks):
+        raise ValueError(f"forks must be positive learning rates or their number, got {list(forks)}")
+    if fork_steps is not None and fork_steps < 1:
+        raise ValueError(f"fork_steps must be at least 1, got {fork_steps}")

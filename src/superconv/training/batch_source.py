@@ -1,0 +1,179 @@
+"""Any iterable of batches as an endless, countable, resumable source, and the way a batch enters a model."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from .preserve import generators_of
+from .random_states import get_random_states, plain, set_random_states
+
+Split = Callable[[Any], tuple[Any, Any]]
+
+
+_ENDED = object()
+
+
+class BatchesExhausted(Exception):
+    """The iterator of batches ran dry; the loop turns it into `StopReason.batches_exhausted`."""
+
+
+class BatchSource:
+    """Draws batches one by one from `batches`, starting a new epoch whenever one ends.
+
+    A re-iterable (a list, a DataLoader, `superconv.data.Batches`) is restarted when it ends; a one-shot iterator is
+    warned about and ends the training when it runs dry.
+
+    Resuming draws exactly the batches that an uninterrupted run would have drawn: from the state of `batches` where
+    it has `state_dict`, else by restoring the random states of the epoch's start and passing over what was drawn.
+    That is exact for everything that is random through torch's, numpy's or Python's global states or through a
+    DataLoader's generators.
+    """
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self.batches = batches
+        self.epoch = 0
+        self.drawn_in_epoch = 0
+        self._iterator: Iterator[Any] | None = None
+        self._epoch_start: dict[str, Any] | None = None
+        self._own_state = hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict")
+        self._one_shot = hasattr(batches, "__next__")
+        if self._one_shot:
+            warnings.warn(
+                "batches is an iterator, which cannot be restarted: training stops where it runs dry. Pass a "
+                "re-iterable (a list or a DataLoader) to train over several epochs",
+                stacklevel=4,
+            )
+        elif not hasattr(batches, "__iter__") and not hasattr(batches, "__getitem__"):
+            raise ValueError(f"batches must be an iterable of batches, got {type(batches).__name__}")
+
+    def draw(self) -> Any:
+        """The next batch. Raises: BatchesExhausted; ValueError where an epoch has no batch at all."""
+        for _ in range(2):  # the rest of this epoch, else a new one
+            if self._iterator is None:
+                self._begin()
+            batch = next(self._iterator, _ENDED)  # type: ignore[arg-type]
+            if batch is not _ENDED:
+                self.drawn_in_epoch += 1
+                return batch
+            if self._one_shot:
+                raise BatchesExhausted
+            self.epoch += 1
+            self.drawn_in_epoch = 0
+            self._iterator = None
+        raise ValueError(
+            "batches yielded nothing: it is empty, or its batch size is larger than its data with "
+            "drop_last=True. Pass at least one batch"
+        )
+
+    def _begin(self) -> None:
+        if not self._own_state:
+            self._epoch_start = get_random_states(generators_of(self.batches))
+        self._iterator = iter(self.batches)
+
+    def fork(self) -> BatchSource:
+        """A source that draws on without moving this one: from here where `batches` has state, else a new epoch.
+
+        A one-shot iterator, or a DataLoader with persistent workers, can only be shared: there both move.
+        """
+        if self._one_shot or getattr(self.batches, "persistent_workers", False):
+            return self  # a second iterator would take this one's place
+        twin = copy.copy(self)
+        if self._own_state:
+            twin.batches = copy.copy(self.batches)
+            twin.batches.load_state_dict(self.batches.state_dict())  # type: ignore[attr-defined]
+        twin._iterator = None
+        twin.drawn_in_epoch = 0
+        return twin
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data: where the source stands."""
+        state: dict[str, Any] = {"epoch": self.epoch, "drawn_in_epoch": self.drawn_in_epoch}
+        if self._own_state:
+            state["batches"] = self.batches.state_dict()  # type: ignore[attr-defined]
+        else:
+            state["epoch_start"] = self._epoch_start and plain(self._epoch_start)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Stand where `state` was taken. Call it before the global random states are restored: it moves them."""
+        self.epoch, self._iterator = state["epoch"], None
+        self.drawn_in_epoch = 0
+        if ("batches" in state) != self._own_state:
+            raise ValueError(
+                "this state was taken from another kind of batches (with and without state_dict); resume with the "
+                "same kind of data loader"
+            )
+        if self._own_state:
+            self.batches.load_state_dict(state["batches"])  # type: ignore[attr-defined]
+            self.drawn_in_epoch = state["drawn_in_epoch"]
+            return
+        if self._one_shot or state["epoch_start"] is None:
+            return
+        set_random_states(state["epoch_start"], generators_of(self.batches))
+        for _ in range(state["drawn_in_epoch"]):
+            self.draw()
+
+
+def pair(batch: Any) -> tuple[Any, Any]:
+    """The default `split`: a batch that is a pair (inputs, targets)."""
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+        return batch[0], batch[1]
+    if isinstance(batch, Mapping):
+        got = f"a mapping with keys {sorted(map(str, batch))}"
+    else:
+        got = f"a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, Sequence) else "")
+    raise ValueError(
+        f"a batch must be a pair (inputs, targets), got {got}; pass split=lambda batch: (inputs, targets)"
+    )
+
+
+def move(value: Any, device: torch.device) -> Any:
+    """The tensors in a nest of tuples, lists and mappings, on `device`."""
+    if isinstance(value, torch.Tensor):
+        return value if value.device == device else value.to(device, non_blocking=True)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(move(item, device) for item in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(move(item, device) for item in value)
+    if isinstance(value, Mapping):
+        return {key: move(item, device) for key, item in value.items()}
+    return value
+
+
+def call_model(model: nn.Module, inputs: Any) -> Any:
+    """A tensor goes in as model(x), a tuple or list as model(*x), a mapping as model(**x)."""
+    if isinstance(inputs, torch.Tensor):
+        return model(inputs)
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, (tuple, list)):
+        return model(*inputs)
+    return model(inputs)
+
+
+def sample_count(targets: Any, inputs: Any = None) -> int:
+    """How many samples a batch holds: the first dimension of its targets, else of its inputs."""
+    for value in (targets, inputs):
+        if isinstance(value, torch.Tensor):
+            return int(value.shape[0]) if value.ndim else 1
+        if isinstance(value, Mapping) and value:
+            return sample_count(next(iter(value.values())))
+        if isinstance(value, (tuple, list)) and value:
+            return sample_count(value[0]) if isinstance(value[0], torch.Tensor) else len(value)
+    raise ValueError(
+        f"cannot count the samples of a batch whose targets are {type(targets).__name__}; pass split so that the "
+        "targets are a tensor, or a non-empty mapping or sequence of tensors"
+    )
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of a model's first parameter or buffer, else the CPU."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")

@@ -1,0 +1,103 @@
+"""`TrainState`: the one owner of everything that a training carries across a restart."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from ..records import StopReason
+from ..runs import atomic_write
+from .batch_source import BatchSource
+from .preserve import generators_of
+from .random_states import get_random_states, plain, set_random_states
+
+FORMAT = 1
+
+
+class TrainState:
+    """Counters, batch order, random states, gradient scaler, model and optimizer of one training.
+
+    Resuming on the same machine with the same thread count gives the same weights, bit for bit, as never stopping.
+
+    Args:
+        batches: the training batches; wrapped in a `BatchSource`, which knows where it stands.
+        scaler: a gradient scaler (fp16), or None.
+    Example: `for record in train_steps(..., state=state): ...; state.save("checkpoint.pt")`, and after a restart
+        `state.load("checkpoint.pt")` before the same loop.
+    """
+
+    def __init__(
+        self, model: nn.Module, optimizer: Optimizer, batches: Iterable[Any], *, scaler: Any | None = None
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.source = batches if isinstance(batches, BatchSource) else BatchSource(batches)
+        self.scaler = scaler
+        self.step = 0  # updates done
+        self.samples = 0  # samples those updates used
+        self.stop: StopReason | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data and tensors: loads with `torch.load(weights_only=True)`."""
+        kept = self.model.state_dict()
+        hidden = {name: value for name, value in self.model.named_buffers() if name not in kept}
+        return {
+            "format": FORMAT,
+            "step": self.step,
+            "samples": self.samples,
+            "model": kept,
+            "non_persistent_buffers": hidden,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict() if self.scaler is not None else None,
+            "source": self.source.state_dict(),
+            "random": plain(get_random_states(generators_of(self.source.batches))),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where `state` was taken. Raises: ValueError: another format, another model."""
+        if state.get("format") != FORMAT:
+            raise ValueError(
+                f"this checkpoint has format {state.get('format')!r}, this version reads {FORMAT}; continue with the "
+                "version that wrote it, or start anew"
+            )
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise ValueError(f"this checkpoint belongs to another model: {str(error).splitlines()[-1].strip()}") from None
+        buffers = dict(self.model.named_buffers())
+        with torch.no_grad():
+            for name, value in state["non_persistent_buffers"].items():
+                buffers[name].copy_(value)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler is not None and state["scaler"] is not None:
+            self.scaler.load_state_dict(state["scaler"])
+        self.step, self.samples = state["step"], state["samples"]
+        self.source.load_state_dict(state["source"])
+        set_random_states(state["random"], generators_of(self.source.batches))
+
+    def save(self, path: str | Path) -> None:
+        """Write the checkpoint so that `path` holds the old one or the new one, never half of either."""
+        buffer = io.BytesIO()
+        torch.save(self.state_dict(), buffer)
+        atomic_write(Path(path), buffer.getvalue())
+
+    def load(self, path: str | Path) -> None:
+        """Read a checkpoint that `save` wrote; no code from the file is ever run.
+
+        Raises: ValueError: not a checkpoint, or a damaged one; FileNotFoundError.
+        """
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"{path} is not a readable checkpoint ({str(error).splitlines()[0][:120]}); remove it to start anew"
+            ) from None
+        self.load_state_dict(state)

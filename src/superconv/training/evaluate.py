@@ -1,0 +1,175 @@
+"""One pass over evaluation data, with a stated source of BatchNorm's statistics, leaving the model as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ..records import Evaluation
+from ..task import metric_function
+from .batch_source import Split, call_model, device_of, move, pair, sample_count
+from .distributed import sum_over_ranks
+from .precision import autocast
+from .preserve import generators_of, preserved
+
+EvaluateWith = Literal["batch", "reestimated", "running"]
+EVALUATE_WITH = ("batch", "reestimated", "running")
+
+
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Any],
+    loss_fn: Callable[[Any, Any], torch.Tensor],
+    *,
+    metric: str | Callable[[Any, Any], Any] | None = "accuracy",
+    evaluate_with: EvaluateWith = "running",
+    training_batches: Sequence[Any] = (),
+    split: Split | None = None,
+    precision: str = "fp32",
+) -> Evaluation:
+    """Mean loss and metric over `batches`, weighted by true sample counts.
+
+    BatchNorm's running statistics lag far behind in short runs, so their source is a choice:
+    "running" as they are; "batch": those of the evaluated batch, so a prediction depends on its companions;
+    "reestimated": the average over `training_batches` under the present weights.
+
+    Nothing of the model is changed: buffers, flags and random states are as before.
+
+    Args:
+        metric: a name, a function (outputs, targets) -> one value per sample or their mean, or None.
+        training_batches: for "reestimated"; a few dozen batches' worth is plenty.
+    Raises:
+        ValueError: no evaluation data; an unknown `evaluate_with`; "reestimated" without training batches.
+    """
+    check_evaluate_with(evaluate_with)
+    split, measure = split or pair, metric_function(metric)
+    device = device_of(model)
+    sums, samples = torch.zeros(2, dtype=torch.double, device=_accumulator(device)), 0
+    statistics = _statistics(model, evaluate_with, training_batches, split, precision)
+    with preserved(*generators_of(batches)), torch.no_grad(), statistics:
+        for batch in _no_lone_sample(batches, evaluate_with):
+            inputs, targets = split(batch)
+            inputs, targets = move(inputs, device), move(targets, device)
+            with autocast(precision, device.type):
+                outputs = call_model(model, inputs)
+                loss = loss_fn(outputs, targets)
+            count = sample_count(targets, inputs)
+            sums[0] += loss.detach().double() * count
+            sums[1] += _total(measure(outputs, targets), count) if measure is not None else float("nan")
+            samples += count
+    if samples == 0:
+        raise ValueError("the evaluation data is empty: pass at least one batch")
+    total = sum_over_ranks(torch.cat([sums, sums.new_tensor([float(samples)])])).tolist()
+    return Evaluation(total[0] / total[2], total[1] / total[2], int(total[2]), evaluate_with)
+
+
+def check_evaluate_with(value: str) -> None:
+    """Raise ValueError for anything but the three sources of statistics."""
+    if value not in EVALUATE_WITH:
+        raise ValueError(f"evaluate_with={value!r} is unknown; use one of {', '.join(map(repr, EVALUATE_WITH))}")
+
+
+def _accumulator(device: torch.device) -> torch.device:
+    return torch.device("cpu") if device.type == "mps" else device  # MPS has no float64
+
+
+def _total(values: Any, count: int) -> torch.Tensor | float:
+    """The sum over a batch's samples of per-sample values, or of a mean over `count` samples."""
+    if not isinstance(values, torch.Tensor):
+        return float(values) * count
+    values = values.detach().double()
+    if values.ndim == 0 or values.numel() == 1:
+        return values.reshape(()) * count
+    if values.shape[0] != count:
+        raise ValueError(
+            f"the metric returned {tuple(values.shape)} for {count} samples; it must return one value per sample, or "
+            "their mean"
+        )
+    return values.reshape(count, -1).mean(dim=1).sum()
+
+
+@contextmanager
+def _statistics(
+    model: nn.Module, evaluate_with: str, training_batches: Sequence[Any], split: Split, precision: str
+) -> Iterator[None]:
+    """Evaluation mode with BatchNorm's statistics from the named source; flags and buffers restored at the end."""
+    flags = [(module, module.training) for module in model.modules()]
+    # A BatchNorm whose training flag is off was frozen on purpose: it keeps its running statistics.
+    frozen = model.training and not all(training for _, training in flags)
+    norms = [
+        module
+        for module, training in flags
+        if isinstance(module, _BatchNorm) and module.track_running_stats and (training or not frozen)
+    ]
+    saved = [(norm, _buffers(norm), norm.momentum) for norm in norms]
+    model.eval()
+    try:
+        if evaluate_with == "batch":
+            for norm in norms:
+                norm.training, norm.track_running_stats = True, False  # batch statistics, buffers left alone
+        elif evaluate_with == "reestimated" and norms:
+            _reestimate(model, norms, training_batches, split, precision)
+        yield
+    finally:
+        for norm, buffers, momentum in saved:
+            norm.track_running_stats, norm.momentum = True, momentum
+            for name, value in buffers.items():
+                norm._buffers[name].copy_(value)  # type: ignore[union-attr]
+        for module, training in flags:
+            module.training = training
+
+
+def _buffers(norm: _BatchNorm) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in norm._buffers.items() if value is not None}
+
+
+def _reestimate(
+    model: nn.Module, norms: Sequence[_BatchNorm], training_batches: Sequence[Any], split: Split, precision: str
+) -> None:
+    """Running statistics := plain average over `training_batches` under the present weights."""
+    if not training_batches:
+        raise ValueError("evaluate_with='reestimated' needs training batches to estimate BatchNorm's statistics from")
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum, norm.training = None, True  # None: torch's cumulative average
+    device = device_of(model)
+    for batch in training_batches:
+        inputs, _ = split(batch)
+        with autocast(precision, device.type):
+            call_model(model, move(inputs, device))
+    for norm in norms:
+        norm.training = False
+
+
+def _no_lone_sample(batches: Iterable[Any], evaluate_with: str) -> Iterator[Any]:
+    """Under batch statistics, a last batch of one sample has no variance: it joins the batch before it."""
+    if evaluate_with != "batch":
+        yield from batches
+        return
+    held: Any = None
+    for batch in batches:
+        if held is not None:
+            if _is_lone(batch):
+                held = _joined(held, batch)
+                continue
+            yield held
+        held = batch
+    if held is not None:
+        yield held
+
+
+def _is_lone(batch: Any) -> bool:
+    return (
+        isinstance(batch, (tuple, list))
+        and len(batch) > 0
+        and all(isinstance(item, torch.Tensor) and item.ndim > 0 and item.shape[0] == 1 for item in batch)
+    )
+
+
+def _joined(first: Any, second: Any) -> Any:
+    return type(first)(torch.cat([a, b]) for a, b in zip(first, second, strict=True))

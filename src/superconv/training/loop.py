@@ -1,0 +1,267 @@
+"""The one training loop: plain arguments in, one record an update out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from ..records import History, StepRecord, StopReason
+from ..schedules import Schedule
+from .batch_source import BatchesExhausted, BatchSource, Split, call_model, device_of, move, pair, sample_count
+from .checkpoint import TrainState
+from .distributed import mean_over_ranks, without_synchronisation
+from .evaluate import EvaluateWith, check_evaluate_with, evaluate
+from .precision import autocast, make_scaler
+from .preserve import generators_of, preserved
+from .schedule_lr import ScheduledGroups
+
+# An fp16 scale of 2^16 that was halved this often is below 1e-10: the gradients themselves are not finite.
+MAX_SKIPPED_IN_A_ROW = 50
+# `train` reads the losses from the device in blocks, so that the device is not waited for at every step.
+READ_EVERY = 50
+# Training batches that BatchNorm's statistics are re-estimated from.
+STATISTICS_BATCHES = 8
+
+LossFunction = Callable[[Any, Any], torch.Tensor]
+Metric = str | Callable[[Any, Any], Any] | None
+
+
+def train_steps(
+    model: nn.Module,
+    optimizer: Optimizer,
+    loss_fn: LossFunction,
+    batches: Iterable[Any],
+    schedule: Schedule,
+    *,
+    accumulation_steps: int = 1,
+    precision: str = "fp32",
+    clip_grad_norm: float | None = None,
+    eval_batches: Iterable[Any] | None = None,
+    evaluate_every: int | None = None,
+    evaluate_with: EvaluateWith = "running",
+    metric: Metric = "accuracy",
+    split: Split | None = None,
+    state: TrainState | None = None,
+    cycle_momentum: bool | None = None,
+    group_scales: list[float] | None = None,
+) -> Generator[StepRecord, None, StopReason]:
+    """Train under `schedule`, one update at a time; the caller stores, prints, checkpoints and stops.
+
+    At a yield the parameters are after the update, `.grad` is that update's (unscaled), and the next batch is not yet
+    drawn, so that `state.save()` there is exact. `record.loss` is a detached 0-dim tensor: reading it waits for the
+    device. The generator's value (also `state.stop`) says why it ended.
+
+    Args:
+        loss_fn: (outputs, targets) -> mean loss over the batch.
+        batches: any iterable; a re-iterable is restarted when it ends. Batches go to the model's device.
+        schedule: what the optimizer uses in update t; its `total_steps` is the length of the training.
+        accumulation_steps: micro-batches per update, weighted by their sample counts, so that an update equals one
+            on the joined batch (without BatchNorm and dropout).
+        precision: "fp32", "bf16" or "fp16" (with a gradient scaler; skipped updates do not advance the schedule).
+        eval_batches, evaluate_every: evaluate after every `evaluate_every` updates and after the last; None: only
+            after the last.
+        split: batch -> (inputs, targets); by default the batch is that pair. A tensor goes in as model(x), a tuple
+            as model(*x), a mapping as model(**x).
+        state: a `TrainState` to continue, and to checkpoint from.
+        cycle_momentum, group_scales: as in `ScheduleLR`.
+    Raises:
+        ValueError: nothing to train on; a batch that `split` cannot take apart; an option out of range.
+    """
+    _check(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
+    device = device_of(model)
+    scaler = state.scaler if state is not None else make_scaler(precision, device.type)
+    state = state or TrainState(model, optimizer, batches, scaler=scaler)
+    groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
+    update = _Update(model, optimizer, loss_fn, split or pair, device, precision, scaler, clip_grad_norm)
+    if not model.training:
+        model.train()  # a model that is training keeps its flags: a frozen BatchNorm stays frozen
+    skipped_in_a_row = 0
+    while state.step < schedule.total_steps:
+        step = state.step
+        groups.write(step)
+        try:
+            loss, samples, grad_norm, skipped = update(state.source, accumulation_steps)
+        except BatchesExhausted:
+            state.stop = StopReason.batches_exhausted
+            return state.stop
+        evaluation = None
+        if not skipped:
+            state.step, state.samples = step + 1, state.samples + samples
+            if eval_batches is not None and _is_due(state.step, evaluate_every, schedule.total_steps):
+                evaluation = evaluate(
+                    model,
+                    eval_batches,
+                    loss_fn,
+                    metric=metric,
+                    evaluate_with=evaluate_with,
+                    training_batches=_for_statistics(state.source, evaluate_with),
+                    split=split,
+                    precision=precision,
+                )
+        values = groups.values
+        yield StepRecord(
+            step,
+            groups.lrs,
+            values.get("momentum"),
+            values.get("weight_decay"),
+            loss,
+            grad_norm,
+            samples,
+            skipped,
+            evaluation,
+        )
+        skipped_in_a_row = skipped_in_a_row + 1 if skipped else 0
+        if skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            state.stop = StopReason.diverged
+            return state.stop
+    state.stop = StopReason.completed
+    return state.stop
+
+
+class _Update:
+    """One optimizer update on freshly drawn micro-batches."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        loss_fn: LossFunction,
+        split: Split,
+        device: torch.device,
+        precision: str,
+        scaler: Any | None,
+        clip_grad_norm: float | None,
+    ) -> None:
+        self.model, self.optimizer, self.loss_fn, self.split = model, optimizer, loss_fn, split
+        self.device, self.precision, self.scaler, self.clip = device, precision, scaler, clip_grad_norm
+
+    def __call__(self, source: BatchSource, accumulation_steps: int) -> tuple[torch.Tensor, int, Any, bool]:
+        drawn = [self.split(source.draw()) for _ in range(accumulation_steps)]
+        counts = [sample_count(targets, inputs) for inputs, targets in drawn]
+        samples = sum(counts)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss: torch.Tensor | None = None
+        for index, ((inputs, targets), count) in enumerate(zip(drawn, counts, strict=True)):
+            with without_synchronisation(self.model, skip=index + 1 < accumulation_steps):
+                part = self._backward(inputs, targets, count / samples)
+            loss = part if loss is None else loss + part
+        assert loss is not None
+        grad_norm, skipped = self._step()
+        loss, samples = mean_over_ranks(loss, samples)
+        return loss, samples, grad_norm, skipped
+
+    def _backward(self, inputs: Any, targets: Any, weight: float) -> torch.Tensor:
+        inputs, targets = move(inputs, self.device), move(targets, self.device)
+        if self.precision == "fp32":
+            loss = self.loss_fn(call_model(self.model, inputs), targets)
+        else:
+            with autocast(self.precision, self.device.type):
+                loss = self.loss_fn(call_model(self.model, inputs), targets)
+        if loss.ndim != 0:
+            raise ValueError(f"the loss must be one number, got shape {tuple(loss.shape)}; return the mean over the batch")
+        if weight != 1.0:
+            loss = loss * weight
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        return loss.detach()
+
+    def _step(self) -> tuple[torch.Tensor | None, bool]:
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        grad_norm = None
+        if self.clip is not None:
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            grad_norm = nn.utils.clip_grad_norm_(parameters, self.clip)
+        if self.scaler is None:
+            self.optimizer.step()
+            return grad_norm, False
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return grad_norm, self.scaler.get_scale() < scale
+
+
+def _check(accumulation_steps: int, evaluate_every: int | None, clip: float | None, evaluate_with: str) -> None:
+    if accumulation_steps < 1:
+        raise ValueError(f"accumulation_steps must be at least 1, got {accumulation_steps}")
+    if evaluate_every is not None and evaluate_every < 1:
+        raise ValueError(f"evaluate_every must be at least 1 step or None (only at the end), got {evaluate_every}")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip_grad_norm must be positive or None, got {clip}")
+    check_evaluate_with(evaluate_with)
+
+
+def _is_due(done: int, every: int | None, total: int) -> bool:
+    return done == total or (every is not None and done % every == 0)
+
+
+def _for_statistics(source: BatchSource, evaluate_with: str) -> list[Any]:
+    """Batches to re-estimate BatchNorm's statistics from: drawn beside the training order, which stays as it is."""
+    if evaluate_with != "reestimated":
+        return []
+    with preserved(*generators_of(source.batches)):
+        twin = source.fork()
+        if twin is source:
+            raise ValueError(
+                "evaluate_with='reestimated' draws training batches beside the training order, which an iterator or a "
+                "DataLoader with persistent workers cannot give; pass a plain re-iterable, or use 'batch'"
+            )
+        return [twin.draw() for _ in range(STATISTICS_BATCHES)]
+
+
+def train(
+    model: nn.Module,
+    optimizer: Optimizer,
+    loss_fn: LossFunction,
+    batches: Iterable[Any],
+    schedule: Schedule,
+    **options: Any,
+) -> History:
+    """Drain `train_steps` (same arguments) into a History; stop where the loss is no longer finite.
+
+    Returns: the History. `history.stop` is "diverged" where a loss was not finite; that step is its last.
+    """
+    started = time.perf_counter()
+    if options.get("state") is None:
+        scaler = make_scaler(options.get("precision", "fp32"), device_of(model).type)
+        options["state"] = TrainState(model, optimizer, batches, scaler=scaler)
+    records: list[StepRecord] = []
+    losses: list[float] = []
+    with closing(train_steps(model, optimizer, loss_fn, batches, schedule, **options)) as steps:
+        for record in steps:
+            records.append(record)
+            if len(records) - len(losses) == READ_EVERY:
+                losses += read_losses(records[len(losses) :])
+                if first_non_finite(records, losses) is not None:
+                    break
+    losses += read_losses(records[len(losses) :])
+    bad = first_non_finite(records, losses)
+    stop = options["state"].stop if bad is None else StopReason.diverged
+    return _history(records[: None if bad is None else bad + 1], losses, stop, time.perf_counter() - started)
+
+
+def read_losses(records: Sequence[StepRecord]) -> list[float]:
+    """The losses of `records`, read from the device in one transfer."""
+    return torch.stack([record.loss for record in records]).double().tolist() if records else []
+
+
+def first_non_finite(records: Sequence[StepRecord], losses: Sequence[float]) -> int | None:
+    """Index of the first update that moved the weights by a non-finite loss; None where there is none."""
+    return next((i for i, loss in enumerate(losses) if not math.isfinite(loss) and not records[i].skipped), None)
+
+
+def _history(records: Sequence[StepRecord], losses: Sequence[float], stop: StopReason, seconds: float) -> History:
+    return History(
+        lr=tuple(record.lr[0] for record in records),
+        loss=tuple(losses[: len(records)]),
+        evaluations=tuple((record.step, record.evaluation) for record in records if record.evaluation is not None),
+        stop=stop,
+        seconds=seconds,
+        momentum=tuple(record.momentum for record in records),
+    )

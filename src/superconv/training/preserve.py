@@ -1,0 +1,214 @@
+"""`preserved`: a context after which everything that was named is as it was, bit for bit."""
+
+from __future__ import annotations
+
+import copy
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from .random_states import get_random_states, set_random_states
+
+Restore = Callable[[], None]
+
+
+@contextmanager
+def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> Iterator[None]:
+    """Restore every named thing, and all random states, when the block is left: normally, by an exception or by Ctrl-C.
+
+    * `nn.Module`: parameters and all buffers (non-persistent ones too), the very same tensor objects; `.grad` (None
+      stays None); `requires_grad`; the train/eval flag of every submodule.
+    * `Optimizer`: its state and its param groups, keys that were added included.
+    * a gradient scaler, a `torch.Generator`, a `DataLoader` (its generators);
+      anything else with `state_dict` and `load_state_dict`.
+    * always: the random states of Python, numpy, torch and every CUDA device.
+
+    Not claimed: plain attributes of a module that are neither parameter nor buffer, the state of a data set, and the
+    random states inside persistent `DataLoader` workers (a warning says so).
+
+    Leave the block before you look at the restored things. In a generator the block is only left when the generator
+    is closed, not when its consumer raises: let it wrap the consumer.
+
+    Args:
+        things: what to restore.
+        keep_copy_on: device for the copies of parameters, buffers and optimizer state ("cpu" saves GPU memory);
+            None keeps each copy beside its original.
+    Raises:
+        TypeError: a thing that cannot be restored.
+    """
+    with _interrupts_deferred():
+        restores = [_random_states()]
+        for thing in things:
+            restores.append(_capture(thing, keep_copy_on))
+    try:
+        yield
+    finally:
+        with _interrupts_deferred():
+            for restore in reversed(restores):
+                restore()
+
+
+def _capture(thing: Any, device: str | torch.device | None) -> Restore:
+    if isinstance(thing, nn.Module):
+        return _module(thing, device)
+    if isinstance(thing, Optimizer):
+        return _optimizer(thing, device)
+    if isinstance(thing, torch.amp.GradScaler):
+        return _value(vars(thing), device)[1]
+    if isinstance(thing, torch.Generator):
+        state = thing.get_state()
+        return lambda: thing.set_state(state) and None
+    if isinstance(thing, DataLoader):
+        return _loader(thing)
+    if hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
+        saved = copy.deepcopy(thing.state_dict())
+        return lambda: thing.load_state_dict(copy.deepcopy(saved))
+    raise TypeError(
+        f"preserved() cannot restore a {type(thing).__name__}; it takes modules, optimizers, gradient scalers, "
+        "generators, DataLoaders and objects with state_dict and load_state_dict"
+    )
+
+
+def _tensor(tensor: torch.Tensor, device: str | torch.device | None) -> Restore:
+    """The same tensor object with the same storage and content again."""
+    storage = tensor.data  # a view: brings the old storage back where `.data` was exchanged
+    saved = tensor.detach().clone() if device is None else tensor.detach().to(device, copy=True)
+
+    def restore() -> None:
+        with torch.no_grad():
+            if tensor.data_ptr() != storage.data_ptr() or tensor.shape != storage.shape:
+                tensor.data = storage
+            tensor.copy_(saved)
+
+    return restore
+
+
+def _module(module: nn.Module, device: str | torch.device | None) -> Restore:
+    restores: list[Restore] = []
+    tables: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for part in module.modules():
+        tables += [(part._parameters, dict(part._parameters)), (part._buffers, dict(part._buffers))]
+    flags = [(part, part.training) for part in module.modules()]
+    for parameter in module.parameters():
+        restores += [_tensor(parameter, device), _gradient(parameter, device)]
+    restores += [_tensor(buffer, device) for buffer in module.buffers()]
+
+    def restore() -> None:
+        for table, saved in tables:
+            table.clear()
+            table.update(saved)
+        for each in restores:
+            each()
+        for part, training in flags:
+            part.training = training
+
+    return restore
+
+
+def _gradient(parameter: nn.Parameter, device: str | torch.device | None) -> Restore:
+    requires_grad, gradient = parameter.requires_grad, parameter.grad
+    content = None if gradient is None else _tensor(gradient, device)
+
+    def restore() -> None:
+        parameter.requires_grad_(requires_grad)
+        parameter.grad = gradient
+        if content is not None:
+            content()
+
+    return restore
+
+
+def _optimizer(optimizer: Optimizer, device: str | torch.device | None) -> Restore:
+    # Keys of `state` are the parameters themselves; a parameter list inside a group is kept as it is.
+    state = _value(optimizer.state, device)[1]
+    groups = list(optimizer.param_groups)
+    settings = [_value({**group, "params": tuple(group["params"])}, device) for group in groups]
+
+    def restore() -> None:
+        state()
+        optimizer.param_groups[:] = groups
+        for group, (values, content) in zip(groups, settings, strict=True):
+            content()
+            group.clear()
+            group.update({**values, "params": list(values["params"])})
+
+    return restore
+
+
+def _value(value: Any, device: str | torch.device | None) -> tuple[Any, Restore]:
+    """Any nest of dicts, lists and tensors: the object that stood there, and how to bring its content back."""
+    if isinstance(value, torch.Tensor):
+        return value, _tensor(value, device)
+    if isinstance(value, dict):
+        entries = {key: _value(entry, device) for key, entry in value.items()}
+
+        def restore_dict() -> None:
+            value.clear()
+            for key, (entry, restore) in entries.items():
+                restore()
+                value[key] = entry
+
+        return value, restore_dict
+    if isinstance(value, list):
+        items = [_value(item, device) for item in value]
+
+        def restore_list() -> None:
+            value[:] = [item for item, _ in items]
+            for _, restore in items:
+                restore()
+
+        return value, restore_list
+    return value, _nothing  # numbers, strings, tuples, functions: not changed in place
+
+
+def _nothing() -> None: ...
+
+
+def generators_of(batches: Any) -> list[torch.Generator]:
+    """The generators that a `DataLoader` draws its order and its workers' seeds from, each once."""
+    places = [batches, getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None)]
+    places.append(getattr(places[-1], "sampler", None))
+    found = [getattr(place, "generator", None) for place in places]
+    return list({id(each): each for each in found if isinstance(each, torch.Generator)}.values())
+
+
+def _loader(loader: DataLoader) -> Restore:
+    if loader.persistent_workers:
+        warnings.warn(
+            "a DataLoader with persistent workers keeps random states inside its worker processes; they cannot be "
+            "restored. Use persistent_workers=False where later training must not change",
+            stacklevel=4,
+        )
+    restores = [_capture(generator, None) for generator in generators_of(loader)]
+    return lambda: [restore() for restore in restores] and None
+
+
+def _random_states() -> Restore:
+    states = get_random_states()
+    return lambda: set_random_states(states)
+
+
+@contextmanager
+def _interrupts_deferred() -> Iterator[None]:
+    """Hold Ctrl-C back while state is copied: a second one must not leave it half restored."""
+    if threading.current_thread() is not threading.main_thread() or sys.platform == "win32":
+        yield
+        return
+    pending: list[tuple[int, Any]] = []
+    previous = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, lambda *arguments: pending.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous if previous is not None else signal.SIG_DFL)
+    if pending and callable(previous):
+        previous(*pending[0])

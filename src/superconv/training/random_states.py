@@ -1,0 +1,54 @@
+"""All random states: read, written back, and as plain data that `torch.load(weights_only=True)` accepts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def get_random_states(generators: Sequence[torch.Generator] = ()) -> dict[str, Any]:
+    """The states of Python, numpy, torch, every CUDA device and `generators`; cheap enough for every epoch."""
+    states: dict[str, Any] = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+        "generators": [generator.get_state() for generator in generators],
+    }
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def set_random_states(states: dict[str, Any], generators: Sequence[torch.Generator] = ()) -> None:
+    """Undo everything drawn since `get_random_states`; takes its result, or the `plain` form of it.
+
+    CUDA states are skipped where this machine has another number of devices: nothing exact can be done there.
+    """
+    version, words, gauss = states["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((name, np.asarray(keys, dtype=np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(states["torch"])
+    for generator, state in zip(generators, states["generators"], strict=True):
+        generator.set_state(state)
+    if "cuda" in states and torch.cuda.is_available() and torch.cuda.device_count() == len(states["cuda"]):
+        torch.cuda.set_rng_state_all(states["cuda"])
+    if "mps" in states and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"])
+
+
+def plain(states: dict[str, Any]) -> dict[str, Any]:
+    """The same states in lists, numbers and tensors alone (numpy's tuple is refused by `weights_only=True`)."""
+    version, words, gauss = states["python"]
+    name, keys, position, has_gauss, cached = states["numpy"]
+    return {
+        **states,
+        "python": [version, list(words), gauss],
+        "numpy": [str(name), [int(key) for key in keys], int(position), int(has_gauss), float(cached)],
+    }

@@ -1,0 +1,212 @@
+import random
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from superconv.training.preserve import preserved
+
+
+def make_model() -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Sequential(nn.ReLU(), nn.Linear(8, 3)))
+    model.register_buffer("hidden", torch.ones(3), persistent=False)
+    return model
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "adam": lambda p: torch.optim.Adam(p, lr=torch.tensor(0.01), amsgrad=True),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01),
+    "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.01),
+    "lbfgs": lambda p: torch.optim.LBFGS(p, lr=0.1, max_iter=3, history_size=2),
+}
+
+
+def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
+    for _ in range(steps):
+        inputs, targets = torch.randn(16, 6), torch.randint(3, (16,))
+
+        def closure(inputs: torch.Tensor = inputs, targets: torch.Tensor = targets) -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(inputs), targets)
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+
+
+def flatten(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return [x for key, entry in value.items() for x in (str(key), *flatten(entry))]
+    if isinstance(value, (list, tuple)):
+        return [x for entry in value for x in flatten(entry)]
+    return [value.tolist() if isinstance(value, torch.Tensor) else value]
+
+
+def everything(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[object]:
+    return flatten(
+        [
+            dict(model.named_parameters()),
+            dict(model.named_buffers()),
+            [None if p.grad is None else p.grad.clone() for p in model.parameters()],
+            [p.requires_grad for p in model.parameters()],
+            [m.training for m in model.modules()],
+            optimizer.state_dict(),
+            [list(group) for group in optimizer.param_groups],
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("warm", [0, 3])
+def test_training_after_a_restored_block_is_training_alone(name: str, warm: int) -> None:
+    finals = []
+    for measured in (False, True):
+        model = make_model()
+        optimizer = OPTIMIZERS[name](model.parameters())
+        torch.manual_seed(1)
+        train(model, optimizer, warm)
+        before = everything(model, optimizer)
+        if measured:
+            for _ in range(2):  # pitfall 2: the second restore must not see the first one's buffers
+                with preserved(model, optimizer):
+                    train(model, optimizer, 4)
+                assert everything(model, optimizer) == before
+        train(model, optimizer, 3)
+        finals.append(everything(model, optimizer))
+    assert finals[0] == finals[1]
+
+
+def test_same_objects_and_no_new_keys() -> None:  # pitfall 6
+    model = make_model()
+    optimizer = OPTIMIZERS["adam"](model.parameters())
+    train(model, optimizer, 2)
+    parameters, buffers = list(model.parameters()), list(model.buffers())
+    states = {id(p): {k: id(v) for k, v in s.items()} for p, s in optimizer.state.items()}
+    group, keys, lr = optimizer.param_groups[0], list(optimizer.param_groups[0]), optimizer.param_groups[0]["lr"]
+    with preserved(model, optimizer):
+        torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=10)
+        optimizer.param_groups[0]["lr"] = 3.0
+        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))]})
+        train(model, optimizer, 1)
+        model[1].running_mean = torch.full((8,), 9.0)
+        model[0].weight.data = torch.zeros(8, 6)
+        model[0].weight.requires_grad_(False)
+        model.eval()
+    assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
+    assert all(a is b for a, b in zip(buffers, model.buffers(), strict=True))
+    assert {id(p): {k: id(v) for k, v in s.items()} for p, s in optimizer.state.items()} == states
+    assert optimizer.param_groups == [group]
+    assert list(group) == keys
+    assert group["lr"] is lr
+    assert float(lr) == pytest.approx(0.01)
+    assert model.training
+    assert model[0].weight.requires_grad
+    assert bool((model[0].weight != 0).any())
+
+
+def test_modes_gradients_and_flags_come_back() -> None:  # pitfall 5
+    model = make_model()
+    model[1].eval()
+    model[3][1].bias.requires_grad_(False)
+    model[0].weight.grad = torch.full_like(model[0].weight, 2.0)
+    gradient = model[0].weight.grad
+    with preserved(model):
+        model.train()
+        model.requires_grad_(True)
+        model(torch.randn(4, 6)).sum().backward()
+        model.hidden.add_(1)
+    assert not model[1].training
+    assert model[0].training
+    assert not model[3][1].bias.requires_grad
+    assert model[0].weight.grad is gradient
+    assert gradient.unique().tolist() == [2.0]
+    assert model[0].bias.grad is None
+    assert model.hidden.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, MemoryError, GeneratorExit])
+def test_restores_after_any_exception(error: type[BaseException]) -> None:  # pitfall 3
+    model = make_model()
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    train(model, optimizer, 1)
+    before = everything(model, optimizer)
+    with pytest.raises(error), preserved(model, optimizer):
+        train(model, optimizer, 2)
+        raise error
+    assert everything(model, optimizer) == before
+
+
+def test_random_states_generators_and_loaders() -> None:  # pitfall 1
+    generator = torch.Generator().manual_seed(3)
+    loader = torch.utils.data.DataLoader(list(range(10)), shuffle=True, generator=generator)
+
+    def draw() -> list[object]:
+        return [random.random(), float(np.random.rand()), float(torch.rand(())), [int(x) for x in loader]]
+
+    with preserved(loader):
+        first = draw()
+    assert draw() == first
+    own = torch.Generator().manual_seed(4)
+    with preserved(own):
+        value = torch.rand(3, generator=own).tolist()
+    assert torch.rand(3, generator=own).tolist() == value
+
+
+def test_scaler_comes_back() -> None:  # pitfall 4
+    model = make_model()
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=2)
+
+    def step(factor: float) -> None:
+        optimizer.zero_grad()
+        scaler.scale(model(torch.randn(4, 6)).sum() * factor).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    step(1.0)
+    before = scaler.state_dict()
+    with preserved(model, optimizer, scaler):
+        step(float("inf"))
+        step(1.0)
+        assert scaler.state_dict() != before
+    assert scaler.state_dict() == before
+    fresh = torch.amp.GradScaler("cpu", init_scale=8.0)
+    with preserved(fresh):
+        fresh.scale(torch.ones(()))
+    assert fresh._scale is None
+
+
+def test_a_scheduler_comes_back_and_anything_else_is_refused() -> None:
+    model = make_model()
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    with preserved(optimizer, scheduler):
+        for _ in range(5):
+            optimizer.step()
+            scheduler.step()
+    assert scheduler.last_epoch == 0
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    with pytest.raises(TypeError, match="cannot restore a int"), preserved(3):
+        pass
+
+
+def test_persistent_workers_are_warned_about() -> None:
+    loader = torch.utils.data.DataLoader(list(range(4)), num_workers=1, persistent_workers=True)
+    with pytest.warns(UserWarning, match="persistent workers"), preserved(loader):
+        pass
+
+
+def test_copies_can_live_elsewhere() -> None:
+    model = make_model()
+    optimizer = OPTIMIZERS["adam"](model.parameters())
+    train(model, optimizer, 1)
+    before = everything(model, optimizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with preserved(model, optimizer, keep_copy_on="cpu"):
+            train(model, optimizer, 2)
+    assert everything(model, optimizer) == before
