@@ -1,0 +1,56 @@
+"""Refusals of bad schedule arguments: each says what, got, allowed, remedy."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+
+def whole(name: str, value: Any, *, at_least: int) -> int:
+    """`value` as a Python int (numpy integers too).
+
+    Raises: ValueError: not a whole number, or below `at_least`.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(
+            f"{name} must be a whole number of optimizer updates, got {value!r}; "
+            "convert epochs or fractions once, with superconv.total_steps(...) or round(...)"
+        ) from None
+    if number < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {number}")
+    return number
+
+
+def number(name: str, value: Any, *, low: float = 0.0, high: float = math.inf, above: bool = False) -> float:
+    """`value` as a finite float in [low, high], or (low, high] where `above` is set.
+
+    Raises: ValueError: not a number, not finite, or outside.
+    """
+    try:
+        if isinstance(value, str | bytes | bool):
+            raise TypeError
+        result = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number, got {value!r}") from None
+    too_low = result <= low if above else result < low
+    if not math.isfinite(result) or too_low or result > high:
+        bounds = f"{'above' if above else 'at least'} {low:g}"
+        if high != math.inf:
+            bounds += f" and at most {high:g}"
+        raise ValueError(f"{name} must be finite, {bounds}, got {result:g}")
+    return result
+
+
+def unknown(kind: str, got: object, allowed: Iterable[str]) -> ValueError:
+    """The error for a name that does not exist: the near ones first, then all of them."""
+    names = list(allowed)
+    near = difflib.get_close_matches(str(got), names, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ";"
+    return ValueError(f"unknown {kind} {got!r}{hint} allowed: {', '.join(names)}")
