@@ -1,0 +1,263 @@
+"""Batches: a seeded, rank-aware order of batches that resumes at any step, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import DataError
+from .preparation import Draws, Preparation
+from .samples import Data, Samples, as_samples
+from .shuffling import key, permutation
+
+_ORDER, _AUGMENTATION = 1, 2  # what a hash of (seed, epoch, ...) is used for
+
+
+class Batches:
+    """Batches of prepared samples, epoch after epoch.
+
+    The order of epoch e is a pure function of (seed, e). One global batch takes `batch_size * world_size`
+    consecutive samples of it and the ranks share them, so every sample is drawn once an epoch (but for those that
+    `drop_last` leaves out), whatever the number of ranks. The random numbers of the augmentation are a pure function
+    of (seed, epoch, place of the global batch in the order); so two ranks at batch 64 see, together, the very pixels
+    that one rank at batch 128 sees.
+
+    The position belongs to this object, not to an iterator: it counts the batches **drawn**, and an iteration gives
+    the rest of the current epoch. Leave a loop early and the next one goes on behind the last batch drawn; call
+    `restart()` to begin the epoch again. With the last batch of an epoch the next epoch begins. Only with
+    `whole_passes` (as `for_evaluation` sets it) is every iteration a whole pass by itself, and the position stays 0.
+
+    Args:
+        data: `Data`, a pair (inputs, targets) of tensors, or a map-style torch Dataset.
+        batch_size: samples a batch, per rank.
+        seed: integer from 0 on.
+        shuffle: False keeps the stored order.
+        drop_last: leave out a last batch that would be smaller. Without it, what remains is shared among the ranks as
+            evenly as it goes; a rank whose share is empty yields one batch fewer.
+        augment: whether the preparation's mirror and crops are applied.
+        preparation: None: uint8 inputs are scaled to [0, 1], all others are passed as they are.
+        device: where batches are wanted; data held in tensors are moved there once, as a whole. None: where they are.
+        channels_last: lay pictures out with the channels last.
+        rank, world_size: of this process, among how many.
+        whole_passes: every iteration starts at the beginning of the epoch.
+    Yields: (inputs, targets); what a Dataset collates to where that is no pair.
+    Raises: DataError: empty data, an impossible argument, or so large a batch that nothing would be yielded.
+    Example:
+        >>> batches = Batches((torch.zeros(10, 1, 28, 28), torch.zeros(10)), 4)
+        >>> [len(targets) for _, targets in batches], batches.state_dict()["epoch"]
+        ([4, 4], 1)
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        shuffle: bool = True,
+        drop_last: bool = True,
+        augment: bool = True,
+        preparation: Preparation | None = None,
+        device: torch.device | str | None = None,
+        channels_last: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+        whole_passes: bool = False,
+    ) -> None:
+        samples = as_samples(data, "data")
+        _check(samples, batch_size, seed, drop_last, rank, world_size)
+        if device is None and isinstance(samples, Data):
+            device = samples.inputs.device
+        self.device = None if device is None else torch.device(device)
+        self.data: Samples = samples if self.device is None else samples.to(self.device)
+        self.preparation = preparation
+        self.batch_size, self.seed = int(batch_size), int(seed)
+        self.shuffle, self.drop_last, self.augment = shuffle, drop_last, augment
+        self.channels_last, self.whole_passes = channels_last, whole_passes
+        self.rank, self.world_size = rank, world_size
+        self._epoch = self._position = self._samples_drawn = 0
+        self._order: tuple[tuple[int, int], Tensor] | None = None  # of (seed, epoch)
+        self._placed: dict[torch.device, Preparation] = {}
+
+    @classmethod
+    def for_evaluation(cls, data: Any, *, batch_size: int = 500, **options: Any) -> Batches:
+        """All samples in the stored order, not augmented, the last batch as small as it is; each time a whole pass.
+
+        Args:
+            data: as in the class.
+            batch_size: samples a batch, per rank.
+            options: `preparation`, `device`, `channels_last`, `rank`, `world_size` as in the class.
+        """
+        fixed: dict[str, Any] = {"shuffle": False, "drop_last": False, "augment": False, "whole_passes": True}
+        return cls(data, batch_size, **fixed, **options)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose batches come next."""
+        return self._epoch
+
+    @property
+    def position(self) -> int:
+        """Batches of that epoch that have been drawn."""
+        return self._position
+
+    def __len__(self) -> int:
+        """Batches that this rank yields in a whole epoch."""
+        full, remaining = divmod(len(self.data), self._global_batch)
+        if self.drop_last or not remaining:
+            return full
+        start, stop = self._share(remaining)
+        return full + (stop > start)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._whole_pass() if self.whole_passes else self._rest_of_epoch()
+
+    def restart(self, epoch: int | None = None) -> None:
+        """Begin the current epoch again, or go to the beginning of `epoch`.
+
+        Raises: DataError: a negative epoch.
+        """
+        if epoch is not None and epoch < 0:
+            raise DataError(f"epoch {epoch} is negative; epochs count from 0")
+        self._epoch = self._epoch if epoch is None else int(epoch)
+        self._position = self._samples_drawn = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the order stands, the same on every rank, in plain integers.
+
+        `position` counts the batches drawn in `epoch`; `samples_drawn`, over all ranks, is what a resumption with
+        another world size or batch size goes on from.
+        """
+        return {
+            "epoch": self._epoch,
+            "position": self._position,
+            "samples_drawn": self._samples_drawn,
+            "seed": self.seed,
+            "samples": len(self.data),
+        }
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on where `state_dict` was taken, with the seed that it holds.
+
+        With the same batch and world size every batch to come is bit for bit what it would have been. With others
+        the order of the samples is kept, from the first one not yet drawn.
+
+        Raises: DataError: keys that are missing, impossible values, or a state of data of another length.
+        """
+        expected = self.state_dict()
+        if set(state) != set(expected) or any(int(value) < 0 for value in state.values()):
+            raise DataError(
+                f"state of batches {dict(state)} needs non-negative {', '.join(expected)}; load one as saved"
+            )
+        if state["samples"] != len(self.data) or state["samples_drawn"] > len(self.data):
+            raise DataError(
+                f"the state was saved with {state['samples']:,} samples, this data has {len(self.data):,}; "
+                "resume with the same data, or start a new run"
+            )
+        self._epoch, self._position = int(state["epoch"]), int(state["position"])
+        self._samples_drawn, self.seed = int(state["samples_drawn"]), int(state["seed"])
+        self._end_epoch_if_done()
+
+    @property
+    def _global_batch(self) -> int:
+        return self.batch_size * self.world_size
+
+    def _share(self, count: int) -> tuple[int, int]:
+        """This rank's part of `count` consecutive samples."""
+        return self.rank * count // self.world_size, (self.rank + 1) * count // self.world_size
+
+    def _rest_of_epoch(self) -> Iterator[Any]:
+        epoch = self._epoch
+        while self._epoch == epoch:
+            first = self._samples_drawn
+            count = min(self._global_batch, len(self.data) - first)
+            self._position += 1
+            self._samples_drawn += count
+            self._end_epoch_if_done()
+            batch = self._draw(epoch, first, count)
+            if batch is not None:
+                yield batch
+
+    def _whole_pass(self) -> Iterator[Any]:
+        needed = self._global_batch if self.drop_last else 1
+        for first in range(0, len(self.data) - needed + 1, self._global_batch):
+            batch = self._draw(self._epoch, first, min(self._global_batch, len(self.data) - first))
+            if batch is not None:
+                yield batch
+
+    def _end_epoch_if_done(self) -> None:
+        needed = self._global_batch if self.drop_last else 1
+        if len(self.data) - self._samples_drawn < needed:
+            self.restart(self._epoch + 1)
+
+    def _draw(self, epoch: int, first: int, count: int) -> Any:
+        """This rank's share of the global batch of samples `first` to `first + count` of an epoch's order."""
+        start, stop = self._share(count)
+        if start == stop:
+            return None
+        batch = self.data.batch(self._order_of(epoch)[first + start : first + stop])
+        batch = batch if self.device is None else _moved(batch, self.device)
+        if not (isinstance(batch, tuple) and len(batch) == 2 and isinstance(batch[0], Tensor)):
+            if self.preparation is not None:
+                raise DataError(f"{self.data.name}: a preparation needs pairs (inputs, targets) with tensor inputs")
+            return batch
+        inputs, targets = batch
+        return self._prepared(inputs, self._draws(epoch, first, count)), targets
+
+    def _draws(self, epoch: int, first: int, count: int) -> Draws | None:
+        """This rank's part of the global batch's random numbers, or None where nothing is augmented."""
+        if not self.augment or self.preparation is None or not self.preparation.augments:
+            return None
+        generator = torch.Generator().manual_seed(key(_AUGMENTATION, self.seed, epoch, first))
+        return self.preparation.draw(count, generator).part(*self._share(count))
+
+    def _prepared(self, inputs: Tensor, draws: Draws | None) -> Tensor:
+        if self.preparation is None:
+            inputs = inputs.to(torch.float32).div_(255) if inputs.dtype == torch.uint8 else inputs
+        else:
+            if inputs.device not in self._placed:
+                self._placed[inputs.device] = self.preparation.to(inputs.device)
+            inputs = self._placed[inputs.device].apply(inputs, draws)
+        if self.channels_last and inputs.ndim == 4:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return inputs
+
+    def _order_of(self, epoch: int) -> Tensor:
+        """The order of an epoch, (N,) int64, on the device of the data."""
+        wanted = (self.seed, epoch if self.shuffle else 0)
+        if self._order is None or self._order[0] != wanted:
+            count = len(self.data)
+            order = torch.from_numpy(permutation(count, _ORDER, *wanted)) if self.shuffle else torch.arange(count)
+            self._order = (wanted, order.to(self.data.inputs.device) if isinstance(self.data, Data) else order)
+        return self._order[1]
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    """A collated batch with all its tensors on `device`."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, Mapping):
+        return {name: _moved(value, device) for name, value in batch.items()}
+    if isinstance(batch, tuple | list):
+        return tuple(_moved(value, device) for value in batch)
+    return batch
+
+
+def _check(samples: Samples, batch_size: int, seed: int, drop_last: bool, rank: int, world_size: int) -> None:
+    if len(samples) == 0:
+        raise DataError(f"{samples.name} is empty; pass at least one sample")
+    if batch_size < 1 or batch_size != int(batch_size):
+        raise DataError(f"batch_size {batch_size}; give a whole number from 1 to {len(samples)}")
+    if seed < 0 or seed != int(seed):
+        raise DataError(f"seed {seed}; give an integer from 0 on")
+    if not 0 <= rank < world_size:
+        raise DataError(f"rank {rank} of world_size {world_size}; allowed are ranks 0 to {max(world_size - 1, 0)}")
+    if drop_last and batch_size * world_size > len(samples):
+        ranks = f" on each of {world_size} ranks" if world_size > 1 else ""
+        raise DataError(
+            f"batch_size {batch_size}{ranks} is more than the {len(samples)} samples of {samples.name}: with drop_last "
+            f"nothing would be yielded; use at most {len(samples) // world_size}, or drop_last=False"
+        )

@@ -1,0 +1,192 @@
+"""What batches are drawn from: tensors held whole (`Data`), or a map-style Dataset read sample by sample."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
+
+from .errors import DataError
+
+
+class Samples(ABC):
+    """A fixed number of numbered samples."""
+
+    name: str
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, indices: Tensor) -> Any:
+        """The samples at `indices` (B,) int64 as one batch, on the device where they are stored."""
+
+    @abstractmethod
+    def take(self, indices: Iterable[int], name: str | None = None) -> Samples:
+        """Those samples alone, in the order given."""
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> Samples:
+        """The same samples stored on `device`, where they are stored in tensors at all."""
+
+    @abstractmethod
+    def class_labels(self) -> NDArray[np.int64] | None:
+        """Class of every sample (N,), or None where the targets are not class labels or not known beforehand."""
+
+    @property
+    def checksum(self) -> str | None:
+        """SHA-256 of the content, or None where it is not held."""
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Data(Samples):
+    """Inputs and targets as two tensors, on one device.
+
+    Args:
+        inputs: (N, C, H, W) uint8 for pictures as stored; any tensor whose first dimension counts samples.
+        targets: (N,) class labels (stored as int64), or any tensor with the same first dimension.
+        name: for messages and records.
+    Raises: DataError: lengths that differ.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    name: str = "data"
+
+    def __post_init__(self) -> None:
+        if self.inputs.ndim == 0 or self.targets.ndim == 0 or len(self.inputs) != len(self.targets):
+            shapes = f"inputs {tuple(self.inputs.shape)}, targets {tuple(self.targets.shape)}"
+            raise DataError(f"{self.name}: {shapes}; both need the same number of samples in their first dimension")
+        if not (self.targets.is_floating_point() or self.targets.is_complex() or self.targets.dtype == torch.int64):
+            object.__setattr__(self, "targets", self.targets.to(torch.int64))
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def images(self) -> Tensor:
+        """The inputs, by the name they have where they are pictures."""
+        return self.inputs
+
+    @cached_property
+    def checksum(self) -> str:
+        """SHA-256 over types, shapes and bytes of inputs and targets, as 64 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for tensor in (self.inputs, self.targets):
+            array = tensor.detach().cpu().contiguous()
+            digest.update(f"{array.dtype} {tuple(array.shape)} ".encode())
+            # bytes, since numpy has no bfloat16
+            digest.update(array.reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and targets at `indices` (B,), copied."""
+        return self.inputs.index_select(0, indices), self.targets.index_select(0, indices)
+
+    def take(self, indices: Iterable[int], name: str | None = None) -> Data:
+        """Those samples alone, copied."""
+        chosen = torch.as_tensor(np.asarray(indices, dtype=np.int64), device=self.inputs.device)
+        return Data(*self.batch(chosen), name=self.name if name is None else name)
+
+    def to(self, device: torch.device | str) -> Data:
+        """The same data on `device`; this very object where it is there already."""
+        inputs, targets = self.inputs.to(device), self.targets.to(device)
+        if inputs is self.inputs and targets is self.targets:
+            return self
+        moved = Data(inputs, targets, name=self.name)
+        if "checksum" in self.__dict__:
+            moved.__dict__["checksum"] = self.checksum
+        return moved
+
+    def class_labels(self) -> NDArray[np.int64] | None:
+        """The targets, where they are one integer per sample."""
+        if self.targets.dtype != torch.int64 or self.targets.ndim != 1:
+            return None
+        return self.targets.cpu().numpy()
+
+    def mean_image(self) -> Tensor:
+        """Mean over all samples, (C, H, W) float32 in the units of the inputs, accumulated in float64."""
+        total = torch.zeros(self.inputs.shape[1:], dtype=torch.float64, device=self.inputs.device)
+        for chunk in self.inputs.split(4096):
+            total += chunk.sum(0, dtype=torch.float64)
+        return (total / max(len(self), 1)).to(torch.float32)
+
+
+class DatasetSamples(Samples):
+    """A map-style Dataset, read and collated by torch's `default_collate` when a batch is drawn.
+
+    It stays where it is (`to` moves nothing) and has no checksum. Random transforms inside it draw from the global
+    random states, which no seed of ours reaches: such a run resumes in the same order, not with the same pixels.
+    """
+
+    def __init__(self, dataset: Dataset[Any], name: str = "dataset") -> None:
+        if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+            raise DataError(
+                f"{name}: a {type(dataset).__name__} has no length or no indexing; pass a map-style Dataset, or read "
+                "an iterable one through a DataLoader"
+            )
+        self.dataset = dataset
+        self.name = name
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def batch(self, indices: Tensor) -> Any:
+        """The collated samples; a pair as a tuple."""
+        collated = default_collate([self.dataset[i] for i in indices.tolist()])
+        return tuple(collated) if isinstance(collated, list) else collated
+
+    def take(self, indices: Iterable[int], name: str | None = None) -> DatasetSamples:
+        """Those samples alone, as a torch Subset."""
+        chosen = [int(i) for i in indices]
+        return DatasetSamples(Subset(self.dataset, chosen), self.name if name is None else name)
+
+    def to(self, device: torch.device | str) -> DatasetSamples:
+        """Itself: batches are moved when they are drawn."""
+        return self
+
+    def class_labels(self) -> NDArray[np.int64] | None:
+        """The Dataset's `targets` (torchvision's convention; of a Subset: of what it was taken from), or None."""
+        labels = _declared_labels(self.dataset)
+        return labels if labels is not None and len(labels) == len(self) else None
+
+
+def as_samples(given: Any, name: str) -> Samples:
+    """`given` as Samples.
+
+    Args:
+        given: Samples; a pair (inputs, targets) of tensors, or of arrays, which are copied; a TensorDataset of two
+            tensors (these become Data); any other map-style Dataset (kept, since it may read lazily or augment).
+        name: for messages and records, where `given` has none.
+    Raises: DataError: anything else.
+    """
+    if isinstance(given, Samples):
+        return given
+    if isinstance(given, TensorDataset) and len(given.tensors) == 2:
+        return Data(*given.tensors, name=name)
+    if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(x, Tensor | np.ndarray) for x in given):
+        inputs, targets = (torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else x for x in given)
+        return Data(inputs, targets, name=name)
+    if isinstance(given, Dataset) or (hasattr(given, "__getitem__") and not isinstance(given, tuple | list | Mapping)):
+        return DatasetSamples(given, name)
+    raise DataError(
+        f"{name}: got a {type(given).__name__}; pass a map-style Dataset or a pair (inputs, targets) of tensors"
+    )
+
+
+def _declared_labels(dataset: Any) -> NDArray[np.int64] | None:
+    if isinstance(dataset, Subset):
+        whole = _declared_labels(dataset.dataset)
+        return None if whole is None else whole[np.asarray(dataset.indices, dtype=np.int64)]
+    labels = np.asarray(getattr(dataset, "targets", ()))
+    return labels.astype(np.int64) if labels.ndim == 1 and labels.size and labels.dtype.kind in "iu" else None
