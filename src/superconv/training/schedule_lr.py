@@ -1,0 +1,212 @@
+"""ScheduleLR: a torch LR scheduler that follows a schedule by counting optimizer updates."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from ..schedules import Schedule
+from .scheduled_groups import ScheduledGroups, group_scales
+
+__all__ = ["ScheduleLR", "ScheduledGroups", "group_scales", "resumed_schedule"]
+
+FORMAT = 1
+
+
+class ScheduleLR(LRScheduler):
+    """A torch LR scheduler that follows a `Schedule`; the constructor applies step 0.
+
+    It counts optimizer updates through the optimizer's step hooks, and `step()` writes the values of the update
+    that comes next. An update that AMP skipped does not count (nor does one that a `fused` optimizer skipped by
+    itself, which costs a read of `optimizer.found_inf` from the device). `step()` without an update since does
+    nothing, so it may be called per micro-batch, or `num_processes` times by Accelerate.
+
+    Resuming: build optimizer and scheduler as before, then load both states in any order. Position and group scales
+    are restored. Where the schedule given to the constructor is not the saved one, with k updates done:
+
+    * same values at step k (a constant, a longer run of cycles): the new schedule, from step k;
+    * same levels in another length (more epochs, say): the saved one, stretched from step k to the new length, so
+      that nothing jumps;
+    * other levels (another `max_lr`): the new schedule from step k, which may jump: it was asked for.
+
+    Args:
+        optimizer: any torch optimizer.
+        schedule: what to follow.
+        cycle_momentum: as in `ScheduledGroups`.
+        group_scales: as in `ScheduledGroups`; scales given here win over saved ones.
+    Raises: ValueError: as `ScheduledGroups`; or `step(epoch)`, since the position is counted.
+    Example:
+        >>> import torch, superconv as sc
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
+        >>> scheduler = sc.ScheduleLR(optimizer, sc.one_cycle(101, max_lr=1.0))
+        >>> optimizer.step(); scheduler.step(); scheduler.get_last_lr()
+        [0.12]
+
+    Differs: from torch's schedulers in that it wraps no method of the optimizer, and in that `step()` after several
+        updates goes to where they lead.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        *,
+        cycle_momentum: bool | None = None,
+        group_scales: Sequence[float] | None = None,
+    ) -> None:
+        # LRScheduler.__init__ is left out: it would wrap optimizer.step and hold a counter of its own.
+        self.optimizer = optimizer
+        self._given = schedule
+        self._given_scales = group_scales is not None
+        self._groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
+        self._position = _Position(self._groups)
+        self._warned_of_gap = False
+        self.last_epoch = 0  # torch's name for the step whose values are set
+        self._step_count = 1  # read and written by Accelerate
+        self._attach()
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule that is followed; after a resume in another length, the stretched one."""
+        return self._groups.schedule
+
+    @property
+    def base_lrs(self) -> list[float | Tensor]:  # type: ignore[override]
+        """The learning rate that every group was made with."""
+        return [float(group["initial_lr"]) for group in self.optimizer.param_groups]
+
+    def step(self, epoch: int | None = None) -> None:
+        """Write the values of the next update; nothing where no update was made since."""
+        if epoch is not None:
+            raise ValueError(
+                f"ScheduleLR counts optimizer updates by itself, got step({epoch!r}); call step() after each update"
+            )
+        position = self._position
+        gap = position.made - position.written
+        if gap == 0 and not self._groups.stale:
+            return
+        if gap > 1 and not self._warned_of_gap:
+            self._warned_of_gap = True
+            warnings.warn(
+                f"{gap} optimizer updates since the last ScheduleLR.step(): the schedule counts updates, and is "
+                "coarse like this; call step() after each one (in Lightning: interval='step')",
+                UserWarning,
+                stacklevel=2,
+            )
+        position.write(position.made)
+        self.last_epoch = position.made
+        self._step_count += 1
+
+    def get_last_lr(self) -> list[float | Tensor]:
+        """The learning rate of every group, as last written."""
+        return [*self._groups.lrs]
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The learning rate of every group at the present count of updates."""
+        return [*self._groups.scaled(self.schedule(self._position.made)["lr"])]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain copied data: the count of updates, the schedule and the group scales."""
+        groups = self._groups
+        return {
+            "format": FORMAT,
+            "updates": self._position.made,
+            "schedule": groups.schedule.to_dict(),
+            "lr_scales": list(groups.lr_scales),
+            "decay_scales": list(groups.decay_scales),
+            "cycled": list(groups.cycled),
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken, by the policy in the class's docstring.
+
+        Raises: ValueError: a state of another scheduler or format, which leaves this one as it was.
+        """
+        if state_dict.get("format") != FORMAT or "updates" not in state_dict:
+            raise ValueError(
+                f"this is no state of ScheduleLR of format {FORMAT} (keys {sorted(map(str, state_dict))}); load the "
+                "state of the same scheduler, or start a new one"
+            )
+        updates = int(state_dict["updates"])
+        schedule = resumed_schedule(Schedule.from_dict(state_dict["schedule"]), self._given, updates)
+        groups = self._groups
+        if not self._given_scales:
+            groups.lr_scales = [float(s) for s in state_dict["lr_scales"]]
+        groups.decay_scales = [float(s) for s in state_dict["decay_scales"]]
+        if groups.cycle_momentum is None:
+            groups.cycled = [bool(c) for c in state_dict["cycled"]]
+        groups.schedule = schedule
+        self._position.made = self.last_epoch = updates
+        self._position.write(updates)
+
+    def _attach(self) -> None:
+        weakref.finalize(self, _remove, self._position.attach()).atexit = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._attach()  # a copied optimizer comes without its hooks
+
+
+def _remove(handles: tuple[Any, ...]) -> None:
+    for handle in handles:
+        handle.remove()
+
+
+class _Position:
+    """Updates made and values written; its methods are the optimizer's hooks (which hold no scheduler alive)."""
+
+    def __init__(self, groups: ScheduledGroups) -> None:
+        self.groups = groups
+        self.made = 0
+        self.written = 0
+        groups.write(0)
+
+    def write(self, step: int) -> None:
+        self.groups.write(step)
+        self.written = step
+
+    def attach(self) -> tuple[Any, ...]:
+        """Hook into the optimizer; the handles remove the hooks."""
+        optimizer: Any = self.groups.optimizer
+        while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
+            optimizer = optimizer.optimizer  # Accelerate's wrapper: only the inner one has hooks
+        return (
+            optimizer.register_step_pre_hook(self.before_update),
+            optimizer.register_step_post_hook(self.after_update),
+            optimizer.register_load_state_dict_post_hook(self.after_load),
+        )
+
+    def before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """A group that was added since the last write is scheduled from its first update on."""
+        if self.groups.stale:
+            self.write(self.written)
+
+    def after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """Count the update, unless a fused optimizer under a GradScaler found an overflow and did not move."""
+        found_inf = optimizer.__dict__.get("found_inf")
+        if found_inf is None or not float(found_inf):
+            self.made += 1
+
+    def after_load(self, optimizer: Optimizer) -> None:
+        """What was loaded into the groups gives way to the schedule: the order of loading does not matter."""
+        self.write(self.written)
+
+
+def resumed_schedule(saved: Schedule, given: Schedule, step: int) -> Schedule:
+    """What to follow after `step` updates under `saved`, where the new run was given `given`.
+
+    The given one where it agrees with the saved one at `step`, has other levels, or is over by then; else the saved
+    one stretched from `step` to the given length.
+    """
+    if saved == given or given(step) == saved(step):
+        return given
+    same_levels = {k: c.levels() for k, c in saved.curves.items()} == {k: c.levels() for k, c in given.curves.items()}
+    if not same_levels or step >= min(saved.total_steps, given.total_steps) - 1:
+        return given
+    return saved.stretch(given.total_steps, from_step=step)

@@ -1,0 +1,259 @@
+"""A schedule's values, written into an optimizer's param groups."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from ..schedules import Schedule
+
+Group = dict[str, Any]
+
+
+class ScheduledGroups:
+    """Writes learning rate, momentum and weight decay of a schedule into all param groups of an optimizer.
+
+    A group gets `schedule(step)["lr"] * scale`, with scale = the group's LR (`initial_lr` where it is set) over the
+    optimizer's default LR. Scheduled weight decay scales likewise, and 0 stays 0. Momentum is the same in all
+    groups: SGD's and RMSprop's `momentum`, or the first of `betas` (the others are untouched). Learning rates that
+    are tensors are filled in place; groups that are added later are picked up at the next write.
+
+    Args:
+        optimizer: any torch optimizer. Its groups get `initial_lr` (as from torch's own schedulers), so that a
+            later schedule finds the scales again.
+        schedule: what to write.
+        cycle_momentum: None: groups made without momentum are left alone, with one warning; True: momentum is
+            written there too; False: momentum is never written.
+        group_scales: one factor a group, instead of the ratios above.
+    Raises: ValueError: a ratio that is not defined (default LR 0), scales that do not fit, momentum forced on an
+        optimizer that has none or on a schedule that sets none, or a schedule-free optimizer whose momentum would
+        be cycled (its averaging takes the place of the schedule).
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        *,
+        cycle_momentum: bool | None = None,
+        group_scales: Sequence[float] | None = None,
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"a torch.optim.Optimizer is needed, got {type(optimizer).__name__}; pass the inner one")
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"a superconv.Schedule is needed, got {type(schedule).__name__}; see superconv.one_cycle")
+        if cycle_momentum not in (None, True, False):
+            raise ValueError(f"cycle_momentum must be None, True or False, got {cycle_momentum!r}")
+        self.optimizer = optimizer
+        self.cycle_momentum = cycle_momentum
+        self.lr_scales: list[float] = [] if group_scales is None else _given_scales(group_scales, optimizer)
+        self.decay_scales: list[float] = []
+        self.cycled: list[bool] = []  # per group: is its momentum written?
+        self._default_lr = _plain(optimizer.defaults.get("lr"))
+        self._default_decay = _plain(optimizer.defaults.get("weight_decay"))
+        self.values: dict[str, float] = {}  # as last written, before any scale
+        self._warned: set[str] = set()
+        self._bound: list[Group] | None = None
+        self.schedule = schedule
+        self._bind()
+
+    @property
+    def schedule(self) -> Schedule:
+        """What is written."""
+        return self._schedule
+
+    @schedule.setter
+    def schedule(self, schedule: Schedule) -> None:
+        _check_momentum(self.optimizer, schedule, self.cycle_momentum)
+        self._schedule = schedule
+        self._curves = tuple(schedule.curves.items())
+        self._last = schedule.total_steps - 1
+        self._bound = None  # another schedule may set other keys
+
+    @property
+    def stale(self) -> bool:
+        """Whether groups were added or replaced since the last write."""
+        groups = self.optimizer.param_groups
+        return groups is not self._bound or len(groups) != self._count
+
+    def write(self, step: int) -> dict[str, float]:
+        """Write the values of update `step` and return them, unscaled; the last ones from `total_steps` on."""
+        step = min(int(step), self._last)  # a numpy integer would put numpy scalars into the groups
+        self.set({key: curve(step) for key, curve in self._curves})
+        return self.values
+
+    def set(self, values: dict[str, float]) -> None:
+        """Write the given values ("lr", perhaps "momentum" and "weight_decay"), scaled by group."""
+        groups = self.optimizer.param_groups
+        if groups is not self._bound or len(groups) != self._count:
+            self._bind()
+        self.values = values
+        lr = values["lr"]
+        for group, scale in self._lr_groups:
+            group["lr"] = lr * scale
+        for group, scale in self._lr_tensors:
+            group["lr"].fill_(lr * scale)
+        momentum = values.get("momentum")
+        if momentum is not None:
+            for group in self._momentum_groups:
+                group["momentum"] = momentum
+            for group, rest in self._betas_groups:
+                group["betas"] = (momentum, *rest)
+            for group in self._momentum_tensors:
+                _fill_momentum(group, momentum)
+        decay = values.get("weight_decay")
+        if decay is not None:
+            for group, scale in self._decay_groups:
+                group["weight_decay"] = decay * scale
+
+    @property
+    def lrs(self) -> tuple[float, ...]:
+        """The learning rate of every group, as last written; nothing is read from the device."""
+        return self.scaled(self.values["lr"])
+
+    def scaled(self, lr: float) -> tuple[float, ...]:
+        """The learning rate of every group where the schedule says `lr`."""
+        return tuple([lr * scale for scale in self.lr_scales[: len(self.optimizer.param_groups)]])
+
+    def _bind(self) -> None:
+        """Sort the groups by what is written into them and how, once, so that a write is a few plain loops."""
+        groups = self.optimizer.param_groups
+        keys = self._schedule.curves
+        for index, group in enumerate(groups):
+            self._describe(index, group, keys)
+        _own_lr_tensors(groups, self.optimizer.defaults.get("lr"))
+        scaled = list(zip(groups, self.lr_scales, strict=False))
+        self._lr_groups = [(g, s) for g, s in scaled if not isinstance(g["lr"], Tensor)]
+        self._lr_tensors = [(g, s) for g, s in scaled if isinstance(g["lr"], Tensor)]
+        written = [g for g, on in zip(groups, self.cycled, strict=False) if on] if "momentum" in keys else []
+        self._momentum_tensors = [g for g in written if isinstance(_momentum(g), Tensor)]
+        plain = [g for g in written if not isinstance(_momentum(g), Tensor)]
+        self._betas_groups = [(g, tuple(g["betas"])[1:]) for g in plain if "betas" in g]
+        self._momentum_groups = [g for g in plain if "betas" not in g]
+        self._decay_groups = []
+        if "weight_decay" in keys:
+            scaled = list(zip(groups, self.decay_scales, strict=False))
+            self._decay_groups = [(g, s) for g, s in scaled if "weight_decay" in g]
+        self._bound, self._count = groups, len(groups)
+        self._warn_of_silence(keys)
+
+    def _describe(self, index: int, group: Group, keys: Mapping[str, Any]) -> None:
+        """Remember a group's initial values and its scales; what is known already (or was restored) stays."""
+        group.setdefault("initial_lr", _plain(group["lr"]))
+        if index >= len(self.lr_scales):
+            self.lr_scales.append(_ratio(_plain(group["initial_lr"]), self._default_lr, index))
+        if index >= len(self.cycled):
+            momentum = _plain(_momentum(group))
+            forced = self.cycle_momentum is True and momentum is not None
+            self.cycled.append(forced or (self.cycle_momentum is not False and bool(momentum)))
+        if "weight_decay" in keys and "weight_decay" in group:
+            group.setdefault("initial_weight_decay", _plain(group["weight_decay"]))
+        if index >= len(self.decay_scales):
+            self.decay_scales.append(self._decay_scale(group))
+
+    def _decay_scale(self, group: Group) -> float:
+        """Group's weight decay over the optimizer's default (over the largest of all groups where that is 0)."""
+        decays = [_plain(g.get("initial_weight_decay", g.get("weight_decay"))) for g in self.optimizer.param_groups]
+        own = _plain(group.get("initial_weight_decay", group.get("weight_decay"))) or 0.0
+        base = self._default_decay or max((d for d in decays if d), default=0.0)
+        return own / base if base else 0.0
+
+    def _warn_of_silence(self, keys: Mapping[str, Any]) -> None:
+        """One warning where a scheduled value reaches no group."""
+        name = type(self.optimizer).__name__
+        if "momentum" in keys and self.cycle_momentum is None and not all(self.cycled[: self._count]):
+            where = "a param group of" if any(self.cycled[: self._count]) else "the optimizer"
+            self._warn(
+                "momentum",
+                f"the schedule sets momentum, but {where} {name} was made without it and is left alone; make the "
+                "optimizer with momentum, pass cycle_momentum=True to force it, or False (or a schedule with "
+                "max_momentum=None) to agree",
+            )
+        if "weight_decay" in keys and not any(s for _, s in self._decay_groups):
+            self._warn(
+                "weight_decay",
+                f"the schedule sets weight decay, but every param group of the optimizer {name} was made without it, "
+                "and 0 stays 0; make the optimizer with a weight_decay above 0",
+            )
+
+    def _warn(self, key: str, message: str) -> None:
+        if key not in self._warned:
+            self._warned.add(key)
+            warnings.warn(message, UserWarning, stacklevel=5)
+
+
+def group_scales(optimizer: Optimizer) -> list[float]:
+    """LR of every group (`initial_lr` where it is set) over the optimizer's default LR.
+
+    Raises: ValueError: the default is 0 and a group's is not.
+    """
+    default = _plain(optimizer.defaults.get("lr"))
+    return [_ratio(_plain(g.get("initial_lr", g["lr"])), default, i) for i, g in enumerate(optimizer.param_groups)]
+
+
+def _given_scales(scales: Sequence[float], optimizer: Optimizer) -> list[float]:
+    result = [float(s) for s in scales]
+    if len(result) != len(optimizer.param_groups):
+        raise ValueError(
+            f"group_scales needs one factor a param group: {len(optimizer.param_groups)} groups, got {len(result)}"
+        )
+    if not all(math.isfinite(s) and s >= 0 for s in result):
+        raise ValueError(f"group_scales must be finite and not negative, got {result}")
+    return result
+
+
+def _plain(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _ratio(own: float | None, default: float | None, index: int) -> float:
+    if own is None or default is None or own == default:
+        return 1.0
+    if default == 0:
+        raise ValueError(
+            f"param group {index} has learning rate {own:g} and the optimizer's default is 0, so their ratio is not "
+            "defined; pass group_scales, or make the optimizer with lr above 0"
+        )
+    return own / default
+
+
+def _momentum(group: Group) -> Any:
+    """SGD's momentum or Adam's beta1; None where the group has neither."""
+    return group["betas"][0] if "betas" in group else group.get("momentum")
+
+
+def _fill_momentum(group: Group, momentum: float) -> None:
+    _momentum(group).fill_(momentum)
+
+
+def _own_lr_tensors(groups: Sequence[Group], default: Any) -> None:
+    """Groups that share one LR tensor (it came from the defaults) get their own, since each is filled by its scale."""
+    seen = {id(default)} if isinstance(default, Tensor) else set()
+    for group in groups:
+        lr = group["lr"]
+        if isinstance(lr, Tensor):
+            if id(lr) in seen:
+                group["lr"] = lr = lr.clone()
+            seen.add(id(lr))
+
+
+def _check_momentum(optimizer: Optimizer, schedule: Schedule, cycle_momentum: bool | None) -> None:
+    scheduled = "momentum" in schedule.curves
+    if cycle_momentum and not scheduled:
+        raise ValueError("cycle_momentum=True, but the schedule sets no momentum; give it a max_momentum, or drop it")
+    if not scheduled or cycle_momentum is False:
+        return
+    name = type(optimizer).__name__
+    if cycle_momentum and any(_momentum(group) is None for group in optimizer.param_groups):
+        raise ValueError(f"cycle_momentum=True, but {name} has no momentum and no betas; use False or None")
+    kinds = " ".join(f"{c.__module__}.{c.__name__}" for c in type(optimizer).__mro__).lower()
+    if "schedulefree" in kinds.replace("_", ""):
+        raise ValueError(
+            f"{name} is schedule-free: its averaging depends on a constant momentum, which must not be cycled; use "
+            "a schedule with max_momentum=None, or cycle_momentum=False"
+        )
