@@ -53,7 +53,8 @@ def _read_package() -> Arrays:
 def _read_cache(cache: Path) -> Arrays | None:
     """The cached arrays; None where there are none, or not the known ones."""
     try:
-        with np.load(cache, allow_pickle=False) as stored:
+        # opened here, since np.load leaves a damaged file open
+        with open(cache, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = stored["images"], stored["labels"].astype(np.int64)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

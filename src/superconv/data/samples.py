@@ -177,7 +177,8 @@ def as_samples(given: Any, name: str) -> Samples:
     if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(x, Tensor | np.ndarray) for x in given):
         inputs, targets = (torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else x for x in given)
         return Data(inputs, targets, name=name)
-    if isinstance(given, Dataset) or (hasattr(given, "__getitem__") and not isinstance(given, tuple | list | Mapping)):
+    plain = isinstance(given, tuple | list | Mapping | str | bytes | Tensor | np.ndarray)
+    if isinstance(given, Dataset) or (hasattr(given, "__getitem__") and not plain):
         return DatasetSamples(given, name)
     raise DataError(
         f"{name}: got a {type(given).__name__}; pass a map-style Dataset or a pair (inputs, targets) of tensors"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,8 +121,11 @@ class Splits:
         return self._replace(**moved)
 
     def _replace(self, **changes: Any) -> Splits:
-        now = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return Splits(**{**now, **changes})
+        """A copy with other fields; not checked again, since its parts come out of checked ones."""
+        changed = copy.copy(self)
+        for field, value in changes.items():
+            object.__setattr__(changed, field, value)
+        return changed
 
 
 def _seed(seed: int) -> int:

@@ -1,0 +1,136 @@
+"""Folders of pictures: splits, sizes, corrupt files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import superconv.data as data
+from superconv.data import DataError
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def write(path, color, size=(20, 12)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path)
+
+
+def fill(root, count=5, splits=("train",)):
+    for split in splits:
+        for number, name in enumerate(("cat", "dog")):
+            for i in range(count):
+                write(root / split / name / f"{i}.png", (100 * number, i, 7))
+
+
+def test_published_splits(tmp_path):
+    fill(tmp_path, splits=("train", "val", "test"))
+    splits = data.load(f"folder:{tmp_path}", image_size=8)
+    assert splits.train.inputs.shape == (10, 3, 8, 8)
+    assert (len(splits.validation), len(splits.test), splits.num_classes) == (10, 10, 2)
+    assert splits.train.targets.tolist() == [0] * 5 + [1] * 5
+    assert splits.train.inputs[7].unique().tolist() == [2, 7, 100]
+
+
+@pytest.mark.parametrize("name", ["val", "validation", "test"])
+def test_one_held_out_part_is_the_test_part(tmp_path, name):
+    fill(tmp_path, splits=("train", name))
+    splits = data.load(f"folder:{tmp_path}", image_size=8)
+    assert splits.validation is None
+    assert len(splits.test) == 10
+    assert ("test is the folder's validation pictures" in splits.note) == (name != "test")
+
+
+def test_plain_classes_are_divided_by_seed(tmp_path):
+    fill(tmp_path, splits=("",))
+    splits = data.load(f"folder:{tmp_path}", image_size=8)
+    assert splits.test.targets.tolist() == [0, 1]
+    assert len(splits.train) == 8
+    assert "carved by seed 0" in splits.note
+    assert splits.checksums == data.load(f"folder:{tmp_path}", image_size=8).checksums
+
+
+def test_the_middle_square_is_kept(tmp_path):
+    wide = np.zeros((8, 24, 3), np.uint8)
+    wide[:, 8:16] = 200
+    for name in ("cat", "dog"):
+        for i in range(2):
+            path = tmp_path / "train" / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(wide).save(path)
+            write(tmp_path / "test" / name / f"{i}.png", (1, 2, 3))
+    assert (data.load(f"folder:{tmp_path}", image_size=8).train.inputs == 200).all()
+
+
+def test_grey_palette_and_alpha_become_three_channels(tmp_path):
+    fill(tmp_path, splits=("train", "test"))
+    for mode in ("L", "P", "RGBA", "1", "CMYK"):
+        suffix = "tif" if mode == "CMYK" else "png"
+        Image.new(mode, (9, 9)).save(tmp_path / "train" / "cat" / f"z{mode}.{suffix}")
+    assert data.load(f"folder:{tmp_path}", image_size=4).train.inputs.shape == (15, 3, 4, 4)
+
+
+def test_normalisation_is_measured_on_the_training_pictures(tmp_path):
+    fill(tmp_path, splits=("train", "test"))
+    splits = data.load(f"folder:{tmp_path}", image_size=8)
+    prepared = splits.preparation(splits.train.inputs)
+    torch.testing.assert_close(prepared[:, 0].mean(), torch.tensor(0.0), rtol=0, atol=1e-4)
+    torch.testing.assert_close(prepared[:, 0].std(unbiased=False), torch.tensor(1.0), rtol=0, atol=1e-4)
+    assert torch.isfinite(prepared).all()  # channel 2 is constant
+
+
+def corrupt_two(tmp_path):
+    fill(tmp_path, splits=("train", "test"))
+    whole = np.random.default_rng(0).integers(0, 256, (40, 40, 3)).astype(np.uint8)
+    cut = tmp_path / "train" / "cat" / "9.png"
+    Image.fromarray(whole).save(cut)
+    cut.write_bytes(cut.read_bytes()[:2000])
+    (tmp_path / "train" / "dog" / "8.jpg").write_bytes(b"no picture")
+
+
+def test_corrupt_pictures_are_refused_by_name(tmp_path):
+    corrupt_two(tmp_path)
+    with pytest.raises(DataError, match=r"2 of 12 pictures .*9\.png .*8\.jpg .*corrupt='skip'"):
+        data.load(f"folder:{tmp_path}")
+
+
+def test_corrupt_pictures_are_skipped_by_choice_and_named(tmp_path):
+    corrupt_two(tmp_path)
+    splits = data.load(f"folder:{tmp_path}", image_size=8, corrupt="skip")
+    assert splits.train.targets.bincount().tolist() == [5, 5]
+    assert "2 corrupt pictures were skipped" in splits.note
+    assert "9.png" in splits.note
+    assert splits.train.inputs[3].unique().tolist() == [0, 3, 7]  # the others keep their places
+
+
+def test_other_files_are_passed_over(tmp_path):
+    fill(tmp_path, splits=("train", "test"))
+    (tmp_path / "train" / "cat" / "notes.txt").write_text("x")
+    (tmp_path / "train" / "cat" / "._1.png").write_text("x")
+    (tmp_path / "train" / ".cache").mkdir()
+    assert len(data.load(f"folder:{tmp_path}", image_size=4).train) == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "says"),
+    [
+        (lambda root: (root / "train" / "empty").mkdir(), {}, "empty holds no picture"),
+        (lambda root: write(root / "test" / "bird" / "1.png", 0), {}, "classes that train has not: bird"),
+        (lambda root: write(root / "val" / "cat" / "1.png", 0) or (root / "valid").mkdir(), {}, "mean the same"),
+        (lambda root: None, {"image_size": 0}, "image_size 0"),
+        (lambda root: None, {"corrupt": "ignore"}, "allowed are 'refuse' and 'skip'"),
+    ],
+)
+def test_errors_say_what_to_do(tmp_path, change, options, says):
+    fill(tmp_path, splits=("train", "test"))
+    change(tmp_path)
+    with pytest.raises(DataError, match=says):
+        data.load(f"folder:{tmp_path}", **options)
+
+
+def test_no_folder_and_no_classes(tmp_path):
+    with pytest.raises(DataError, match="is no folder"):
+        data.load(f"folder:{tmp_path / 'none'}")
+    with pytest.raises(DataError, match="at least two"):
+        data.load(f"folder:{tmp_path}")

@@ -1,0 +1,141 @@
+"""Splits and what they are made of: tensors, arrays, Datasets; carving, subsets, errors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
+
+import superconv as sc
+from superconv.data import Data, DataError, Preparation, Splits
+
+
+def pictures(count=60, classes=3):
+    generator = torch.Generator().manual_seed(count)
+    return torch.randint(0, 256, (count, 1, 4, 4), dtype=torch.uint8, generator=generator), torch.arange(
+        count
+    ) % classes
+
+
+class Lazy(Dataset):
+    """Map-style, with torchvision's `targets`."""
+
+    def __init__(self, count=12):
+        self.targets = [i % 3 for i in range(count)]
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, index):
+        return torch.full((2,), float(index)), self.targets[index]
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(())
+
+
+def test_the_public_name_is_this_class():
+    assert sc.Splits is Splits
+
+
+def test_pairs_arrays_and_tensor_datasets_become_data():
+    x, y = pictures()
+    for given in ((x, y), [x, y], (x.numpy(), y.numpy()), TensorDataset(x, y), Data(x, y)):
+        splits = Splits(given, None, given, 3, name="mine")
+        assert isinstance(splits.train, Data)
+        assert torch.equal(splits.train.images, x)
+        assert splits.train.targets.dtype == torch.int64
+    assert Splits((x, y), None, None, 3, name="mine").train.name == "mine/train"
+
+
+def test_small_integer_labels_become_int64_and_floats_stay():
+    x, y = pictures()
+    assert Data(x, y.to(torch.uint8)).targets.dtype == torch.int64
+    assert Data(x, torch.rand(60)).targets.dtype == torch.float32
+    assert Splits((x, torch.rand(60)), None, None, 1).train.class_labels() is None
+
+
+def test_other_datasets_are_kept_and_their_labels_known():
+    splits = Splits(Lazy(), Subset(Lazy(), [0, 1, 2, 3]), None, 3)
+    assert splits.train.class_labels().tolist() == [0, 1, 2] * 4
+    assert splits.validation.class_labels().tolist() == [0, 1, 2, 0]
+    inputs, targets = splits.train.batch(torch.tensor([4, 2]))
+    assert (inputs.tolist(), targets.tolist()) == ([[4.0, 4.0], [2.0, 2.0]], [1, 2])
+    assert splits.checksums == {"train": None, "validation": None}
+
+
+@pytest.mark.parametrize("data", [pictures(), Lazy(60)])
+@pytest.mark.parametrize("amount", [0.2, 12])
+def test_validation_is_carved_balanced_disjoint_and_by_seed(data, amount):
+    splits = Splits(data, None, None, 3)
+    carved = splits.with_validation(amount, seed=1)
+    assert (len(carved.train), len(carved.validation)) == (48, 12)
+    assert np.bincount(carved.validation.class_labels()).tolist() == [4, 4, 4]
+    assert splits.validation is None
+    assert "validation: 12 of 60 training samples, by seed 1" in carved.note
+    if isinstance(data, tuple):
+        both = torch.cat([carved.train.inputs, carved.validation.inputs]).flatten(1)
+        assert len(torch.unique(both, dim=0)) == 60
+        assert carved.validation.checksum == splits.with_validation(amount, seed=1).validation.checksum
+        assert carved.validation.checksum != splits.with_validation(amount, seed=2).validation.checksum
+
+
+def test_a_validation_part_that_is_there_stays():
+    splits = Splits(pictures(), pictures(6), None, 3)
+    assert splits.with_validation(0.5) is splits
+
+
+def test_a_subset_is_balanced_and_leaves_the_rest_alone():
+    splits = Splits(pictures(), None, pictures(9), 3, preparation=Preparation.scaled()).with_validation(6)
+    small = splits.subset(9, seed=4)
+    assert small.train.targets.bincount().tolist() == [3, 3, 3]
+    assert small.train.checksum != splits.subset(9, seed=5).train.checksum
+    assert small.validation is splits.validation
+    assert (small.test is splits.test, small.preparation is splits.preparation) == (True, True)
+    assert len(splits.subset(54).train) == 54
+
+
+def test_checksums_name_the_content():
+    x, y = pictures()
+    data = Data(x, y)
+    assert len(data.checksum) == 64
+    assert data.checksum == Data(x.clone(), y.clone(), name="other").checksum
+    other = x.clone()
+    other[0, 0, 0, 0] += 1
+    assert data.checksum != Data(other, y).checksum
+    assert data.checksum != Data(x.view(60, 1, 2, 8), y).checksum
+    assert data.take(range(60)).checksum == data.checksum
+
+
+def test_to_moves_tensors_and_keeps_the_rest():
+    splits = Splits(pictures(), None, Lazy(), 3, name="a", note="b")
+    assert splits.to("cpu").train is splits.train  # already there
+    away = splits.to("meta")
+    assert away.train.inputs.device.type == "meta"
+    assert (away.name, away.note, away.validation) == ("a", "b", None)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Splits((pictures()[0], torch.arange(60)), None, None, 10), r"50 of 60 labels .* from 0 to 59"),
+        (lambda: Splits((pictures()[0], torch.arange(60) - 1), None, None, 60), r"from -1 to 58"),
+        (lambda: Splits(Lazy(), None, None, 2), r"num_classes=3"),
+        (lambda: Splits(None, None, None, 2), "train is None"),
+        (lambda: Splits((torch.zeros(0, 1), torch.zeros(0)), None, None, 2), "is empty"),
+        (lambda: Splits((torch.zeros(3, 1), torch.zeros(4)), None, None, 2), "same number of samples"),
+        (lambda: Splits("cifar10", None, None, 2), "pass a map-style Dataset or a pair"),
+        (lambda: Splits([1, 2, 3], None, None, 2), "got a list"),
+        (lambda: Splits(Stream(), None, None, 2), "has no length"),
+        (lambda: Splits(pictures(), None, None, 3).with_validation(60), "allowed are 1 to 59"),
+        (lambda: Splits(pictures(), None, None, 3).with_validation(0.001), "leaves nothing"),
+        (lambda: Splits(pictures(), None, None, 3).with_validation(2.5), "whole number"),
+        (lambda: Splits(pictures(), None, None, 3).subset(61), "allowed are 1 to 60"),
+        (lambda: Splits(pictures(), None, None, 3).subset(6, seed=-1), "seed -1 is negative"),
+    ],
+)
+def test_errors_say_what_to_do(make, says):
+    with pytest.raises(DataError, match=says):
+        make()
