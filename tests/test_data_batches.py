@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 
@@ -114,6 +115,15 @@ def test_an_abandoned_loop_goes_on_and_restart_begins_again():
     next(iter(batches))
     batches.restart()
     assert drawn(batches) == whole
+
+
+def test_a_copy_draws_on_by_itself():
+    batches = Batches(numbered(12), 4, preparation=PREPARATION)
+    next(iter(batches))
+    twin = copy.copy(batches)
+    rest = list(twin)
+    assert (batches.epoch, batches.position) == (0, 1)
+    assert same(list(batches), rest)
 
 
 def test_evaluation_is_a_whole_pass_each_time():

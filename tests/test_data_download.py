@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import http.server
 import io
@@ -134,14 +135,14 @@ class Bar:
 
     total = 0
 
-    def __init__(self, stop_after=None):
+    def __init__(self, stop_after=None, stop=KeyboardInterrupt()):  # noqa: B008
         self.updates = 0
-        self.stop_after = stop_after
+        self.stop_after, self.stop = stop_after, stop
 
     def update(self, amount):
         self.updates += 1
         if self.updates == self.stop_after:
-            raise KeyboardInterrupt
+            raise self.stop
 
     def reset(self):
         pass
@@ -158,6 +159,13 @@ def test_an_interrupted_download_leaves_nothing_and_goes_on_later(tmp_path, mnis
     fetch("mnist", tmp_path, progress=bar)
     assert bar.updates > 0
     assert server.asked.count(f"/a/{FIRST}") == 1  # the file that was whole is kept
+
+
+def test_a_full_disk(tmp_path, mnist):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(DataError, match=r"cannot be written \(No space left on device\); free space"):
+        fetch("mnist", tmp_path, progress=Bar(stop_after=1, stop=full))
+    assert left_behind(tmp_path) == []
 
 
 def cifar_archive(filenames):

@@ -104,6 +104,12 @@ def test_corrupt_pictures_are_skipped_by_choice_and_named(tmp_path):
     assert splits.train.inputs[3].unique().tolist() == [0, 3, 7]  # the others keep their places
 
 
+def test_pictures_that_do_not_fit_into_memory(tmp_path):
+    fill(tmp_path, splits=("train", "test"))
+    with pytest.raises(DataError, match="use a smaller image_size"):
+        data.load(f"folder:{tmp_path}", image_size=10**7)
+
+
 def test_other_files_are_passed_over(tmp_path):
     fill(tmp_path, splits=("train", "test"))
     (tmp_path / "train" / "cat" / "notes.txt").write_text("x")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 import superconv as sc
+import superconv.data.batches as batches_module
+import superconv.data.splits as splits_module
 from superconv.data import Data, DataError, Preparation, Splits
 
 
@@ -34,6 +38,13 @@ class Lazy(Dataset):
 class Stream(IterableDataset):
     def __iter__(self):
         return iter(())
+
+
+@pytest.mark.parametrize("module", [splits_module, batches_module])
+def test_the_examples_of_the_documentation(module):
+    results = doctest.testmod(module)
+    assert results.attempted > 0
+    assert results.failed == 0
 
 
 def test_the_public_name_is_this_class():

@@ -101,7 +101,13 @@ def _pictures_below(folder: Path) -> Iterable[Path]:
 
 
 def _decode_all(files: list[tuple[Path, int]], image_size: int, corrupt: Corrupt) -> Pictures:
-    images = np.empty((len(files), 3, image_size, image_size), dtype=np.uint8)
+    try:
+        images = np.empty((len(files), 3, image_size, image_size), dtype=np.uint8)
+    except MemoryError as error:
+        gigabytes = 3 * image_size**2 * len(files) / 1e9
+        raise DataError(
+            f"{len(files):,} pictures of {image_size} x {image_size} need {gigabytes:,.1f} GB; use a smaller image_size"
+        ) from error
 
     def decode(index: int) -> str | None:
         try:
