@@ -74,6 +74,15 @@ def _check_size(name: str, image_size: int | tuple[int, int] | None, multiple: i
         )
 
 
+def check_name(name: str) -> None:
+    """Complain about a name that `build_model` does not know; names of timm are not looked up.
+
+    Raises: ValueError: with the nearest names, and all.
+    """
+    if name not in _NETWORKS and not name.startswith("timm/"):
+        raise ValueError(f"model {name!r} is unknown; {near(name, NAMES)}, timm/NAME")
+
+
 def build_model(
     name: str,
     num_classes: int = 10,
@@ -109,9 +118,8 @@ def build_model(
     if in_channels is not None and in_channels < 1:
         raise ValueError(f"in_channels: got {in_channels!r}, allowed are integers from 1, or None for the default")
     fraction = None if averaging_fraction is None else check_averaging_fraction(averaging_fraction)
+    check_name(name)
     timm_name = name.removeprefix("timm/")
-    if timm_name == name and name not in _NETWORKS:
-        raise ValueError(f"model {name!r} is unknown; {near(name, NAMES)}, timm/NAME")
     with seeded(seed):
         if timm_name != name:
             model = build_timm(timm_name, num_classes, in_channels, image_size, dict(options))

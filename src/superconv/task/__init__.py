@@ -1,0 +1,18 @@
+"""Task: what is trained, built in code, from names, or by an import path."""
+
+from .definition import Task
+from .identity import source_hash
+from .loading import load_task
+from .metrics import METRICS, check_outputs, metric_function
+from .named import cross_entropy, named_task
+
+__all__ = [
+    "METRICS",
+    "Task",
+    "check_outputs",
+    "cross_entropy",
+    "load_task",
+    "metric_function",
+    "named_task",
+    "source_hash",
+]

@@ -1,0 +1,82 @@
+"""Task: model, data, loss and metric, and never a hyper-parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..models.seeding import seeded
+from .metrics import Metric, metric_function
+
+if TYPE_CHECKING:
+    from ..data import Splits
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained. How (learning rate, batch size, length, ...) belongs to a recipe or an arm.
+
+    Args:
+        name: identifies the task in run directories and tables.
+        model: makes a model with fresh weights; called once per run, under the run's seed.
+        data: the splits it is trained, tuned and tested on.
+        loss: (outputs, targets) -> mean over the batch; torch's cross entropy by default.
+        metric: "accuracy", "top5_accuracy", "loss", None, or a function (outputs, targets) -> one value per sample
+            or their mean.
+        higher_is_better: of the metric; False for an error or a loss.
+        split: batch -> (inputs, targets), where a batch is no pair.
+    Raises: ValueError: a part of the wrong kind.
+    Example:
+        >>> from superconv.data import Splits
+        >>> import torch
+        >>> part = torch.zeros(8, 4), torch.arange(8) % 2
+        >>> task = Task("tiny", model=lambda: nn.Linear(4, 2), data=Splits(part, None, part, 2))
+        >>> task.build_model(seed=0).out_features
+        2
+    """
+
+    name: str
+    model: Callable[[], nn.Module]
+    data: Splits
+    loss: Callable[[Any, Any], Tensor] = F.cross_entropy
+    metric: str | Metric | None = "accuracy"
+    higher_is_better: bool = True
+    split: Callable[[Any], tuple[Any, Any]] | None = None
+
+    def __post_init__(self) -> None:
+        from ..data import Splits
+
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise ValueError(f"task name: got {self.name!r}, allowed are non-empty strings")
+        if isinstance(self.model, nn.Module):
+            raise ValueError(
+                f"task {self.name!r}: model is a module, a function that makes one is needed, so that every run has "
+                "fresh weights; pass model=lambda: Net(...)"
+            )
+        for part in ("model", "loss", "split"):
+            value = getattr(self, part)
+            if not callable(value) and not (part == "split" and value is None):
+                raise ValueError(f"task {self.name!r}: {part} must be a function, got {value!r}")
+        if not isinstance(self.data, Splits):
+            raise ValueError(
+                f"task {self.name!r}: data must be superconv.Splits, got {type(self.data).__name__}; "
+                "wrap it: Splits(train, validation, test, num_classes)"
+            )
+        metric_function(self.metric)
+
+    def build_model(self, seed: int | None = None) -> nn.Module:
+        """A model with fresh weights.
+
+        Args:
+            seed: drawn under this seed, with all global random states left as they were; None: from those states.
+        Raises: ValueError: the factory returned no module.
+        """
+        with seeded(seed):
+            model = self.model()
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"task {self.name!r}: model() must return a torch.nn.Module, got {type(model).__name__}")
+        return model

@@ -1,0 +1,115 @@
+"""A user's task by the import path of the function that makes it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..models.near_names import near
+from .definition import Task
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """`folder` on the module search path, as it is for a script that lies there."""
+    entry = str(folder)
+    if entry in sys.path:
+        yield
+        return
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        if entry in sys.path:
+            sys.path.remove(entry)
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else ""
+
+
+def _import_file(path: Path, shown: str) -> ModuleType:
+    if not path.is_file():
+        raise ValueError(f"task {shown!r}: there is no file {path}; correct the path (it is relative to {Path.cwd()})")
+    name = f"superconv_task_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # pickling for worker processes and `inspect.getsource` look it up there
+    try:
+        specification.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _import_module(name: str, shown: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
+            raise ValueError(
+                f"task {shown!r}: there is no module {error.name!r} in {Path.cwd()} or among the installed packages; "
+                "correct the name, or give a file: path/to/file.py:function"
+            ) from error
+        raise
+
+
+def _find(module: ModuleType, attribute: str, shown: str) -> Any:
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            public = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+            raise ValueError(f"task {shown!r}: {found.__name__!r} has no {part!r}; {near(part, public)}")
+        found = getattr(found, part)
+    return found
+
+
+def load_task(path: str) -> Task:
+    """The task that a function of the user's makes.
+
+    Args:
+        path: "package.module:function" or "path/to/file.py:function"; modules of the working directory are found. The
+            function takes no arguments and returns a Task; a Task itself may stand in its place.
+    Raises: ValueError: module, file or function not there, an error inside them, something else than a Task.
+    """
+    where, separator, attribute = path.rpartition(":")
+    if not separator or not where or not attribute:
+        raise ValueError(f"task {path!r}: allowed are package.module:function and path/to/file.py:function")
+    is_file = where.endswith(".py")
+    folder = Path(where).resolve().parent if is_file else Path.cwd()
+    with _importable(folder):
+        try:
+            module = _import_file(Path(where).resolve(), path) if is_file else _import_module(where, path)
+        except ValueError as error:
+            if str(error).startswith(f"task {path!r}"):
+                raise
+            raise _failed(path, "importing it", error) from error
+        except Exception as error:
+            raise _failed(path, "importing it", error) from error
+        found = _find(module, attribute, path)
+        if isinstance(found, Task):
+            return found
+        if not callable(found):
+            raise ValueError(f"task {path!r}: it is a {type(found).__name__}, allowed are a function or a Task")
+        try:
+            task = found()
+        except Exception as error:
+            raise _failed(path, "calling it", error) from error
+    if not isinstance(task, Task):
+        raise ValueError(f"task {path!r}: it returned a {type(task).__name__}, allowed is a superconv.Task")
+    return task
+
+
+def _failed(path: str, doing: str, error: Exception) -> ValueError:
+    return ValueError(f"task {path!r}: {doing} failed with {type(error).__name__}: {error}{_where(error)}")

@@ -1,0 +1,98 @@
+"""What a model's outputs are worth: metrics by name, and whether outputs fit the targets at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..models.near_names import near
+
+Metric = Callable[[Any, Any], Any]
+
+
+def _classes(outputs: Any, targets: Any, name: str) -> tuple[Tensor, Tensor]:
+    """Outputs (N, C, ...) and class labels (N, ...); soft targets (N, C, ...) become their largest class."""
+    if not isinstance(outputs, Tensor) or outputs.dim() < 2 or outputs.shape[1] < 2:
+        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ValueError(
+            f"metric {name!r}: got outputs {got}, it needs a tensor (samples, classes, ...) with two classes or more; "
+            "pass metric=function(outputs, targets) -> one value a sample, or metric=None"
+        )
+    if targets.shape == outputs.shape:
+        targets = targets.argmax(1)
+    if targets.shape != outputs.shape[:1] + outputs.shape[2:]:
+        raise ValueError(
+            f"metric {name!r}: got targets {tuple(targets.shape)} for outputs {tuple(outputs.shape)}, allowed are "
+            f"class labels {tuple(outputs.shape[:1] + outputs.shape[2:])}"
+        )
+    return outputs, targets
+
+
+def _per_sample(correct: Tensor) -> Tensor:
+    return correct.flatten(1).float().mean(1) if correct.dim() > 1 else correct.float()
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """1 where the largest logit is the target's: (N, C, ...) and (N, ...) -> (N,) float32; a mean over pixels."""
+    outputs, targets = _classes(outputs, targets, "accuracy")
+    return _per_sample(outputs.argmax(1) == targets)
+
+
+def top5_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """1 where the target is among the five largest logits (all of them where there are fewer classes)."""
+    outputs, targets = _classes(outputs, targets, "top5_accuracy")
+    largest = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
+    return _per_sample((largest == targets.unsqueeze(1)).any(1))
+
+
+METRICS: dict[str, Metric | None] = {"accuracy": accuracy, "top5_accuracy": top5_accuracy, "loss": None}
+
+
+def metric_function(metric: str | Metric | None) -> Metric | None:
+    """The function (outputs, targets) -> one value per sample, or their mean.
+
+    Args:
+        metric: a name of `METRICS`; a function, handed back as it is; None for no metric. "loss" is None too: the
+            loss is measured in any case (`Evaluation.loss`).
+    Raises: ValueError: an unknown name (with the nearest), or something that cannot be called.
+    """
+    if metric is None or callable(metric):
+        return metric
+    if metric not in METRICS:
+        raise ValueError(f"metric {metric!r} is unknown; {near(metric, METRICS)}, or a function (outputs, targets)")
+    return METRICS[metric]
+
+
+def check_outputs(outputs: Any, targets: Any, num_classes: int) -> None:
+    """Complain about a model whose outputs do not fit class labels; once, on a first batch (it waits for the device).
+
+    Looks at outputs (N, C, ...) with integer targets (N, ...) alone: anything else is for the loss to judge.
+
+    Args:
+        outputs: what the model returned.
+        targets: of the same batch; -100 is a label to be ignored, as in torch.
+        num_classes: of the data.
+    Raises: ValueError: a wrong number of outputs or samples, a label out of range.
+    """
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+        return
+    if targets.is_floating_point() or targets.dtype == torch.bool or targets.dim() == 0:
+        return
+    wanted = (targets.shape[0], num_classes, *targets.shape[1:])
+    if outputs.dim() < 2 or outputs.shape[1] != num_classes:
+        count = outputs.shape[1] if outputs.dim() > 1 else 1
+        raise ValueError(
+            f"the model has {count} outputs (shape {tuple(outputs.shape)}), the data has {num_classes} classes; "
+            f"build the model with num_classes={num_classes}"
+        )
+    if tuple(outputs.shape) != wanted:
+        raise ValueError(f"the model returned {tuple(outputs.shape)}, the batch's targets ask for {wanted}")
+    labels = targets[targets != -100]
+    if labels.numel() and (labels.min() < 0 or labels.max() >= num_classes):
+        raise ValueError(
+            f"labels: got {int(labels.min())} to {int(labels.max())}, allowed are 0 to {num_classes - 1}; "
+            "correct the labels, or num_classes of the splits"
+        )
