@@ -40,9 +40,7 @@ class Schedule:
     _curves: tuple[tuple[str, Curve], ...]
 
     def __init__(self, total_steps: int, curves: Mapping[str, Curve | float]) -> None:
-        for key in curves:
-            if key not in KEYS:
-                raise checks.unknown("hyper-parameter", key, KEYS)
+        _check_keys(curves)
         if "lr" not in curves:
             raise ValueError(f"a schedule needs a curve for 'lr', got only {sorted(curves)}")
         object.__setattr__(self, "total_steps", checks.whole("total_steps", total_steps, at_least=1))
@@ -146,6 +144,7 @@ class Schedule:
             raise ValueError(f"a stored schedule lacks {', '.join(missing)}; it needs {', '.join(known)}")
         if not isinstance(data["curves"], Mapping):
             raise ValueError(f"curves must map keys to curves, got {type(data['curves']).__name__}")
+        _check_keys(data["curves"])
         return cls(data["total_steps"], {key: curve_from_dict(curve) for key, curve in data["curves"].items()})
 
     def plot(self) -> Figure:
@@ -157,6 +156,12 @@ class Schedule:
     def __repr__(self) -> str:
         curves = ", ".join(f"{key}={curve!r}" for key, curve in self._curves)
         return f"Schedule({self.total_steps}, {curves})"
+
+
+def _check_keys(curves: Mapping[str, Any]) -> None:
+    for key in curves:
+        if key not in KEYS:
+            raise checks.unknown("hyper-parameter", key, KEYS)
 
 
 def _checked(key: str, curve: Any) -> Curve:
