@@ -1,0 +1,26 @@
+"""Run directories on disk: what a run was asked, its rows, and that it finished. Knows dicts and paths only."""
+
+from .atomic import atomic_write
+from .environment import environment
+from .errors import RunError, RunLocked
+from .find import FoundRun, find_runs, state_of
+from .plain import dumps, identity, plain
+from .rows import read_rows
+from .run import FORMAT, Run, open_run
+
+__all__ = [
+    "FORMAT",
+    "FoundRun",
+    "Run",
+    "RunError",
+    "RunLocked",
+    "atomic_write",
+    "dumps",
+    "environment",
+    "find_runs",
+    "identity",
+    "open_run",
+    "plain",
+    "read_rows",
+    "state_of",
+]

@@ -1,0 +1,61 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import explained
+
+TEMPORARY = ".tmp"  # suffix of the files that become others; what a killed process left of them is litter
+
+
+def atomic_write(path: str | Path, content: bytes | str | Callable[[BinaryIO], object]) -> Path:
+    """Write a file so that a reader, a crash or a full disk sees the old one or the new one, never a part.
+
+    A temporary file in the same folder is written, flushed to the disk, and renamed over `path`; then the folder is
+    flushed. Whatever goes wrong, the temporary file is removed and the old file is as it was.
+
+    Args:
+        path: the file; its folder exists.
+        content: bytes, text (UTF-8), or a function that writes to the binary file it is given
+            (`lambda file: torch.save(state, file)`).
+    Returns: `path`.
+    Raises: RunError: the disk is full, the folder is missing or not writable. What the function raises passes through.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
+    with explained(path):
+        try:
+            # opened anew rather than by tempfile, so that the file gets the permissions that the umask grants
+            with open(temporary, "xb") as file:
+                _fill(file, content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        flush_folder(path.parent)
+    return path
+
+
+def flush_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut, where the system can."""
+    if os.name == "nt":
+        return  # Windows opens no folders
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _fill(file: BinaryIO, content: bytes | str | Callable[[BinaryIO], object]) -> None:
+    if callable(content):
+        content(file)
+    else:
+        file.write(content.encode() if isinstance(content, str) else content)

@@ -1,0 +1,109 @@
+"""An exclusive lock of the operating system on a folder: it vanishes with the process that holds it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+import warnings
+import weakref
+from pathlib import Path
+
+from .errors import RunLocked, explained
+
+_BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
+_held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
+
+
+class FolderLock:
+    """Held by one object in one process at a time; released by `release`, or when the process ends in any way.
+
+    The lock is on the file `.lock`, which stays; what it holds (process id and host) is only for the message. A forked
+    child (a DataLoader's worker) does not keep the lock of a parent that was killed: it closes its copy when it starts.
+    Where a file system offers no locks, a RuntimeWarning says so and writing goes on.
+
+    Args:
+        folder: an existing folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._handle: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._handle is not None
+
+    def acquire(self) -> None:
+        """Take the lock, at once or not at all.
+
+        Raises:
+            RunLocked: another process, or another object of this one, holds it.
+            RunError: the lock file cannot be opened.
+        """
+        if self.held:
+            return
+        path = self.folder / ".lock"
+        with explained(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(handle)
+        except OSError as error:
+            if error.errno in _BUSY:
+                owner = _owner(handle)
+                os.close(handle)
+                raise RunLocked(self.folder, *owner) from None
+            warnings.warn(
+                f"{self.folder}: the file system has no locks ({error.strerror}); "
+                "make sure that only one process writes these runs, or put them on a local disk",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        self._handle = handle
+        _held.add(self)
+        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+        with explained(path):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, text, 0) if hasattr(os, "pwrite") else os.write(handle, text)
+
+    def release(self) -> None:
+        """Give the lock back; nothing happens where it is not held."""
+        if self._handle is not None:
+            os.close(self._handle)  # closing the only handle unlocks
+            self._handle = None
+            _held.discard(self)
+
+
+def _owner(handle: int) -> tuple[int | None, str | None]:
+    try:
+        os.lseek(handle, 0, os.SEEK_SET)
+        owner = json.loads(os.read(handle, 4096))
+        return int(owner["pid"]), str(owner["host"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None, None
+
+
+def _drop_inherited() -> None:
+    for lock in list(_held):
+        lock.release()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: int) -> None:
+        """Lock one byte far behind the text, so that the text stays readable to the others."""
+        os.lseek(handle, 1 << 30, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        os.lseek(handle, 0, os.SEEK_SET)
+else:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    # closing a copy does not unlock; only the parent's own closing or end does
+    os.register_at_fork(after_in_child=_drop_inherited)

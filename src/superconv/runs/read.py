@@ -1,0 +1,47 @@
+"""The JSON files of a run directory, read with one clear sentence where they are damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .errors import RunError
+
+FORMAT = 1  # of the directory's files; raised when an older reader would misread them
+
+_FIELDS = {"experiment": str, "arm": str, "seed": int, "hash": str, "config": dict, "info": dict}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """One JSON object.
+
+    Raises: RunError: the file is missing, unreadable, or holds something else.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}; delete the run directory and run it again") from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: {error}; delete the run directory and run it again") from error
+    if not isinstance(value, dict):
+        raise RunError(f"{path} is damaged: no JSON object; delete the run directory and run it again")
+    return value
+
+
+def read_run_file(folder: Path) -> dict[str, Any]:
+    """The `run.json` of a run directory, with all its fields.
+
+    Raises: RunError: it is missing, damaged, or of another format.
+    """
+    path = folder / "run.json"
+    record = read_json(path)
+    if record.get("format") != FORMAT:
+        raise RunError(
+            f"{path} has format {record.get('format')!r}, this version of superconv reads {FORMAT}; "
+            "use the version that wrote it, or choose another directory for the runs"
+        )
+    for key, kind in _FIELDS.items():
+        if not isinstance(record.get(key), kind):
+            raise RunError(f"{path} is damaged: {key!r} is missing; delete the run directory and run it again")
+    return record
