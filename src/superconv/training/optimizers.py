@@ -206,7 +206,12 @@ def build_optimizer(
         for group in params:
             if isinstance(group, dict):
                 group.pop("weight_decay", None)
-    return choice.build(params, lr=lr, **options)
+    try:
+        return choice.build(params, lr=lr, **options)
+    except TypeError as error:
+        raise ValueError(
+            f"optimizer {name!r} does not start with these settings: {error}; give what it lacks"
+        ) from error
 
 
 def _parameters(model_or_params: nn.Module | Iterable[Any], settings: GroupSettings) -> tuple[list[Any], bool]:

@@ -99,7 +99,7 @@ def param_groups(model: nn.Module, settings: GroupSettings) -> list[dict[str, An
         if kind not in group["kind"]:
             group["kind"].append(kind)
     for group in groups.values():
-        group["kind"] = "+".join(group["kind"])
+        group["kind"] = "+".join(kind for kind in ("weights", "norms", "biases") if kind in group["kind"])
     return list(groups.values())
 
 
