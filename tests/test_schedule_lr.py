@@ -1,0 +1,341 @@
+import copy
+import gc
+import io
+import warnings
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
+
+import superconv as sc
+
+TOTAL = 21
+MODERATE = sc.one_cycle(TOTAL, max_lr=0.5, initial_lr=0.05)
+
+
+def parameter(value=1.0, shape=(3, 3)):
+    return torch.nn.Parameter(torch.full(shape, value))
+
+
+def sgd(groups=1, **options):
+    options = {"lr": 0.1, "momentum": 0.9, **options}
+    return torch.optim.SGD([{"params": [parameter()]} for _ in range(groups)], **options)
+
+
+def update(optimizer):
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            p.grad = torch.full_like(p, 0.01)
+    optimizer.step(lambda: torch.tensor(1.0))  # LBFGS needs a closure, the others take one
+
+
+def follow(optimizer, scheduler, steps):
+    """The LR of every update."""
+    found = []
+    for _ in range(steps):
+        found.append([float(group["lr"]) for group in optimizer.param_groups])
+        update(optimizer)
+        scheduler.step()
+    return found
+
+
+def first_lrs(schedule, start=0, stop=TOTAL + 5):
+    return [[schedule(t)["lr"]] for t in range(start, stop)]
+
+
+# ---- every torch optimizer --------------------------------------------------------------------------------------
+
+OPTIMIZERS = sorted(
+    name
+    for name, value in vars(torch.optim).items()
+    if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
+)
+
+
+def make_optimizer(name):
+    p = parameter()
+    if name == "SparseAdam":
+        return torch.optim.SparseAdam([p], lr=0.1), lambda: setattr(p, "grad", torch.eye(3).to_sparse())
+    return getattr(torch.optim, name)([p], lr=0.1), lambda: setattr(p, "grad", torch.full_like(p, 0.01))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_pitfall_22_every_torch_optimizer(name):
+    optimizer, backward = make_optimizer(name)
+    before = copy.deepcopy({k: v for k, v in optimizer.param_groups[0].items() if k != "params"})
+    has_momentum = bool(before["betas"][0] if "betas" in before else before.get("momentum"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    group = optimizer.param_groups[0]
+    assert [w.category for w in caught] == ([] if has_momentum else [UserWarning])
+    for step in range(TOTAL + 3):
+        wanted = MODERATE(step)
+        assert group["lr"] == wanted["lr"]
+        if has_momentum:
+            assert (group["betas"][0] if "betas" in group else group["momentum"]) == wanted["momentum"]
+        changed = {key for key, value in before.items() if group[key] is not value and group[key] != value}
+        assert changed <= {"lr", "betas" if "betas" in group else "momentum"}
+        assert "betas" not in group or group["betas"][1:] == before["betas"][1:]
+        backward()
+        optimizer.step(lambda: torch.tensor(1.0))
+        scheduler.step()
+
+
+@pytest.mark.parametrize("options", [{"fused": True}, {"foreach": False}, {"nesterov": True}, {"capturable": True}])
+def test_pitfall_22_implementations_and_tensor_lrs(options):
+    p, q = parameter(), parameter()
+    lr = torch.tensor(0.1)
+    if "nesterov" in options:
+        optimizer = torch.optim.SGD([{"params": [p]}, {"params": [q]}], lr=lr, momentum=0.9, **options)
+    else:
+        optimizer = torch.optim.Adam([{"params": [p]}, {"params": [q]}], lr=lr, **options)
+    scheduler = sc.ScheduleLR(optimizer, MODERATE, group_scales=[1.0, 0.1])
+    tensors = [group["lr"] for group in optimizer.param_groups]
+    for step in range(TOTAL):
+        wanted = torch.tensor(MODERATE(step)["lr"])
+        assert all(g["lr"] is t for g, t in zip(optimizer.param_groups, tensors, strict=True))  # filled in place
+        torch.testing.assert_close(tensors[0], wanted)
+        torch.testing.assert_close(tensors[1], wanted * 0.1)
+        if "capturable" not in options:  # its kernels need an accelerator
+            update(optimizer)
+        else:
+            scheduler._position.after_update(optimizer, (), {})
+        scheduler.step()
+    assert optimizer.defaults["lr"] == lr == pytest.approx(0.1)  # not dragged along
+    assert scheduler.get_last_lr() == [MODERATE(TOTAL)["lr"], pytest.approx(MODERATE(TOTAL)["lr"] * 0.1)]
+
+
+# ---- against torch's schedulers ---------------------------------------------------------------------------------
+
+
+def test_training_equals_torch_one_cycle_bit_for_bit_in_weights():
+    peak, total = 45, 101
+    ours, theirs = sgd(), sgd()
+    scheduler = sc.ScheduleLR(ours, sc.one_cycle(total, max_lr=0.5))
+    torchs = OneCycleLR(
+        theirs, 0.5, total, pct_start=(peak + 1) / total, anneal_strategy="linear", div_factor=10,
+        final_div_factor=1000, three_phase=True,
+    )  # fmt: skip
+    for step in range(total):
+        assert ours.param_groups[0]["momentum"] == pytest.approx(theirs.param_groups[0]["momentum"], rel=1e-12)
+        update(ours)
+        update(theirs)
+        scheduler.step()
+        if step < total - 1:
+            torchs.step()
+    torch.testing.assert_close(ours.param_groups[0]["params"], theirs.param_groups[0]["params"], rtol=1e-6, atol=1e-7)
+
+
+def test_follows_torch_cyclic_lr():
+    ours, theirs = sgd(), sgd()
+    scheduler = sc.ScheduleLR(ours, sc.triangular(40, base_lr=0.1, max_lr=1, step_size=6, mode="triangular2"))
+    torchs = CyclicLR(theirs, 0.1, 1.0, step_size_up=6, mode="triangular2", cycle_momentum=False)
+    for mine, other in zip(follow(ours, scheduler, 40), follow(theirs, torchs, 40), strict=True):
+        assert mine == pytest.approx(other, rel=1e-12)
+
+
+# ---- the course -------------------------------------------------------------------------------------------------
+
+
+def test_pitfall_7_and_20_update_i_uses_step_i_and_the_last_value_holds():
+    optimizer = sgd()
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    assert isinstance(scheduler, LRScheduler)
+    assert follow(optimizer, scheduler, TOTAL + 5) == first_lrs(MODERATE)
+    assert scheduler.get_last_lr() == scheduler.get_lr() == [MODERATE(TOTAL - 1)["lr"]]
+    assert scheduler.last_epoch == TOTAL + 5
+
+
+def test_pitfall_28_step_without_an_update_does_nothing():
+    optimizer = sgd()
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    scheduler.step()
+    scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == MODERATE(0)["lr"]
+    update(optimizer)
+    for _ in range(4):  # Accelerate calls once per process
+        scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == MODERATE(1)["lr"]
+    with pytest.raises(ValueError, match="counts optimizer updates by itself"):
+        scheduler.step(5)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_pitfall_28_an_update_that_amp_skipped_does_not_count(fused):
+    p = parameter()
+    optimizer = torch.optim.SGD([p], lr=0.1, momentum=0.9, fused=fused)
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    good = 0
+    for gradient in (1.0, float("inf"), 1.0, float("nan"), 1.0):
+        before = p.detach().clone()
+        p.grad = None
+        scaler.scale((p * gradient).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        scheduler.step()
+        moved = not torch.equal(before, p.detach())
+        assert moved == (gradient == 1.0)
+        good += moved
+        assert optimizer.param_groups[0]["lr"] == MODERATE(good)["lr"]
+    assert good == 3
+
+
+def test_several_updates_without_a_step_are_counted_and_warned_about_once():
+    optimizer = sgd()
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    for _ in range(4):
+        update(optimizer)
+    with pytest.warns(UserWarning, match="4 optimizer updates since.*interval='step'"):
+        scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == MODERATE(4)["lr"]
+    update(optimizer)
+    update(optimizer)
+    scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == MODERATE(6)["lr"]
+
+
+# ---- param groups -----------------------------------------------------------------------------------------------
+
+
+def test_pitfall_26_a_group_added_midway_is_scheduled_from_its_first_update():
+    optimizer = sgd()
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    follow(optimizer, scheduler, 5)
+    optimizer.add_param_group({"params": [parameter()], "lr": 0.01})
+    update(optimizer)
+    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([MODERATE(5)["lr"], MODERATE(5)["lr"] / 10])
+    assert optimizer.param_groups[1]["momentum"] == MODERATE(5)["momentum"]
+    scheduler.step()
+    assert scheduler.get_last_lr() == pytest.approx([MODERATE(6)["lr"], MODERATE(6)["lr"] / 10])
+    # and a run that resumes from here finds the late group's scale, whatever its LR is by then
+    other = sgd()
+    resumed = sc.ScheduleLR(other, MODERATE)
+    other.add_param_group({"params": [parameter()], "lr": 0.07})
+    resumed.load_state_dict(scheduler.state_dict())
+    assert [g["lr"] for g in other.param_groups] == pytest.approx(scheduler.get_last_lr())
+
+
+# ---- saving and resuming ----------------------------------------------------------------------------------------
+
+
+def through_a_file(state):
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def saved_at(step, schedule=MODERATE):
+    optimizer = sgd(2)
+    scheduler = sc.ScheduleLR(optimizer, schedule)
+    follow(optimizer, scheduler, step)
+    return through_a_file(optimizer.state_dict()), through_a_file(scheduler.state_dict())
+
+
+def resumed(saved, schedule, order):
+    optimizer = sgd(2)
+    if order == "scheduler made last":
+        optimizer.load_state_dict(saved[0])
+    scheduler = sc.ScheduleLR(optimizer, schedule)
+    if order == "optimizer first":
+        optimizer.load_state_dict(saved[0])
+    scheduler.load_state_dict(saved[1])
+    if order == "scheduler first":
+        optimizer.load_state_dict(saved[0])
+    return optimizer, scheduler
+
+
+ORDERS = ["optimizer first", "scheduler first", "scheduler made last"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_pitfall_23_resume_at_every_step_in_any_order(order):
+    for step in range(TOTAL + 2):
+        optimizer, scheduler = resumed(saved_at(step), MODERATE, order)
+        assert optimizer.param_groups[0]["momentum"] == MODERATE(step)["momentum"]
+        rest = [lrs[:1] for lrs in follow(optimizer, scheduler, TOTAL + 5 - step)]
+        assert rest == first_lrs(MODERATE, step)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("step", [0, 1, 7, 15, TOTAL - 1, TOTAL + 3])
+@pytest.mark.parametrize("total", [TOTAL * 2, TOTAL - 2])
+@pytest.mark.parametrize("shape", ["linear", "caffe"])
+def test_pitfall_24_resume_with_another_length_does_not_jump(order, step, total, shape):
+    old = sc.one_cycle(TOTAL, max_lr=0.5, shape=shape)
+    new = sc.one_cycle(total, max_lr=0.5, shape=shape)
+    optimizer, scheduler = resumed(saved_at(step, old), new, order)
+    if step < min(TOTAL, total) - 1:
+        assert optimizer.param_groups[0]["lr"] == old(step)["lr"]
+        assert max(lrs[0] for lrs in follow(optimizer, scheduler, total)) == (0.5 if step < 9 else old(step)["lr"])
+    assert scheduler.schedule.total_steps == total
+    follow(optimizer, scheduler, total)
+    assert optimizer.param_groups[0]["lr"] == new(total)["lr"]
+
+
+def test_pitfall_24_stretched_twice_goes_on_unchanged():
+    longer = sc.one_cycle(2 * TOTAL, max_lr=0.5, initial_lr=0.05)
+    optimizer, scheduler = resumed(saved_at(7), longer, "scheduler first")
+    follow(optimizer, scheduler, 5)
+    state = scheduler.state_dict()
+    other = sc.ScheduleLR(sgd(2), longer)
+    other.load_state_dict(state)
+    assert other.schedule == scheduler.schedule == MODERATE.stretch(2 * TOTAL, from_step=7)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_pitfall_25_resume_with_another_max_lr_is_honoured(order):
+    new = sc.one_cycle(TOTAL, max_lr=0.2, initial_lr=0.05)
+    optimizer, scheduler = resumed(saved_at(7), new, order)
+    assert [lrs[:1] for lrs in follow(optimizer, scheduler, TOTAL - 2)] == first_lrs(new, 7)
+
+
+def test_pitfall_27_state_is_plain_copied_data_and_loads_twice():
+    optimizer = sgd(2)
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    follow(optimizer, scheduler, 4)
+    state = scheduler.state_dict()
+    kept = copy.deepcopy(state)
+    follow(optimizer, scheduler, 3)
+    assert state == kept == through_a_file(state)
+    for _ in range(2):
+        scheduler.load_state_dict(state)
+        assert state == kept
+        assert scheduler.get_last_lr() == [MODERATE(4)["lr"]] * 2
+    with pytest.raises(ValueError, match="no state of ScheduleLR"):
+        scheduler.load_state_dict({"last_epoch": 3})
+    assert scheduler.get_last_lr() == [MODERATE(4)["lr"]] * 2
+
+
+def test_explicit_choices_win_over_saved_ones():
+    _, state = saved_at(4)
+    optimizer = sgd(2)
+    scheduler = sc.ScheduleLR(optimizer, MODERATE, group_scales=[1.0, 0.5], cycle_momentum=False)
+    scheduler.load_state_dict(state)
+    assert scheduler.get_last_lr() == [MODERATE(4)["lr"], MODERATE(4)["lr"] * 0.5]
+    assert optimizer.param_groups[0]["momentum"] == 0.9
+
+
+def test_a_deep_copy_counts_on_its_own():
+    optimizer = sgd()
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    follow(optimizer, scheduler, 3)
+    other_optimizer, other = copy.deepcopy((optimizer, scheduler))
+    assert follow(other_optimizer, other, 4) == first_lrs(MODERATE, 3, 7)
+    assert optimizer.param_groups[0]["lr"] == MODERATE(3)["lr"]
+    assert follow(optimizer, scheduler, 4) == first_lrs(MODERATE, 3, 7)
+
+
+def test_a_scheduler_that_is_gone_leaves_no_hook_and_no_patch():
+    optimizer = sgd()
+    step = optimizer.step.__func__
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    assert optimizer.step.__func__ is step
+    assert len(optimizer._optimizer_step_post_hooks) == 1
+    del scheduler
+    gc.collect()
+    assert not optimizer._optimizer_step_post_hooks
+    assert not optimizer._optimizer_step_pre_hooks
+    assert not optimizer._optimizer_load_state_dict_post_hooks

@@ -1,0 +1,136 @@
+import importlib.util
+
+import pytest
+import torch
+
+import superconv as sc
+from superconv.training.scheduled_groups import ScheduledGroups, group_scales
+
+TOTAL = 21
+MODERATE = sc.one_cycle(TOTAL, max_lr=0.5, initial_lr=0.05)
+PLAIN = sc.one_cycle(TOTAL, max_lr=0.5, initial_lr=0.05, max_momentum=None)
+
+
+def parameter():
+    return torch.nn.Parameter(torch.ones(3, 3))
+
+
+def sgd(groups=1, **options):
+    options = {"lr": 0.1, "momentum": 0.9, **options}
+    return torch.optim.SGD([{"params": [parameter()]} for _ in range(groups)], **options)
+
+
+def started(optimizer, schedule, **options):
+    groups = ScheduledGroups(optimizer, schedule, **options)
+    groups.write(0)
+    return groups
+
+
+def test_scheduled_groups_writes_and_reports():
+    optimizer = torch.optim.AdamW([{"params": [parameter()]}, {"params": [parameter()], "lr": 0.01}], lr=0.1)
+    groups = ScheduledGroups(optimizer, MODERATE)
+    for step in (0, 9, 20, 1000):
+        assert groups.write(step) == groups.values == MODERATE(step)
+        assert groups.lrs == tuple(g["lr"] for g in optimizer.param_groups)
+        assert all(g["betas"] == (MODERATE(step)["momentum"], 0.999) for g in optimizer.param_groups)
+    groups.set({"lr": 0.3})
+    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.3, 0.03])
+    assert not optimizer._optimizer_step_post_hooks
+
+
+def test_tensor_betas_are_filled_in_place():
+    beta1 = torch.tensor(0.9)
+    options = {"betas": (beta1, torch.tensor(0.999)), "capturable": True, "foreach": False}
+    optimizer = torch.optim.Adam([parameter()], lr=torch.tensor(0.1), **options)
+    ScheduledGroups(optimizer, MODERATE).write(9)
+    assert optimizer.param_groups[0]["betas"][0] is beta1
+    assert float(beta1) == pytest.approx(0.85)
+    assert float(optimizer.param_groups[0]["betas"][1]) == pytest.approx(0.999)
+
+
+def test_pitfall_17_group_ratios_are_kept():
+    lrs = [{"lr": 0.01}, {}, {"lr": 1.0}]
+    optimizer = torch.optim.SGD([{"params": [parameter()], **lr} for lr in lrs], lr=0.1)
+    assert group_scales(optimizer) == pytest.approx([0.1, 1.0, 10.0])
+    groups = ScheduledGroups(optimizer, PLAIN)
+    for step in range(TOTAL + 1):
+        lr = groups.write(step)["lr"]
+        assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([lr * s for s in (0.1, 1.0, 10.0)])
+    # scales come from initial_lr, not from where the first schedule ended
+    assert started(optimizer, PLAIN).lrs == pytest.approx((0.005, 0.05, 0.5))
+    assert started(optimizer, PLAIN, group_scales=[1, 0, 2]).lrs == pytest.approx((0.05, 0.0, 0.1))
+
+
+def test_scheduled_weight_decay_scales_by_group_and_zero_stays_zero():
+    groups = [{"params": [parameter()]}, {"params": [parameter()], "weight_decay": 0.0},
+              {"params": [parameter()], "weight_decay": 2e-3}]  # fmt: skip
+    optimizer = torch.optim.AdamW(groups, lr=0.1, weight_decay=1e-3)
+    schedule = PLAIN.replace(weight_decay=sc.cosine(TOTAL, max_lr=4e-3).curves["lr"])
+    for _ in range(2):  # a second schedule finds the same ratios
+        ScheduledGroups(optimizer, schedule).write(0)
+        assert [g["weight_decay"] for g in optimizer.param_groups] == pytest.approx([4e-3, 0.0, 8e-3])
+        ScheduledGroups(optimizer, schedule).write(TOTAL)
+        assert [g["weight_decay"] for g in optimizer.param_groups] == [0.0, 0.0, 0.0]
+    with pytest.warns(UserWarning, match="0 stays 0"):
+        ScheduledGroups(sgd(), schedule).write(0)
+
+
+def test_ratios_that_are_not_defined_are_refused():
+    groups = [{"params": [parameter()], "lr": 0.1}, {"params": [parameter()]}]
+    with pytest.raises(ValueError, match=r"default is 0.*pass group_scales"):
+        ScheduledGroups(torch.optim.SGD(groups, lr=0.0), PLAIN)
+    assert started(sgd(2, lr=0.0), PLAIN).lrs == (0.05, 0.05)
+    for scales, says in [([1.0], "2 groups, got 1"), ([1.0, -1.0], "not negative"), ([1, float("nan")], "finite")]:
+        with pytest.raises(ValueError, match=says):
+            ScheduledGroups(sgd(2), PLAIN, group_scales=scales)
+
+
+# ---- momentum ---------------------------------------------------------------------------------------------------
+
+
+def test_pitfall_22_momentum_is_left_alone_where_the_optimizer_has_none():
+    optimizer = sgd(momentum=0.0)
+    with pytest.warns(UserWarning, match="left alone") as caught:
+        groups = ScheduledGroups(optimizer, MODERATE)
+    assert len(caught) == 1
+    groups.write(9)  # a second warning would be an error
+    assert optimizer.param_groups[0]["momentum"] == 0.0
+    forced = sgd(momentum=0.0)
+    started(forced, MODERATE, cycle_momentum=True)
+    assert forced.param_groups[0]["momentum"] == 0.95
+    kept = sgd(momentum=0.9)
+    started(kept, MODERATE, cycle_momentum=False)
+    assert kept.param_groups[0]["momentum"] == 0.9
+
+
+def test_momentum_that_cannot_be_cycled_is_refused():
+    with pytest.raises(ValueError, match="Adagrad has no momentum"):
+        ScheduledGroups(torch.optim.Adagrad([parameter()]), MODERATE, cycle_momentum=True)
+    with pytest.raises(ValueError, match="sets no momentum"):
+        ScheduledGroups(sgd(), PLAIN, cycle_momentum=True)
+    with pytest.raises(ValueError, match="None, True or False"):
+        ScheduledGroups(sgd(), PLAIN, cycle_momentum="yes")
+    with pytest.raises(TypeError, match="Optimizer is needed"):
+        ScheduledGroups(object(), PLAIN)
+    with pytest.raises(TypeError, match="Schedule is needed"):
+        ScheduledGroups(sgd(), lambda step: 0.1)
+
+
+class SGDScheduleFree(torch.optim.SGD):
+    pass
+
+
+def schedule_free():
+    if importlib.util.find_spec("schedulefree"):
+        import schedulefree
+
+        return schedulefree.SGDScheduleFree([parameter()], lr=0.1, momentum=0.9)
+    return SGDScheduleFree([parameter()], lr=0.1, momentum=0.9)
+
+
+def test_pitfall_30_schedule_free_momentum_is_not_cycled():
+    for cycle in (None, True):
+        with pytest.raises(ValueError, match="schedule-free"):
+            ScheduledGroups(schedule_free(), MODERATE, cycle_momentum=cycle)
+    assert started(schedule_free(), MODERATE, cycle_momentum=False).lrs == (0.05,)
+    assert started(schedule_free(), PLAIN).lrs == (0.05,)
