@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -27,7 +26,7 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[BinaryIO], o
     Raises: RunError: the disk is full, the folder is missing or not writable. What the function raises passes through.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY}")
     with explained(path):
         try:
             # opened anew rather than by tempfile, so that the file gets the permissions that the umask grants

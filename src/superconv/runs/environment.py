@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,6 +57,8 @@ def _package_revision() -> str | None:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """Git's answer; None without git, outside a checkout, or where it takes too long."""
+    import subprocess  # here, as it would double the time that importing this package takes
+
     quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
     try:
         done = subprocess.run(
@@ -70,9 +70,11 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # here for the same reason
+
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return None
 
 

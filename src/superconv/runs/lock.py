@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-import socket
+import platform
 import sys
 import warnings
 import weakref
@@ -64,7 +64,7 @@ class FolderLock:
             )
         self._handle = handle
         _held.add(self)
-        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+        text = json.dumps({"pid": os.getpid(), "host": platform.node()}).encode()
         with explained(path):
             os.ftruncate(handle, 0)
             os.pwrite(handle, text, 0) if hasattr(os, "pwrite") else os.write(handle, text)
