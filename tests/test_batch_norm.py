@@ -1,10 +1,12 @@
 """BatchNorm with Caffe's normalised average: against the formula, against torch's layer, through state dicts."""
 
+import doctest
+
 import pytest
 import torch
 from torch import nn
 
-from superconv.models import averaging_fraction_for, build_model, set_averaging_fraction
+from superconv.models import averaging_fraction_for, batch_norm, build_model, set_averaging_fraction
 from superconv.models.batch_norm import NormalisedBatchNorm1d, NormalisedBatchNorm2d
 
 
@@ -143,3 +145,10 @@ def test_fraction_for_the_length_fits_table_1():
     assert fractions[-1] == 0.999
     with pytest.raises(ValueError, match="total_steps: got 0"):
         averaging_fraction_for(0)
+
+
+@pytest.mark.parametrize("module", [batch_norm])
+def test_examples_in_docstrings_run(module):
+    outcome = doctest.testmod(module)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0

@@ -1,5 +1,6 @@
 """Named networks: parameter totals, blocks and fillers against the paper's files."""
 
+import doctest
 import math
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from superconv.models import NAMES, build_model, seeded
+from superconv.models import NAMES, build_model, registry, seeded
 from superconv.models.cifar3 import WithinChannelNorm
 from superconv.models.resnet import Block
 
@@ -265,3 +266,10 @@ def test_timm_missing_is_one_sentence():
 def test_importing_the_package_imports_no_torch():
     code = "import superconv, sys; assert 'torch' not in sys.modules; superconv.models; assert 'torch' in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("module", [registry])
+def test_examples_in_docstrings_run(module):
+    outcome = doctest.testmod(module)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0

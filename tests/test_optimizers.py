@@ -1,6 +1,7 @@
 """Optimizers by name: Caffe's rule against its formula and torch, groups, import paths, refusals."""
 
 import copy
+import doctest
 import json
 import math
 
@@ -300,3 +301,10 @@ def test_a_class_that_wants_more_is_answered():
 class Demanding(torch.optim.SGD):
     def __init__(self, params, lr, wish):
         super().__init__(params, lr=lr + wish)
+
+
+@pytest.mark.parametrize("module", [optimizers])
+def test_examples_in_docstrings_run(module):
+    outcome = doctest.testmod(module)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0

@@ -1,6 +1,7 @@
-"""Tasks: what they refuse, their metrics and outputs, names, import paths, and a hash that sees every change."""
+"""Tasks: what they refuse, names, import paths, and a hash that sees every change."""
 
 import dataclasses
+import doctest
 import functools
 import sys
 import textwrap
@@ -12,7 +13,14 @@ from torch.nn import functional as F
 
 from superconv.data import Splits
 from superconv.models import NAMES
-from superconv.task import Task, check_outputs, cross_entropy, load_task, metric_function, named_task, source_hash
+from superconv.task import (
+    Task,
+    cross_entropy,
+    definition,
+    load_task,
+    named_task,
+    source_hash,
+)
 
 
 def splits(num_classes: int = 2, shape: tuple[int, ...] = (4,), fill: float = 0.0, name: str = "tiny") -> Splits:
@@ -72,53 +80,7 @@ def test_a_factory_that_returns_no_module_is_answered():
         task(model=lambda: 3).build_model(seed=0)
 
 
-# ---- metrics
-
-
-def test_accuracies_against_a_slow_form():
-    generator = torch.Generator().manual_seed(0)
-    outputs, targets = torch.randn(50, 8, generator=generator), torch.randint(8, (50,), generator=generator)
-    ranks = [sorted(range(8), key=lambda c, row=row: -row[c]).index(t) for row, t in zip(outputs, targets, strict=True)]
-    for name, places in (("accuracy", 1), ("top5_accuracy", 5)):
-        values = metric_function(name)(outputs, targets)
-        assert values.tolist() == [float(rank < places) for rank in ranks]
-    assert metric_function("top5_accuracy")(outputs[:, :3], targets % 3).tolist() == [1.0] * 50
-
-
-def test_accuracy_of_pixels_and_of_soft_targets():
-    outputs = torch.tensor([[[2.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]])  # (2 samples, 2 classes, 2 pixels)
-    assert metric_function("accuracy")(outputs, torch.tensor([[0, 1], [1, 0]])).tolist() == [0.5, 0.0 + 1.0]
-    soft = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
-    assert metric_function("accuracy")(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), soft).tolist() == [1.0, 0.0]
-
-
-def test_other_metrics():
-    own = lambda outputs, targets: (outputs - targets).abs()  # noqa: E731
-    assert metric_function(own) is own
-    assert metric_function(None) is None
-    assert metric_function("loss") is None
-    for outputs in (torch.zeros(4), torch.zeros(4, 1), [1, 2]):
-        with pytest.raises(ValueError, match="two classes or more"):
-            metric_function("accuracy")(outputs, torch.zeros(4, dtype=torch.long))
-    with pytest.raises(ValueError, match=r"got targets \(3,\) for outputs \(4, 2\)"):
-        metric_function("accuracy")(torch.zeros(4, 2), torch.zeros(3, dtype=torch.long))
-
-
-def test_outputs_that_do_not_fit_are_one_sentence():
-    labels = torch.tensor([0, 1, 2, -100])
-    check_outputs(torch.zeros(4, 3), labels, 3)
-    check_outputs(torch.zeros(4, 3, 2), torch.zeros(4, 2, dtype=torch.long), 3)
-    check_outputs(torch.zeros(4), torch.zeros(4), 3)  # regression: the loss decides
-    check_outputs({"logits": 1}, labels, 3)
-    for outputs, message in (
-        (torch.zeros(4, 5), r"has 5 outputs .* 3 classes; build the model with num_classes=3"),
-        (torch.zeros(4), "has 1 outputs"),
-        (torch.zeros(2, 3), "ask for"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            check_outputs(outputs, labels, 3)
-    with pytest.raises(ValueError, match="got 0 to 3, allowed are 0 to 2"):
-        check_outputs(torch.zeros(2, 3), torch.tensor([0, 3]), 3)
+# ---- names
 
 
 def test_label_smoothing():
@@ -128,9 +90,6 @@ def test_label_smoothing():
     assert cross_entropy() is F.cross_entropy
     with pytest.raises(ValueError, match=r"label_smoothing: got 1\.0"):
         cross_entropy(1.0)
-
-
-# ---- names
 
 
 @pytest.fixture
@@ -337,3 +296,10 @@ def test_the_hash_does_not_move_when_checksums_were_read():
     model = functools.partial(lambda held: nn.Linear(4, 2), data)
     before = source_hash(task(data=data, model=model))
     assert source_hash(task(data=data, model=model)) == before
+
+
+@pytest.mark.parametrize("module", [definition])
+def test_examples_in_docstrings_run(module):
+    outcome = doctest.testmod(module)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0

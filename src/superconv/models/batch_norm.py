@@ -131,6 +131,7 @@ def averaging_fraction_for(total_steps: int) -> float:
     Example:
         >>> [round(averaging_fraction_for(n), 3) for n in (300, 2000, 6000, 10000, 20000)]
         [0.8, 0.8, 0.9, 0.94, 0.97]
+
     Reference: fitted to Table 1 of arXiv 1708.07120v1, run length: fraction. 2,000: .80, 4,000: .85, 6,000: .90,
         8,000: .93, 10,000: .95, 20,000: .97; the formula is within .01 of all six.
     Differs: outside 2,000 to 20,000 steps it is an extrapolation; the authors used .95 for all range tests.

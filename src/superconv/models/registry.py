@@ -110,6 +110,7 @@ def build_model(
         >>> model = build_model("resnet20", num_classes=10, seed=0)
         >>> sum(parameter.numel() for parameter in model.parameters())
         224042
+
     Reference: the network files of arXiv 1708.07120v1 and of arXiv 1803.09820; see each family's docstring.
     """
     name = str(name)

@@ -185,6 +185,7 @@ def build_optimizer(
         >>> optimizer = build_optimizer("sgd", model, lr=0.1, weight_decay=1e-4, bias_weight_decay=0, bias_lr_scale=2)
         >>> [(group["kind"], group["lr"], group["weight_decay"]) for group in optimizer.param_groups]
         [('weights+norms', 0.1, 0.0001), ('biases', 0.2, 0)]
+
     Reference: group factors as in the network files of arXiv 1708.07120v1 (lr_mult, decay_mult).
     """
     choice = _choice(name)

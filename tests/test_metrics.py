@@ -1,0 +1,52 @@
+"""Metrics by name against slow forms, and outputs that do not fit the targets."""
+
+import pytest
+import torch
+
+from superconv.task import check_outputs, metric_function
+
+
+def test_accuracies_against_a_slow_form():
+    generator = torch.Generator().manual_seed(0)
+    outputs, targets = torch.randn(50, 8, generator=generator), torch.randint(8, (50,), generator=generator)
+    ranks = [sorted(range(8), key=lambda c, row=row: -row[c]).index(t) for row, t in zip(outputs, targets, strict=True)]
+    for name, places in (("accuracy", 1), ("top5_accuracy", 5)):
+        values = metric_function(name)(outputs, targets)
+        assert values.tolist() == [float(rank < places) for rank in ranks]
+    assert metric_function("top5_accuracy")(outputs[:, :3], targets % 3).tolist() == [1.0] * 50
+
+
+def test_accuracy_of_pixels_and_of_soft_targets():
+    outputs = torch.tensor([[[2.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]])  # (2 samples, 2 classes, 2 pixels)
+    assert metric_function("accuracy")(outputs, torch.tensor([[0, 1], [1, 0]])).tolist() == [0.5, 0.0 + 1.0]
+    soft = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
+    assert metric_function("accuracy")(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), soft).tolist() == [1.0, 0.0]
+
+
+def test_other_metrics():
+    own = lambda outputs, targets: (outputs - targets).abs()  # noqa: E731
+    assert metric_function(own) is own
+    assert metric_function(None) is None
+    assert metric_function("loss") is None
+    for outputs in (torch.zeros(4), torch.zeros(4, 1), [1, 2]):
+        with pytest.raises(ValueError, match="two classes or more"):
+            metric_function("accuracy")(outputs, torch.zeros(4, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"got targets \(3,\) for outputs \(4, 2\)"):
+        metric_function("accuracy")(torch.zeros(4, 2), torch.zeros(3, dtype=torch.long))
+
+
+def test_outputs_that_do_not_fit_are_one_sentence():
+    labels = torch.tensor([0, 1, 2, -100])
+    check_outputs(torch.zeros(4, 3), labels, 3)
+    check_outputs(torch.zeros(4, 3, 2), torch.zeros(4, 2, dtype=torch.long), 3)
+    check_outputs(torch.zeros(4), torch.zeros(4), 3)  # regression: the loss decides
+    check_outputs({"logits": 1}, labels, 3)
+    for outputs, message in (
+        (torch.zeros(4, 5), r"has 5 outputs .* 3 classes; build the model with num_classes=3"),
+        (torch.zeros(4), "has 1 outputs"),
+        (torch.zeros(2, 3), "ask for"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check_outputs(outputs, labels, 3)
+    with pytest.raises(ValueError, match="got 0 to 3, allowed are 0 to 2"):
+        check_outputs(torch.zeros(2, 3), torch.tensor([0, 3]), 3)
