@@ -33,7 +33,8 @@ Report = Callable[[str, int, int, StepRecord], None]
 class Curve:
     """What a ramp leaves behind, as it grows."""
 
-    lr: list[tuple[float, ...]] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    group_lrs: list[tuple[float, ...]] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
     evaluations: list[Evaluation | None] = field(default_factory=list)
     weight_norm: list[float] = field(default_factory=list)
@@ -41,9 +42,10 @@ class Curve:
     stop: StopReason = StopReason.completed
     batch_size: int = 0
 
-    def add(self, record: StepRecord, loss: float, weight_norm: float) -> None:
-        """One more point."""
-        self.lr.append(record.lr)
+    def add(self, lr: float, record: StepRecord, loss: float, weight_norm: float) -> None:
+        """One more point; `lr` is the schedule's, of which every group uses its own multiple."""
+        self.lr.append(lr)
+        self.group_lrs.append(record.lr)
         self.loss.append(loss)
         self.evaluations.append(record.evaluation)
         self.weight_norm.append(weight_norm)
@@ -51,16 +53,15 @@ class Curve:
 
     def value(self, **rest: Any) -> RangeTest:
         """The frozen measurement; `rest`: what else there is to say of it."""
-        group_lrs = np.array(self.lr, dtype=float).reshape(len(self.lr), -1)
         nothing = Evaluation(math.nan, math.nan, 0, "")
         measured = [evaluation or nothing for evaluation in self.evaluations]
         return RangeTest(
-            lr=group_lrs[:, 0] if self.lr else np.empty(0),
+            lr=np.array(self.lr),
             train_loss=np.array(self.loss),
             metric=np.array([evaluation.metric for evaluation in measured]),
             eval_loss=np.array([evaluation.loss for evaluation in measured]),
             forks=tuple(self.forks),
-            group_lrs=group_lrs,
+            group_lrs=np.array(self.group_lrs, dtype=float).reshape(len(self.lr), -1) if self.lr else None,
             weight_norm=np.array(self.weight_norm),
             eval_samples=max((evaluation.samples for evaluation in measured), default=0) or None,
             stop=self.stop,
@@ -73,7 +74,6 @@ class Probe:
     """The model and everything that stays the same over scout, ramp and forks; counts the updates it makes.
 
     Args:
-        scales: LR of every param group relative to the first, as in `ScheduleLR`.
         report: called with (phase, done, total, record) after every update of a scout or a ramp.
         options: passed on to `train_steps`.
     """
@@ -82,7 +82,6 @@ class Probe:
     optimizer: Optimizer
     loss_fn: LossFunction
     scaler: Any | None
-    scales: list[float]
     eval_batches: Iterable[Any] | None
     metric: ChanceLevel
     report: Report
@@ -129,13 +128,13 @@ class Probe:
                     break
                 if not curve.lr:
                     norm.identify()
-                curve.add(record, loss, norm() if record.step % norm_every == 0 else math.nan)
+                curve.add(schedule(record.step)["lr"], record, loss, norm() if record.step % norm_every == 0 else math.nan)
                 self.report(phase, record.step + 1, schedule.total_steps, record)
                 if diverged and stop_when_diverged:
                     state.stop = StopReason.diverged
                     break
                 if record.step in fork_at:
-                    curve.forks.append(self._fork(source, record, fork_steps))
+                    curve.forks.append(self._fork(source, record.step, curve.lr[-1], fork_steps))
         curve.stop = state.stop or StopReason.completed
         return curve
 
@@ -150,16 +149,15 @@ class Probe:
             schedule,
             state=state,
             cycle_momentum=False,
-            group_scales=self.scales,
             metric=self.metric,
             eval_batches=eval_batches,
             evaluate_every=evaluate_every,
             **self.options,
         )
 
-    def _fork(self, source: BatchSource, record: StepRecord, fork_steps: int) -> Fork:
+    def _fork(self, source: BatchSource, step: int, lr: float, fork_steps: int) -> Fork:
         """Clone the state, anneal the learning rate to zero, evaluate, drop the clone."""
-        schedule = cosine(fork_steps, max_lr=record.lr[0] / self.scales[0], final_lr=0.0)
+        schedule = cosine(fork_steps, max_lr=lr, final_lr=0.0)
         losses: list[torch.Tensor] = []
         final: Evaluation | None = None
         with self.preserved(source.batches):
@@ -171,8 +169,8 @@ class Probe:
                     final = branch.evaluation
         values = torch.stack(losses).double().tolist()
         return Fork(
-            step=record.step,
-            lr=record.lr[0],
+            step=step,
+            lr=lr,
             metric=final.metric if final else math.nan,
             loss=final.loss if final else values[-1],
             steps=fork_steps,

@@ -20,7 +20,6 @@ from ..training.evaluate import EvaluateWith
 from ..training.loop import LossFunction, Metric
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
-from ..training.schedule_lr import group_scales
 from .chance import ChanceLevel
 from .progress import Progress, reporter
 from .ramp import Probe
@@ -104,7 +103,6 @@ def lr_range_test(
         optimizer,
         loss_fn,
         scaler,
-        group_scales(optimizer),
         eval_batches,
         guess,
         reporter(progress),

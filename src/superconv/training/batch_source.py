@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .preserve import generators_of
+from .preserve import generators_of, preserved
 from .random_states import get_random_states, plain, set_random_states
 
 Split = Callable[[Any], tuple[Any, Any]]
@@ -90,6 +90,20 @@ class BatchSource:
         twin._iterator = None
         twin.drawn_in_epoch = 0
         return twin
+
+    def sample(self, count: int) -> list[Any]:
+        """`count` batches beside the training order, which stays as it is; random states too.
+
+        Raises: ValueError: an iterator or a DataLoader with persistent workers, which have only one order to give.
+        """
+        with preserved(*generators_of(self.batches)):
+            twin = self.fork()
+            if twin is self:
+                raise ValueError(
+                    "batches beside the training order are needed (to re-estimate BatchNorm's statistics, say), which "
+                    "an iterator or a DataLoader with persistent workers cannot give; pass a plain re-iterable"
+                )
+            return [twin.draw() for _ in range(count)]
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data: where the source stands."""

@@ -23,7 +23,7 @@ class CaffeSGD(Optimizer):
 
     Args:
         params: tensors or param groups.
-        lr: learning rate, a number or a 0-dim tensor.
+        lr: learning rate, a number or a 0-dim tensor (reading one on a GPU waits for it).
         momentum: in [0, 1); the buffer is kept at 0 too, so that a schedule may raise it later.
         weight_decay: factor of w that is added to its gradient.
         nesterov: the second form of the step.
@@ -69,14 +69,16 @@ class CaffeSGD(Optimizer):
             if "momentum_buffer" not in self.state[weight]:
                 self.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         buffers = [self.state[weight]["momentum_buffer"] for weight in weights]
+        lr, momentum = float(group["lr"]), group["momentum"]
+        # in place throughout: temporaries of the weights' size cost four times the update itself on a CPU
+        torch._foreach_mul_(buffers, momentum)
+        torch._foreach_add_(buffers, gradients, alpha=lr)
         if group["weight_decay"]:
-            gradients = torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
-        steps = torch._foreach_mul(gradients, group["lr"])  # number or tensor: `alpha=lr` would take numbers alone
-        torch._foreach_mul_(buffers, group["momentum"])
-        torch._foreach_add_(buffers, steps)
+            torch._foreach_add_(buffers, weights, alpha=lr * group["weight_decay"])
         if group["nesterov"]:
-            # (1 + momentum) v - momentum v_old  =  lr g + momentum v
-            torch._foreach_sub_(weights, steps)
-            torch._foreach_add_(weights, buffers, alpha=-group["momentum"])
+            # (1 + momentum) v - momentum v_old  =  lr (g + weight_decay w) + momentum v
+            torch._foreach_mul_(weights, 1.0 - lr * group["weight_decay"])
+            torch._foreach_add_(weights, gradients, alpha=-lr)
+            torch._foreach_add_(weights, buffers, alpha=-momentum)
         else:
             torch._foreach_sub_(weights, buffers)

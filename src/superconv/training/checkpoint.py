@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
@@ -71,7 +70,8 @@ class TrainState:
         try:
             self.model.load_state_dict(state["model"])
         except RuntimeError as error:
-            raise ValueError(f"this checkpoint belongs to another model: {str(error).splitlines()[-1].strip()}") from None
+            reason = str(error).splitlines()[-1].strip()
+            raise ValueError(f"this checkpoint belongs to another model: {reason}") from None
         buffers = dict(self.model.named_buffers())
         with torch.no_grad():
             for name, value in state["non_persistent_buffers"].items():
@@ -85,19 +85,22 @@ class TrainState:
 
     def save(self, path: str | Path) -> None:
         """Write the checkpoint so that `path` holds the old one or the new one, never half of either."""
-        buffer = io.BytesIO()
-        torch.save(self.state_dict(), buffer)
-        atomic_write(Path(path), buffer.getvalue())
+        atomic_write(Path(path), self.write)
+
+    def write(self, file: BinaryIO) -> None:
+        """The checkpoint into an open binary file."""
+        torch.save(self.state_dict(), file)
 
     def load(self, path: str | Path) -> None:
         """Read a checkpoint that `save` wrote; no code from the file is ever run.
 
         Raises: ValueError: not a checkpoint, or a damaged one; FileNotFoundError.
         """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"there is no checkpoint {path}")
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-            raise ValueError(
-                f"{path} is not a readable checkpoint ({str(error).splitlines()[0][:120]}); remove it to start anew"
-            ) from None
+        except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            raise ValueError(f"{path} is not a readable checkpoint ({reason}); remove it to start anew") from None
         self.load_state_dict(state)

@@ -19,7 +19,6 @@ from .checkpoint import TrainState
 from .distributed import mean_over_ranks, without_synchronisation
 from .evaluate import EvaluateWith, check_evaluate_with, evaluate
 from .precision import autocast, make_scaler
-from .preserve import generators_of, preserved
 from .schedule_lr import ScheduledGroups
 
 # An fp16 scale of 2^16 that was halved this often is below 1e-10: the gradients themselves are not finite.
@@ -85,7 +84,7 @@ def train_steps(
     skipped_in_a_row = 0
     while state.step < schedule.total_steps:
         step = state.step
-        groups.write(step)
+        values = groups.write(step)
         try:
             loss, samples, grad_norm, skipped = update(state.source, accumulation_steps)
         except BatchesExhausted:
@@ -101,11 +100,10 @@ def train_steps(
                     loss_fn,
                     metric=metric,
                     evaluate_with=evaluate_with,
-                    training_batches=_for_statistics(state.source, evaluate_with),
+                    training_batches=state.source.sample(STATISTICS_BATCHES) if evaluate_with == "reestimated" else (),
                     split=split,
                     precision=precision,
                 )
-        values = groups.values
         yield StepRecord(
             step,
             groups.lrs,
@@ -165,7 +163,9 @@ class _Update:
             with autocast(self.precision, self.device.type):
                 loss = self.loss_fn(call_model(self.model, inputs), targets)
         if loss.ndim != 0:
-            raise ValueError(f"the loss must be one number, got shape {tuple(loss.shape)}; return the mean over the batch")
+            raise ValueError(
+                f"the loss must be one number, got shape {tuple(loss.shape)}; return the mean over the batch"
+            )
         if weight != 1.0:
             loss = loss * weight
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
@@ -201,18 +201,8 @@ def _is_due(done: int, every: int | None, total: int) -> bool:
     return done == total or (every is not None and done % every == 0)
 
 
-def _for_statistics(source: BatchSource, evaluate_with: str) -> list[Any]:
-    """Batches to re-estimate BatchNorm's statistics from: drawn beside the training order, which stays as it is."""
-    if evaluate_with != "reestimated":
-        return []
-    with preserved(*generators_of(source.batches)):
-        twin = source.fork()
-        if twin is source:
-            raise ValueError(
-                "evaluate_with='reestimated' draws training batches beside the training order, which an iterator or a "
-                "DataLoader with persistent workers cannot give; pass a plain re-iterable, or use 'batch'"
-            )
-        return [twin.draw() for _ in range(STATISTICS_BATCHES)]
+def _beside(source: BatchSource, evaluate_with: str) -> list[Any]:
+    return source.sample(STATISTICS_BATCHES) if evaluate_with == "reestimated" else []
 
 
 def train(

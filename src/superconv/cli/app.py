@@ -1,0 +1,63 @@
+"""The program: its verbs, and how an error ends it (0 done, 1 failed, 2 bad usage, 130 interrupted)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from . import data, demo, range_test, report, schedule, train
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="superconv",
+    help="Can this network be trained much faster with very large learning rates? With which settings? Really?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("demo")(demo.demo)
+app.command("range-test")(range_test.range_test)
+app.command("train")(train.train)
+app.command("schedule")(schedule.schedule)
+app.command("report")(report.report)
+app.add_typer(data.app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"superconv {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """Run the program. What a user did wrong is one sentence on stderr; SUPERCONV_DEBUG=1 shows the traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        _end("interrupted", EXIT_INTERRUPTED)
+    except (ValueError, ModuleNotFoundError) as error:  # bad input: the message says what, allowed, and remedy
+        _end(str(error), EXIT_USAGE)
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        _end(f"{error.strerror or error}{where}", EXIT_FAILED)
+
+
+def _end(message: str, code: int) -> None:
+    if os.environ.get("SUPERCONV_DEBUG"):
+        raise
+    print(f"superconv: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,47 @@
+"""`superconv data`: which data sets there are, where they lie, and fetching them."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from .options import AsJson, DataDir
+
+app = typer.Typer(help="List data sets, or fetch one.", no_args_is_help=False, invoke_without_command=True)
+
+
+@app.callback()
+def list_data(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """List data sets, or fetch one."""
+    if context.invoked_subcommand is not None:
+        return
+    from ..data import NAMES, data_folder, where
+
+    found = {name: where(name, data_dir) for name in NAMES}
+    if as_json:
+        rows = [
+            {"name": name, "description": source.description, "found": str(found[name]) if found[name] else None}
+            for name, source in NAMES.items()
+        ]
+        print(json.dumps({"folder": str(data_folder(data_dir)), "data_sets": rows}, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "what it is", "size", "where", box=None, pad_edge=False)
+    for name, source in NAMES.items():
+        table.add_row(name, source.description, source.size, str(found[name] or f"superconv data fetch {name}"))
+    table.add_row("folder:PATH", "a folder per class: train/CLASS/*, val/CLASS/*", "", "--data folder:PATH")
+    console = Console()
+    console.print(table)
+    console.print(f"\nData folder: {data_folder(data_dir)} (--data-dir, SUPERCONV_DATA)")
+
+
+@app.command("fetch")
+def fetch(name: Annotated[str, typer.Argument(help="A data set's name.")], data_dir: DataDir = None) -> None:
+    """Download a data set from its publisher, checksum verified; nothing to do where it lies already."""
+    from ..data import fetch as fetch_data
+
+    print(fetch_data(name, data_dir, progress=True))

@@ -1,0 +1,64 @@
+"""Options that several verbs share: the task, the optimizer, numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ..task import Task
+
+DataName = Annotated[str | None, typer.Option("--data", help="mnist5k, mnist, cifar10, ... or folder:PATH.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="lenet, mlp, resnet20, ... or timm/NAME.")]
+TaskName = Annotated[
+    str | None, typer.Option("--task", help="Your own: package.module:function (or file.py:function) that returns a Task.")
+]
+DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie; default SUPERCONV_DATA, then the user's cache.")]
+OptimizerName = Annotated[
+    str, typer.Option("--optimizer", help="sgd, nesterov, adam, adamw, ... or package.module:Class.")
+]
+Momentum = Annotated[float | None, typer.Option(help="Momentum (beta1 of Adam); default: the optimizer's usual one.")]
+WeightDecay = Annotated[float, typer.Option(help="Weight decay of weights.")]
+NormWeightDecay = Annotated[
+    float | None, typer.Option(help="Weight decay of biases and normalisation parameters; default: as the weights.")
+]
+BatchSize = Annotated[int, typer.Option(help="Samples per micro-batch.")]
+Accumulation = Annotated[int, typer.Option("--accumulation-steps", help="Micro-batches per update.")]
+Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
+ClipGradNorm = Annotated[float | None, typer.Option(help="Clip the gradient norm to this.")]
+EvaluateWith = Annotated[
+    str, typer.Option(help="BatchNorm statistics in evaluation: batch, reestimated or running.")
+]
+RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
+
+
+def make_task(data: str | None, model: str | None, task: str | None, data_dir: Path | None) -> Task:
+    """The task that the options name. Raises: ValueError: both ways, or neither."""
+    from ..task import load_task, named_task
+
+    if task is not None:
+        if data is not None or model is not None:
+            raise ValueError("give either --task, or --data and --model, not both")
+        return load_task(task)
+    if data is None or model is None:
+        raise ValueError(
+            "say what to train: --data NAME --model NAME (for example --data mnist5k --model lenet-bn), or --task "
+            "package.module:function"
+        )
+    return named_task(data, model, data_dir=data_dir)
+
+
+def optimizer_options(
+    momentum: float | None, weight_decay: float, norm_weight_decay: float | None
+) -> dict[str, Any]:
+    """Keyword arguments for `build_optimizer`; what was not given is left to it."""
+    options: dict[str, Any] = {"weight_decay": weight_decay}
+    if momentum is not None:
+        options["momentum"] = momentum
+    if norm_weight_decay is not None:
+        options |= {"norm_weight_decay": norm_weight_decay, "bias_weight_decay": norm_weight_decay}
+    return options

@@ -1,0 +1,65 @@
+"""A progress bar on stderr: step, learning rate, loss, accuracy, time left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Bar:
+    """One bar a description; quiet where nobody looks."""
+
+    def __init__(self, progress: Any) -> None:
+        self._progress = progress
+        self._tasks: dict[str, Any] = {}
+        self._metric: dict[str, str] = {}
+
+    def show(self, description: str, done: int, total: int, text: str) -> None:
+        """Set a bar, made when its description is new."""
+        if self._progress is None:
+            return
+        if description not in self._tasks:
+            self._tasks[description] = self._progress.add_task(description, total=total, text="")
+        self._progress.update(self._tasks[description], completed=done, total=total, text=text)
+
+    def training(self, description: str) -> Any:
+        """A `Progress` function for `run_arm`."""
+
+        def report(done: int, total: int, record: Any, loss: float, evaluation: Any) -> None:
+            if evaluation is not None:
+                self._metric[description] = f"  validation {evaluation.metric:.2%}"
+            text = f"lr {record.lr[0]:.3g}  loss {loss:.4f}{self._metric.get(description, '')}"
+            self.show(description, done, total, text)
+
+        return report
+
+    def measuring(self, prefix: str = "") -> Any:
+        """A `progress` function for `lr_range_test`."""
+
+        def report(phase: str, done: int, total: int, record: Any) -> None:
+            self.show(f"{prefix}{phase}", done, total, f"lr {record.lr[0]:.2e}  loss {float(record.loss):.3f}")
+
+        return report
+
+
+@contextmanager
+def bar(quiet: bool = False) -> Iterator[Bar]:
+    """A live display on stderr; on something that is no terminal rich prints its last state only."""
+    if quiet:
+        yield Bar(None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield Bar(progress)

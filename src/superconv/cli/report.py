@@ -1,0 +1,38 @@
+"""`superconv report`: one HTML file, Markdown, JSON or PNG pictures from a folder of runs."""
+
+from __future__ import annotations
+
+import json
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    directory: Annotated[Path, typer.Argument(help="An experiment's folder, such as runs/demo.")],
+    output: Annotated[Path | None, typer.Option(help="The HTML file; DIRECTORY/report.html by default.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write the figures as PNG into this folder, too.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead.")] = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Turn a folder of runs into a report that opens offline."""
+    from .. import report as reports
+
+    if not directory.is_dir():
+        raise ValueError(f"{directory} is not a folder of runs; give one such as runs/demo")
+    if as_json:
+        print(json.dumps(reports.report_json(directory), indent=1))
+        return
+    if markdown:
+        print(reports.report_markdown(directory))
+        return
+    page = reports.build_report(directory, output)
+    print(f"wrote {page}")
+    if png is not None:
+        for picture in reports.write_pngs(directory, png):
+            print(f"wrote {picture}")
+    if show:
+        webbrowser.open(page.resolve().as_uri())

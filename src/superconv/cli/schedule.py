@@ -1,0 +1,30 @@
+"""`superconv schedule`: a preview of a schedule, in the terminal or as a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def schedule(
+    text: Annotated[str, typer.Argument(metavar="POLICY:KEY=VALUE,...", help="For example one_cycle:max_lr=3")],
+    steps: Annotated[int, typer.Option(help="Length in optimizer updates.")] = 1000,
+    save: Annotated[Path | None, typer.Option(help="Write the picture: .html, .png, .svg, .pdf or .txt.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the schedule as JSON.")] = False,
+) -> None:
+    """Show a schedule: learning rate and momentum over the steps."""
+    from ..schedules import parse_schedule
+
+    planned = parse_schedule(text, steps)
+    if as_json:
+        print(json.dumps(planned.to_dict()))
+        return
+    figure = planned.plot()
+    print(figure.to_text())
+    for name, values in planned.values().items():
+        print(f"{name:>13}: starts {values[0]:.4g}, from {values.min():.4g} to {values.max():.4g}, ends {values[-1]:.4g}")
+    if save is not None:
+        print(f"wrote {figure.save(save)}")

@@ -1,0 +1,131 @@
+"""`superconv train`: one training under a schedule, in a run directory."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from .options import (
+    Accumulation,
+    AsJson,
+    BatchSize,
+    ClipGradNorm,
+    DataDir,
+    DataName,
+    EvaluateWith,
+    ModelName,
+    Momentum,
+    NormWeightDecay,
+    OptimizerName,
+    Precision,
+    Quiet,
+    RunsDir,
+    TaskName,
+    WeightDecay,
+    make_task,
+    optimizer_options,
+)
+
+
+def train(
+    schedule: Annotated[str, typer.Option(help="POLICY:KEY=VALUE,... for example one_cycle:max_lr=3,initial_lr=.1")],
+    data: DataName = None,
+    model: ModelName = None,
+    task: TaskName = None,
+    data_dir: DataDir = None,
+    epochs: Annotated[float | None, typer.Option(help="Length in epochs.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Length in optimizer updates.")] = None,
+    optimizer: OptimizerName = "sgd",
+    momentum: Momentum = None,
+    weight_decay: WeightDecay = 1e-4,
+    norm_weight_decay: NormWeightDecay = None,
+    batch_size: BatchSize = 128,
+    accumulation_steps: Accumulation = 1,
+    precision: Precision = "fp32",
+    clip_grad_norm: ClipGradNorm = None,
+    label_smoothing: Annotated[float, typer.Option(help="Of the cross entropy, in [0, 1).")] = 0.0,
+    averaging_fraction: Annotated[
+        float | None, typer.Option(help="Of BatchNorm's running statistics; default: one that suits the run's length.")
+    ] = None,
+    train_samples: Annotated[int | None, typer.Option(help="Train on this many samples, drawn by class.")] = None,
+    augment: Annotated[bool, typer.Option(help="Use the data set's training augmentation.")] = True,
+    evaluate_every: Annotated[int | None, typer.Option(help="Steps between validations; default: ten a run.")] = None,
+    evaluate_with: EvaluateWith = "running",
+    compile_model: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
+    channels_last: Annotated[bool | None, typer.Option(help="Image memory format; default: where it is faster.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop with a checkpoint after this time.")] = None,
+    runs_dir: RunsDir = ...,  # type: ignore[assignment]
+    experiment: Annotated[str, typer.Option(help="Folder below the runs.")] = "train",
+    arm: Annotated[str | None, typer.Option(help="The run's name; default: the schedule's policy.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a network under a schedule. The same command again resumes, or shows what it reached."""
+    from ..experiments.config import Arm
+    from ..experiments.runner import run_arm
+    from ..experiments.stopping import StopSignal
+    from ..models import averaging_fraction_for
+    from ..schedules import parse_schedule, total_steps
+    from .progress import bar
+
+    what = make_task(data, model, task, data_dir)
+    if (epochs is None) == (steps is None):
+        raise ValueError("give the length as --epochs or as --steps (one of the two)")
+    if steps is None:
+        samples = train_samples or len(what.data.with_validation(0.1).train)
+        assert epochs is not None
+        steps = total_steps(epochs, samples, batch_size, accumulation_steps=accumulation_steps)
+    chosen = Arm(
+        name=arm or schedule.partition(":")[0],
+        schedule=parse_schedule(schedule, steps),
+        optimizer=optimizer,
+        optimizer_options=optimizer_options(momentum, weight_decay, norm_weight_decay),
+        batch_size=batch_size,
+        accumulation_steps=accumulation_steps,
+        precision=precision,
+        clip_grad_norm=clip_grad_norm,
+        averaging_fraction=averaging_fraction_for(steps) if averaging_fraction is None else averaging_fraction,
+        label_smoothing=label_smoothing,
+        augment=augment,
+        evaluate_every=evaluate_every,
+        evaluate_with=evaluate_with,  # type: ignore[arg-type]
+        compile=compile_model,
+        channels_last=channels_last,
+        train_samples=train_samples,
+    )
+    stop = StopSignal(max_minutes)
+    with stop.listening(), bar(quiet) as display:
+        result = run_arm(
+            what,
+            chosen,
+            seed,
+            root=runs_dir,
+            experiment=experiment,
+            device=device,
+            stop=stop,
+            progress=display.training(f"{what.name} {chosen.name}"),
+        )
+    if as_json:
+        print(json.dumps({"path": str(result.path), "stop": result.stop.value, "summary": result.summary}))
+    else:
+        print(_sentences(result, steps))
+    if result.stop.value != "completed":
+        raise typer.Exit(130 if result.stop.value == "interrupted" else 1)
+
+
+def _sentences(result: object, steps: int) -> str:
+    summary, stop = result.summary, result.stop  # type: ignore[attr-defined]
+    if summary is None:
+        return f"stopped at step {result.steps} of {steps}: {stop.message}; {stop.remedy}"  # type: ignore[attr-defined]
+    parts = [
+        f"{split} {summary[split]['metric']:.2%} (loss {summary[split]['loss']:.4f}, {summary[split]['samples']} samples)"
+        for split in ("test", "validation")
+        if summary.get(split) and summary[split]["metric"] is not None
+    ]
+    head = f"{'found finished: ' if result.skipped else ''}{stop.value} after {summary['steps']} steps, "  # type: ignore[attr-defined]
+    tail = f"\n{stop.message}: {stop.remedy}" if stop.remedy else ""
+    return f"{head}{summary['seconds']:.1f} s: {'; '.join(parts)}{tail}\n{result.path}"  # type: ignore[attr-defined]

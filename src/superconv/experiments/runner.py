@@ -1,0 +1,282 @@
+"""One arm with one seed, in a run directory: skipped where finished, resumed where not."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from .. import runs
+from ..data import Batches, Samples, Splits
+from ..models import set_averaging_fraction
+from ..records import Evaluation, StepRecord, StopReason
+from ..task import Task, check_outputs, source_hash
+from ..training.batch_source import call_model, pair
+from ..training.checkpoint import TrainState
+from ..training.evaluate import evaluate
+from ..training.loop import READ_EVERY, STATISTICS_BATCHES, first_non_finite, read_losses, train_steps
+from ..training.optimizers import build_optimizer
+from ..training.precision import make_scaler, to_channels_last, wants_channels_last
+from .config import Arm
+from .stopping import StopSignal
+
+CHECKPOINT_SECONDS = 60.0  # at most this much work is lost to a kill
+VALIDATION_SAMPLES = 0.1  # of the training set, where a data set has no validation part
+EVALUATIONS = 10  # along a run, where `evaluate_every` is not given
+
+Progress = Callable[[int, int, StepRecord, float, Evaluation | None], None]  # done, total, record, loss, evaluation
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left behind.
+
+    Args:
+        summary: the content of summary.json; None where the run is unfinished.
+        stop: why it ended.
+        path: its directory.
+        steps: updates done.
+        skipped: True where it was found finished and nothing was done.
+    """
+
+    summary: dict[str, Any] | None
+    stop: StopReason
+    path: Path
+    steps: int
+    skipped: bool = False
+
+
+def run_arm(
+    task: Task,
+    arm: Arm,
+    seed: int,
+    *,
+    root: str | Path = "runs",
+    experiment: str = "train",
+    device: torch.device | str | None = None,
+    read_test: bool = True,
+    stop: StopSignal | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Train one arm with one seed in `root/experiment/arm/seed<k>-<hash>/`.
+
+    The hash is that of the task and the arm: run the same thing again and it is skipped where it is finished, and
+    goes on at its checkpoint where it is not. Validation data chooses nothing here but is measured along the way;
+    the test data is read once, when the run is finished.
+
+    Args:
+        device: None: a GPU where there is one.
+        read_test: False leaves the test data alone (tuning).
+        stop: asked between two steps; where it says so the run ends with a checkpoint.
+        progress: called with (done, total, record, loss, evaluation or None) whenever losses were read.
+    Raises: ValueError: an arm that does not fit the task; a directory that cannot be written or is in use.
+    """
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    stop = stop or StopSignal()
+    identity = {"name": task.name, "hash": source_hash(task)[:16]}
+    config = {"task": identity, **arm.to_dict(), "read_test": read_test}
+    splits = _splits(task.data, arm)
+    info = {**runs.environment(), "device": _device_name(device), "data": splits.checksums, "note": splits.note}
+    run = runs.open_run(root, experiment, arm.name, seed, config, info)
+    summary = run.summary()
+    if summary is not None:
+        return RunResult(summary, StopReason(summary["stop"]), run.path, summary["steps"], skipped=True)
+    with run:
+        return _Training(task, arm, seed, splits, device, run).go(stop, progress, read_test)
+
+
+class _Training:
+    """Everything of one run that is alive."""
+
+    def __init__(self, task: Task, arm: Arm, seed: int, splits: Splits, device: torch.device, run: Any) -> None:
+        self.task, self.arm, self.run, self.splits = task, arm, run, splits
+        torch.manual_seed(seed)
+        self.model = _build_model(task, arm, seed, device)
+        self.loss_fn = _loss(task, arm)
+        memory = {"device": device, "channels_last": self._channels_last(device), "preparation": splits.preparation}
+        batches = Batches(splits.train, arm.batch_size, seed=seed, augment=arm.augment, **memory)
+        self.validation = _for_evaluation(splits.validation, memory)
+        self.test = _for_evaluation(splits.test, memory)
+        values = arm.schedule.values()
+        momentum = {"momentum": float(values["momentum"][0])} if "momentum" in values else {}
+        options = {**momentum, **arm.optimizer_options}
+        self.optimizer = build_optimizer(arm.optimizer, self.model, lr=float(values["lr"].max()), **options)
+        scaler = make_scaler(arm.precision, device.type)
+        self.state = TrainState(self.model, self.optimizer, batches, scaler=scaler)
+        self.forward: nn.Module = torch.compile(self.model) if arm.compile else self.model  # type: ignore[assignment]
+        self.pending: list[StepRecord] = []
+        self.last_loss = math.nan
+
+    def _channels_last(self, device: torch.device) -> bool:
+        wanted = self.arm.channels_last
+        wanted = wants_channels_last(self.model, device) if wanted is None else wanted
+        if wanted:
+            to_channels_last(self.model)
+        return wanted
+
+    def go(self, stop: StopSignal, progress: Progress | None, read_test: bool) -> RunResult:
+        """Train to the end, to a stop, or to divergence."""
+        if self.run.checkpoint_path.exists():
+            self.state.load(self.run.checkpoint_path)
+        else:
+            self._check_model()
+        self.run.truncate_rows(self.state.step - 1)
+        started = time.perf_counter() - max((row.get("seconds", 0.0) for row in self.run.rows()), default=0.0)
+        saved = time.monotonic()
+        reason: StopReason | None = None
+        with closing(self._steps()) as steps:
+            for record in steps:
+                self.pending.append(record)
+                reason = stop.reason()
+                if len(self.pending) >= READ_EVERY or record.evaluation is not None or reason is not None:
+                    if self._write(started, progress) is not None:
+                        reason = StopReason.diverged
+                        break
+                if reason is None and time.monotonic() - saved < CHECKPOINT_SECONDS:
+                    continue
+                self._write(started, progress)
+                self.run.write_checkpoint(self.state.write)
+                saved = time.monotonic()
+                if reason is not None:
+                    return RunResult(None, reason, self.run.path, self.state.step)
+        diverged = reason is StopReason.diverged or self._write(started, progress) is not None
+        reason = StopReason.diverged if diverged else self.state.stop or StopReason.completed
+        return self._finish(reason, time.perf_counter() - started, read_test)
+
+    def _steps(self) -> Any:
+        arm = self.arm
+        return train_steps(
+            self.forward,
+            self.optimizer,
+            self.loss_fn,
+            self.state.source,
+            arm.schedule,
+            accumulation_steps=arm.accumulation_steps,
+            precision=arm.precision,
+            clip_grad_norm=arm.clip_grad_norm,
+            eval_batches=self.validation,
+            evaluate_every=arm.evaluate_every or max(1, arm.schedule.total_steps // EVALUATIONS),
+            evaluate_with=arm.evaluate_with,
+            metric=self.task.metric,
+            split=self.task.split,
+            state=self.state,
+        )
+
+    def _check_model(self) -> None:
+        """A model that does not fit its data is named before anything is trained."""
+        inputs, targets = (self.task.split or pair)(self.state.source.sample(1)[0])
+        self.model.eval()
+        with torch.no_grad():
+            check_outputs(call_model(self.model, inputs), targets, self.splits.num_classes)
+        self.model.train()
+
+    def _write(self, started: float, progress: Progress | None) -> int | None:
+        """Read the losses that are due, append their rows; the index of a non-finite one, or None."""
+        losses = read_losses(self.pending)
+        bad = first_non_finite(self.pending, losses)
+        records = self.pending[: None if bad is None else bad + 1]
+        seconds = round(time.perf_counter() - started, 3)
+        for record, loss in zip(records, losses, strict=False):
+            if not record.skipped:
+                self.run.append(_row(record, loss, seconds))
+            if record.evaluation is not None:
+                self.run.append(_evaluation_row(record, "validation", seconds))
+        if records and progress is not None:
+            last = records[-1]
+            measured = next((r.evaluation for r in reversed(records) if r.evaluation is not None), None)
+            progress(last.step + 1, self.arm.schedule.total_steps, last, losses[len(records) - 1], measured)
+        if records:
+            self.last_loss = losses[len(records) - 1]
+        self.pending = []
+        return bad
+
+    def _finish(self, reason: StopReason, seconds: float, read_test: bool) -> RunResult:
+        reestimated = self.arm.evaluate_with == "reestimated"
+        measure = partial(
+            evaluate,
+            self.model,
+            loss_fn=self.loss_fn,
+            metric=self.task.metric,
+            evaluate_with=self.arm.evaluate_with,
+            training_batches=self.state.source.sample(STATISTICS_BATCHES) if reestimated else (),
+            split=self.task.split,
+            precision=self.arm.precision,
+        )
+        summary = {
+            "stop": reason.value,
+            "message": reason.message,
+            "remedy": reason.remedy,
+            "steps": self.state.step,
+            "samples": self.state.samples,
+            "seconds": round(seconds, 3),
+            "train_loss": self.last_loss,
+            "validation": _plain(measure(batches=self.validation)) if self.validation is not None else None,
+            "test": _plain(measure(batches=self.test)) if read_test and self.test is not None else None,
+        }
+        self.run.finish(summary)
+        self.run.checkpoint_path.unlink(missing_ok=True)
+        return RunResult(self.run.summary(), reason, self.run.path, self.state.step)
+
+
+def _splits(splits: Splits, arm: Arm) -> Splits:
+    """With a validation part, and a training set reduced to the arm's size."""
+    splits = splits.with_validation(VALIDATION_SAMPLES)
+    return splits if arm.train_samples is None else splits.subset(arm.train_samples, arm.train_subset_seed)
+
+
+def _build_model(task: Task, arm: Arm, seed: int, device: torch.device) -> nn.Module:
+    model = task.build_model(seed).to(device)
+    if arm.averaging_fraction is not None:
+        set_averaging_fraction(model, arm.averaging_fraction)
+    return model
+
+
+def _loss(task: Task, arm: Arm) -> Any:
+    return partial(task.loss, label_smoothing=arm.label_smoothing) if arm.label_smoothing else task.loss
+
+
+def _for_evaluation(samples: Samples | None, memory: dict[str, Any]) -> Batches | None:
+    return None if samples is None else Batches.for_evaluation(samples, **memory)
+
+
+def _row(record: StepRecord, loss: float, seconds: float) -> dict[str, Any]:
+    row = {"step": record.step, "lr": record.lr[0], "loss": loss, "seconds": seconds}
+    for key in ("momentum", "weight_decay"):
+        if getattr(record, key) is not None:
+            row[key] = getattr(record, key)
+    return row
+
+
+def _evaluation_row(record: StepRecord, split: str, seconds: float) -> dict[str, Any]:
+    measured = record.evaluation
+    assert measured is not None
+    return {
+        "step": record.step,
+        "split": split,
+        "eval_loss": measured.loss,
+        "metric": measured.metric,
+        "samples": measured.samples,
+        "evaluate_with": measured.evaluate_with,
+        "seconds": seconds,
+    }
+
+
+def _plain(measured: Evaluation) -> dict[str, Any]:
+    return {
+        "loss": measured.loss,
+        "metric": measured.metric,
+        "samples": measured.samples,
+        "evaluate_with": measured.evaluate_with,
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}"

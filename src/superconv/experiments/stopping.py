@@ -1,0 +1,56 @@
+"""Ending a training between two steps: by a signal, or when its time is over."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from ..records import StopReason
+
+
+class StopSignal:
+    """Asked between two steps: is there a reason to stop here?
+
+    Args:
+        max_minutes: stop when this much time has passed since the object was made; None: no limit.
+    """
+
+    def __init__(self, max_minutes: float | None = None) -> None:
+        if max_minutes is not None and not max_minutes > 0:
+            raise ValueError(f"max_minutes must be positive, got {max_minutes}")
+        self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+        self._signalled = False
+
+    def reason(self) -> StopReason | None:
+        """`interrupted`, `time_limit`, or None to go on."""
+        if self._signalled:
+            return StopReason.interrupted
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return StopReason.time_limit
+        return None
+
+    @contextmanager
+    def listening(self) -> Iterator[StopSignal]:
+        """Ctrl-C and SIGTERM set `reason` while the block runs; a second one interrupts at once.
+
+        Outside the main thread signals cannot be caught and are left alone.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self._signalled:
+                raise KeyboardInterrupt
+            self._signalled = True
+
+        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)

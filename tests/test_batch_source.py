@@ -1,0 +1,96 @@
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from superconv.training.batch_source import (
+    BatchesExhausted,
+    BatchSource,
+    call_model,
+    move,
+    pair,
+    sample_count,
+)
+from superconv.training.random_states import get_random_states, plain, set_random_states
+
+
+class Noisy(Dataset):
+    """Items that draw from every global random state."""
+
+    def __len__(self) -> int:
+        return 7
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return torch.tensor([index, float(torch.rand(())), np.random.rand()])
+
+
+def loaders() -> dict[str, object]:
+    return {
+        "list": [torch.tensor([i]) for i in range(5)],
+        "shuffled": DataLoader(Noisy(), batch_size=2, shuffle=True),
+        "own generator": DataLoader(Noisy(), batch_size=2, shuffle=True, generator=torch.Generator().manual_seed(1)),
+        "workers": DataLoader(Noisy(), batch_size=3, shuffle=True, num_workers=1),
+    }
+
+
+@pytest.mark.parametrize("kind", loaders())
+@pytest.mark.parametrize("stop", [0, 1, 3, 4, 9])
+def test_resumes_with_the_batches_that_were_still_to_come(kind: str, stop: int) -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)
+    source = BatchSource(loaders()[kind])
+    for _ in range(stop):
+        source.draw()
+    state, rng = source.state_dict(), plain(get_random_states())
+    expected = [source.draw() for _ in range(6)]
+    torch.manual_seed(99)
+    again = BatchSource(loaders()[kind])
+    again.load_state_dict(state)
+    if kind != "own generator" or stop:  # at step 0 the order is not drawn yet: TrainState restores the generator
+        set_random_states(rng)
+        assert all(torch.equal(a, b) for a, b in zip(expected, [again.draw() for _ in range(6)], strict=True))
+
+
+def test_one_shot_iterators_end_and_empty_ones_are_named() -> None:
+    with pytest.warns(UserWarning, match="iterator, which cannot be restarted"):
+        source = BatchSource(iter([1, 2]))
+    assert [source.draw(), source.draw()] == [1, 2]
+    with pytest.raises(BatchesExhausted):
+        source.draw()
+    with pytest.raises(ValueError, match="yielded nothing"):
+        BatchSource([]).draw()
+    with pytest.raises(ValueError, match="iterable of batches, got int"):
+        BatchSource(3)  # type: ignore[arg-type]
+
+
+def test_a_fork_does_not_move_its_source() -> None:
+    source = BatchSource([1, 2, 3])
+    source.draw()
+    twin = source.fork()
+    assert [twin.draw() for _ in range(4)] == [1, 2, 3, 1]
+    assert [source.draw() for _ in range(3)] == [2, 3, 1]
+
+
+def test_what_a_batch_may_be() -> None:
+    assert pair([1, 2]) == (1, 2)
+    for batch, got in [((1, 2, 3), "tuple of 3"), ({"x": 1, "y": 2}, r"keys \['x', 'y'\]"), (7, "a int")]:
+        with pytest.raises(ValueError, match=got):
+            pair(batch)
+    x = torch.ones(3, 2)
+    assert sample_count(x) == 3
+    assert sample_count({"a": x}) == 3
+    assert sample_count(["a", "b"]) == 2
+    assert sample_count(None, (x, x)) == 3
+    assert sample_count(torch.tensor(1.0)) == 1
+    with pytest.raises(ValueError, match="cannot count the samples"):
+        sample_count(None)
+    point = namedtuple("point", "a b")
+    moved = move({"a": point(x, "s"), "b": [x, 1]}, torch.device("meta"))
+    assert moved["a"].a.is_meta
+    assert moved["a"].b == "s"
+    assert moved["b"][0].is_meta
+    assert call_model(lambda a, b: a + b, (1, 2)) == 3  # type: ignore[arg-type]
+    assert call_model(lambda *, a, b: a - b, {"a": 1, "b": 2}) == -1  # type: ignore[arg-type]
+    assert call_model(lambda a: a, 4) == 4  # type: ignore[arg-type]

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import superconv as sc
+
+SCHEDULE = sc.one_cycle(12, max_lr=0.05)
+
+
+def setup(own_generator: bool = False) -> tuple[nn.Module, torch.optim.Optimizer, DataLoader]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Dropout(0.4), nn.ReLU(), nn.Linear(8, 3))
+    model.register_buffer("hidden", torch.zeros(1), persistent=False)
+    model.register_forward_pre_hook(lambda module, inputs: module.hidden.add_(1) and None)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+    data = TensorDataset(torch.randn(21, 5), torch.randint(3, (21,)))
+    generator = torch.Generator().manual_seed(2) if own_generator else None
+    return model, optimizer, DataLoader(data, batch_size=6, shuffle=True, generator=generator)
+
+
+def everything(model: nn.Module) -> torch.Tensor:
+    return torch.cat([t.detach().flatten().float() for t in (*model.parameters(), *model.buffers())])
+
+
+@pytest.mark.parametrize("own_generator", [False, True])
+@pytest.mark.parametrize("stop_after", [1, 3, 4, 5, 11])
+def test_resumed_training_is_bit_equal(tmp_path: Path, stop_after: int, own_generator: bool) -> None:  # pitfall 39
+    path = tmp_path / "checkpoint.pt"
+    model, optimizer, loader = setup(own_generator)
+    torch.manual_seed(7)
+    state = sc.TrainState(model, optimizer, loader)
+    losses = []
+    for record in sc.train_steps(model, optimizer, F.cross_entropy, loader, SCHEDULE, state=state):
+        losses.append(record.loss.item())
+        if record.step + 1 == stop_after:
+            state.save(path)
+    expected = everything(model)
+
+    model, optimizer, loader = setup(own_generator)
+    state = sc.TrainState(model, optimizer, loader)
+    torch.manual_seed(12345)
+    state.load(path)
+    assert state.step == stop_after
+    resumed = [
+        record.loss.item()
+        for record in sc.train_steps(model, optimizer, F.cross_entropy, loader, SCHEDULE, state=state)
+    ]
+    assert resumed == losses[stop_after:]
+    assert torch.equal(everything(model), expected)
+
+
+def test_a_checkpoint_holds_plain_data_only(tmp_path: Path) -> None:
+    model, optimizer, loader = setup()
+    state = sc.TrainState(model, optimizer, loader, scaler=torch.amp.GradScaler("cpu"))
+    list(sc.train_steps(model, optimizer, F.cross_entropy, loader, sc.constant(2, lr=0.1), state=state))
+    state.save(tmp_path / "c.pt")
+    assert torch.load(tmp_path / "c.pt", weights_only=True)["step"] == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_damaged_foreign_and_newer_checkpoints_are_refused(tmp_path: Path) -> None:
+    model, optimizer, loader = setup()
+    state = sc.TrainState(model, optimizer, loader)
+    state.save(tmp_path / "c.pt")
+    whole = (tmp_path / "c.pt").read_bytes()
+    for length in (0, 10, len(whole) // 2, len(whole) - 5):
+        (tmp_path / "cut.pt").write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="not a readable checkpoint"):
+            state.load(tmp_path / "cut.pt")
+    with pytest.raises(ValueError, match="format 99"):
+        state.load_state_dict({"format": 99})
+    other = nn.Linear(5, 2)
+    with pytest.raises(ValueError, match="another model"):
+        sc.TrainState(other, torch.optim.SGD(other.parameters(), lr=1.0), loader).load(tmp_path / "c.pt")

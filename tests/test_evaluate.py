@@ -1,0 +1,106 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import superconv as sc
+
+
+def setup() -> tuple[nn.Module, list[tuple[torch.Tensor, torch.Tensor]]]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Dropout(0.5), nn.Linear(7, 3))
+    with torch.no_grad():
+        model[1].running_mean.normal_()
+        model[1].running_var.uniform_(0.5, 2)
+    inputs, targets = torch.randn(33, 5) + 1, torch.randint(3, (33,))
+    return model, list(zip(inputs.split(16), targets.split(16), strict=True))  # 16, 16, 1
+
+
+def joined(batches: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+
+
+def test_weighted_by_true_sample_counts() -> None:  # pitfall 14
+    model, batches = setup()
+    result = sc.evaluate(model, batches, F.cross_entropy)
+    inputs, targets = joined(batches)
+    model.eval()
+    outputs = model(inputs)
+    assert result.samples == 33
+    assert result.loss == pytest.approx(F.cross_entropy(outputs, targets).item(), rel=1e-6)
+    assert result.metric == pytest.approx((outputs.argmax(1) == targets).float().mean().item())
+
+
+def test_a_metric_may_be_a_mean_or_a_value_per_sample() -> None:
+    model, batches = setup()
+    values = [
+        sc.evaluate(model, batches, F.cross_entropy, metric=metric).metric
+        for metric in ("accuracy", lambda o, t: (o.argmax(1) == t).float().mean(), lambda o, t: o.argmax(1) == t)
+    ]
+    assert values == pytest.approx([values[0]] * 3)
+    with pytest.raises(ValueError, match=r"\(5,\) for 16 samples"):
+        sc.evaluate(model, batches, F.cross_entropy, metric=lambda o, t: torch.ones(5))
+
+
+def test_batch_statistics_are_those_of_each_batch_and_a_lone_sample_joins() -> None:
+    model, batches = setup()
+    result = sc.evaluate(model, batches, F.cross_entropy, evaluate_with="batch")
+    twin = copy.deepcopy(model).train()
+    twin[3].eval()
+    first = batches[0]
+    second = joined(batches[1:])
+    total = sum(F.cross_entropy(twin(x), y).item() * len(y) for x, y in (first, second))
+    assert result.samples == 33
+    assert result.loss == pytest.approx(total / 33, rel=1e-6)
+
+
+def test_reestimated_statistics_are_the_average_over_the_training_batches() -> None:
+    model, batches = setup()
+    training = [(torch.randn(16, 5) * 2, torch.zeros(16, dtype=torch.long)) for _ in range(3)]
+    result = sc.evaluate(model, batches, F.cross_entropy, evaluate_with="reestimated", training_batches=training)
+    twin = copy.deepcopy(model).eval()
+    hidden = [twin[0](x).detach() for x, _ in training]
+    twin[1].running_mean = torch.stack([h.mean(0) for h in hidden]).mean(0)
+    twin[1].running_var = torch.stack([h.var(0) for h in hidden]).mean(0)
+    inputs, targets = joined(batches)
+    assert result.loss == pytest.approx(F.cross_entropy(twin(inputs), targets).item(), rel=1e-5)
+    with pytest.raises(ValueError, match="needs training batches"):
+        sc.evaluate(model, batches, F.cross_entropy, evaluate_with="reestimated")
+
+
+@pytest.mark.parametrize("how", ["batch", "reestimated", "running"])
+def test_leaves_buffers_flags_and_random_states_alone(how: str) -> None:
+    model, batches = setup()
+    model[1].eval()
+    model.register_buffer("hidden", torch.ones(1), persistent=False)
+    loader = torch.utils.data.DataLoader([(x[0], y[0]) for x, y in batches], batch_size=2, shuffle=True)
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    flags, momentum, rng = [m.training for m in model.modules()], model[1].momentum, torch.get_rng_state()
+    sc.evaluate(model, loader, F.cross_entropy, evaluate_with=how, training_batches=batches[:2])
+    assert all(torch.equal(before[name], value) for name, value in model.named_buffers())
+    assert [m.training for m in model.modules()] == flags
+    assert (model[1].momentum, model[1].track_running_stats) == (momentum, True)
+    assert torch.equal(torch.get_rng_state(), rng)
+
+    def explode(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        sc.evaluate(model, batches, explode, evaluate_with=how, training_batches=batches[:2])
+    assert [m.training for m in model.modules()] == flags
+    assert all(torch.equal(before[name], value) for name, value in model.named_buffers())
+
+
+def test_a_frozen_norm_keeps_its_running_statistics() -> None:
+    model, batches = setup()
+    model.train()
+    model[1].eval()
+    results = [sc.evaluate(model, batches, F.cross_entropy, evaluate_with=how).loss for how in ("batch", "running")]
+    assert results[0] == pytest.approx(results[1])
+
+
+def test_empty_data_is_named() -> None:
+    with pytest.raises(ValueError, match="evaluation data is empty"):
+        sc.evaluate(setup()[0], [], F.cross_entropy)

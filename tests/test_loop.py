@@ -1,0 +1,214 @@
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import superconv as sc
+
+
+def make_model(norm: bool = True) -> nn.Module:
+    torch.manual_seed(0)
+    layers = [nn.Linear(6, 16), nn.BatchNorm1d(16) if norm else nn.Identity(), nn.ReLU(), nn.Linear(16, 3)]
+    return nn.Sequential(*layers)
+
+
+def make_batches(count: int = 4, size: int = 8) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return [
+        (torch.randn(size, 6, generator=generator), torch.randint(3, (size,), generator=generator)) for _ in range(count)
+    ]
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def test_equals_a_hand_written_loop_bit_for_bit() -> None:
+    batches, schedule = make_batches(), sc.one_cycle(10, max_lr=0.5)
+    ours, by_hand = make_model(), make_model()
+    optimizer = torch.optim.SGD(ours.parameters(), lr=0.1, momentum=0.9)
+    records = list(sc.train_steps(ours, optimizer, F.cross_entropy, batches, schedule))
+    hand = torch.optim.SGD(by_hand.parameters(), lr=0.1, momentum=0.9)
+    for step in range(10):
+        hand.param_groups[0].update(lr=schedule(step)["lr"], momentum=schedule(step)["momentum"])
+        hand.zero_grad()
+        loss = F.cross_entropy(by_hand(batches[step % 4][0]), batches[step % 4][1])
+        loss.backward()
+        hand.step()
+        assert records[step].loss == loss
+        assert records[step].lr == (schedule(step)["lr"],)
+        assert records[step].momentum == schedule(step)["momentum"]
+        assert not records[step].loss.requires_grad
+    assert torch.equal(weights(ours), weights(by_hand))
+    assert [r.step for r in records] == list(range(10))
+
+
+def test_at_a_yield_the_update_is_done_its_gradient_is_there_and_the_next_batch_is_not_drawn() -> None:
+    drawn = []
+
+    class Counting:
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            for batch in make_batches():
+                drawn.append(1)
+                yield batch
+
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = weights(model)
+    for record in sc.train_steps(model, optimizer, F.cross_entropy, Counting(), sc.constant(3, lr=0.1)):
+        assert len(drawn) == record.step + 1
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+        assert torch.allclose(before - 0.1 * gradient, weights(model), atol=1e-7)
+        before = weights(model)
+
+
+@pytest.mark.parametrize("sizes", [[4, 4], [7, 1], [1, 2, 5]])
+def test_accumulated_micro_batches_equal_the_joined_batch(sizes: list[int]) -> None:  # pitfall 15
+    inputs, targets = make_batches(1, 8)[0]
+    micro = list(zip(inputs.split(sizes), targets.split(sizes), strict=True))
+    finals = []
+    for batches, accumulation in (([(inputs, targets)], 1), (micro, len(sizes))):
+        model = make_model(norm=False)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        options = {"accumulation_steps": accumulation, "clip_grad_norm": 0.5}
+        history = sc.train(model, optimizer, F.cross_entropy, batches, sc.constant(5, lr=0.3), **options)
+        finals.append((weights(model), history.loss))
+    assert torch.allclose(finals[0][0], finals[1][0], atol=1e-6)
+    assert finals[0][1] == pytest.approx(finals[1][1], abs=1e-6)
+
+
+def test_a_frozen_norm_stays_frozen_and_an_eval_model_is_trained() -> None:
+    model = make_model()
+    model[1].eval()
+    mean = model[1].running_mean.clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sc.train(model, optimizer, F.cross_entropy, make_batches(), sc.constant(3, lr=0.1), eval_batches=make_batches())
+    assert torch.equal(model[1].running_mean, mean)
+    assert not model[1].training
+    model.eval()
+    sc.train(model, optimizer, F.cross_entropy, make_batches(), sc.constant(1, lr=0.1))
+    assert model.training
+    assert model[1].training
+
+
+def test_evaluations_come_when_asked_for_and_change_nothing() -> None:  # pitfall 13
+    finals = []
+    for evaluation in ({}, {"eval_batches": make_batches(2), "evaluate_every": 3, "evaluate_with": "reestimated"}):
+        model = make_model().append(nn.Dropout(0.3))
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(*(torch.cat(x) for x in zip(*make_batches(), strict=True))), 8, shuffle=True
+        )
+        torch.manual_seed(3)
+        history = sc.train(model, optimizer, F.cross_entropy, loader, sc.constant(8, lr=0.01), **evaluation)
+        finals.append(torch.cat([weights(model), *(b.flatten().float() for b in model.buffers())]))
+    assert torch.equal(*finals)
+    assert [step for step, _ in history.evaluations] == [2, 5, 7]
+    assert history.final is not None
+    assert history.final.samples == 16
+
+
+def test_running_dry_and_divergence_are_outcomes() -> None:
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.warns(UserWarning, match="iterator"):
+        history = sc.train(model, optimizer, F.cross_entropy, iter(make_batches(3)), sc.constant(9, lr=0.1))
+    assert (history.stop, len(history)) == (sc.StopReason.batches_exhausted, 3)
+    assert history.stop.remedy
+    bad = make_batches(3)
+    bad[1][0][0, 0] = math.nan
+    model = make_model(norm=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    history = sc.train(model, optimizer, F.cross_entropy, bad, sc.constant(9, lr=0.1))
+    assert (history.stop, len(history)) == (sc.StopReason.diverged, 2)
+
+
+def test_overflowing_fp16_updates_do_not_advance_the_schedule() -> None:  # pitfall 28
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    batches = make_batches()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, growth_interval=1000)
+    state = sc.TrainState(model, optimizer, batches, scaler=scaler)
+    with pytest.warns(UserWarning, match="fp16"):
+        records = list(
+            sc.train_steps(model, optimizer, F.cross_entropy, batches, sc.constant(4, lr=0.1), precision="fp16", state=state)
+        )
+    assert sum(r.skipped for r in records) > 3
+    assert [r.step for r in records if not r.skipped] == [0, 1, 2, 3]
+    assert state.stop is sc.StopReason.completed
+
+
+def test_gradients_that_never_become_finite_end_the_training() -> None:
+    model = make_model(norm=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    batches = [(torch.full((2, 6), math.nan), torch.zeros(2, dtype=torch.long))]
+    state = sc.TrainState(model, optimizer, batches, scaler=torch.amp.GradScaler("cpu"))
+    for _ in sc.train_steps(model, optimizer, F.cross_entropy, batches, sc.constant(4, lr=0.1), state=state):
+        pass
+    assert state.stop is sc.StopReason.diverged
+    assert state.step == 0
+
+
+def test_bad_arguments_and_batches_are_named() -> None:
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def run(batches: object = None, loss: object = F.cross_entropy, **options: object) -> None:
+        sc.train(model, optimizer, loss, batches or make_batches(), sc.constant(2, lr=0.1), **options)
+
+    for options, words in [
+        ({"accumulation_steps": 0}, "accumulation_steps must be at least 1, got 0"),
+        ({"evaluate_every": 0}, "evaluate_every"),
+        ({"clip_grad_norm": -1.0}, "clip_grad_norm must be positive"),
+        ({"evaluate_with": "bacth"}, "'batch'"),
+        ({"precision": "fp17"}, "fp16"),
+        ({"eval_batches": []}, "evaluation data is empty"),
+        ({"batches": []}, "nothing"),
+        ({"batches": [torch.ones(2, 6)]}, "pair"),
+        ({"loss": lambda o, t: F.cross_entropy(o, t, reduction="none")}, "one number"),
+    ]:
+        if options.get("batches") == []:
+            with pytest.raises(ValueError, match=words):
+                sc.train(model, optimizer, F.cross_entropy, [], sc.constant(2, lr=0.1))
+            continue
+        with pytest.raises(ValueError, match=words):
+            run(**options)
+
+
+def test_inputs_by_tuple_mapping_and_split() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 3)
+
+        def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+            return self.layer(left - right)
+
+    finals = []
+    for form in (lambda x: (x, 0 * x), lambda x: {"right": 0 * x, "left": x}):
+        torch.manual_seed(0)
+        model = Two()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        batches = [{"x": x, "y": y} for x, y in make_batches()]
+        split = lambda batch, form=form: (form(batch["x"]), batch["y"])  # noqa: E731
+        sc.train(model, optimizer, F.cross_entropy, batches, sc.constant(3, lr=0.1), split=split, eval_batches=batches)
+        finals.append(weights(model))
+    assert torch.equal(*finals)
+
+
+def test_learns_a_separable_task() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(256, 6, generator=generator)
+    targets = (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0.5).long()
+    batches = list(zip(inputs.split(32), targets.split(32), strict=True))
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    history = sc.train(
+        model, optimizer, F.cross_entropy, batches, sc.one_cycle(120, max_lr=0.5), eval_batches=batches
+    )
+    assert history.final is not None
+    assert history.final.metric > 0.95
+    assert copy.deepcopy(history) == history

@@ -1,0 +1,371 @@
+"""lr_range_test on live models; the numbers are those of the list of pitfalls in other tools."""
+
+import math
+import os
+import random
+import signal
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import superconv as sc
+from superconv.measure.divergence import FACTOR, DivergenceRule
+
+SEEDS = range(3)
+
+
+def make_data(samples: int = 96) -> TensorDataset:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(samples, 6, generator=generator)
+    return TensorDataset(inputs, (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0.5).long())
+
+
+def setup(name: str = "sgd") -> tuple[nn.Module, torch.optim.Optimizer, DataLoader]:
+    torch.manual_seed(0)
+    layers = [nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3)]
+    model = nn.Sequential(*layers)
+    make = {"sgd": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9), "adam": lambda p: torch.optim.Adam(p, 1e-3)}[name]
+    generator = torch.Generator().manual_seed(3)
+    return model, make(model.parameters()), DataLoader(make_data(), batch_size=16, shuffle=True, generator=generator)
+
+
+def eval_batches() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    inputs, targets = make_data().tensors
+    return list(zip(inputs.split(40), targets.split(40), strict=True))
+
+
+def train_on(model: nn.Module, optimizer: torch.optim.Optimizer, loader: DataLoader, steps: int) -> list[float]:
+    """A plain loop that draws from every random state, and all of the state that it leaves."""
+    done = 0
+    while done < steps:
+        for inputs, targets in loader:
+            optimizer.zero_grad()
+            noise = random.random() + np.random.rand()
+            (F.cross_entropy(model(inputs), targets) * (1 + noise)).backward()
+            optimizer.step()
+            done += 1
+            if done == steps:
+                break
+    tensors = [*model.parameters(), *model.buffers()]
+    tensors += [v for s in optimizer.state.values() for v in s.values() if isinstance(v, torch.Tensor)]
+    return [x for t in tensors for x in t.detach().flatten().tolist()]
+
+
+def seed_all() -> None:
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"end_lr": 3.0, "total_steps": 9},
+        {"forks": 3, "eval_batches": "yes", "seed": 5},
+        {"shape": "linear", "end_lr": 50.0, "precision": "fp16", "evaluate_with": "reestimated", "eval_batches": "yes"},
+    ],
+)
+def test_training_after_two_range_tests_is_training_alone(name: str, options: dict) -> None:  # 1, 2, 6, 12
+    finals = []
+    for tests in (0, 2):
+        model, optimizer, loader = setup(name)
+        seed_all()
+        train_on(model, optimizer, loader, 4)  # in the middle of a training: warm buffers, a moved generator
+        keys = [list(group) for group in optimizer.param_groups]
+        hooks = len(optimizer._optimizer_step_post_hooks), len(optimizer._optimizer_step_pre_hooks)
+        for _ in range(tests):
+            given = {**options, **({"eval_batches": eval_batches()} if "eval_batches" in options else {})}
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*fp16.*")
+                ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, **given)
+            assert len(ramp.lr) > 3
+        assert [list(group) for group in optimizer.param_groups] == keys
+        assert (len(optimizer._optimizer_step_post_hooks), len(optimizer._optimizer_step_pre_hooks)) == hooks
+        finals.append(train_on(model, optimizer, loader, 9))
+    assert finals[0] == finals[1]
+
+
+class Fault(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [Fault, KeyboardInterrupt, torch.OutOfMemoryError])
+@pytest.mark.parametrize("at", [0, 3, 17, 40])
+def test_an_error_at_any_step_restores_everything(error: type[BaseException], at: int) -> None:  # 3
+    finals = []
+    for broken in (False, True):
+        model, optimizer, loader = setup()
+        seed_all()
+        train_on(model, optimizer, loader, 3)
+        if broken:
+            calls = iter(range(10**6))
+
+            def loss(outputs: torch.Tensor, targets: torch.Tensor, calls=calls) -> torch.Tensor:
+                if next(calls) == at:
+                    raise error("injected")
+                return F.cross_entropy(outputs, targets)
+
+            with pytest.raises(error):
+                sc.lr_range_test(model, optimizer, loss, loader, end_lr=1.0, total_steps=30, forks=3)
+        finals.append(train_on(model, optimizer, loader, 3))
+    assert finals[0] == finals[1]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.013, 0.031, 0.057])
+def test_a_real_ctrl_c_at_a_random_moment_restores_everything(delay: float) -> None:  # 3
+    model, optimizer, loader = setup()
+    seed_all()
+    train_on(model, optimizer, loader, 3)
+    entered = threading.Event()
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        entered.set()
+        return F.cross_entropy(outputs, targets)
+
+    def press() -> None:
+        entered.wait()
+        time.sleep(delay)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    with pytest.raises(KeyboardInterrupt):
+        sc.lr_range_test(model, optimizer, loss, loader, end_lr=1e-3, total_steps=10**6)
+    presser.join()
+    interrupted = train_on(model, optimizer, loader, 3)
+    model, optimizer, loader = setup()
+    seed_all()
+    train_on(model, optimizer, loader, 3)
+    assert train_on(model, optimizer, loader, 3) == interrupted
+
+
+def test_scaler_and_gradients_come_back() -> None:  # 4, 5
+    model, optimizer, loader = setup()
+    model[1].eval()
+    model[0].bias.requires_grad_(False)
+    model[4].weight.grad = torch.ones_like(model[4].weight)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20)
+    before = scaler.state_dict()
+    with pytest.warns(UserWarning, match="fp16"):
+        sc.lr_range_test(
+            model, optimizer, F.cross_entropy, loader, end_lr=1.0, total_steps=20, precision="fp16", scaler=scaler
+        )
+    assert scaler.state_dict() == before
+    assert model[4].weight.grad.unique().tolist() == [1.0]
+    assert model[4].bias.grad is None
+    assert not model[0].bias.requires_grad
+    assert model.training
+    assert not model[1].training
+
+
+@pytest.mark.parametrize("shape", ["linear", "exponential"])
+@pytest.mark.parametrize("steps", [2, 3, 50])
+def test_recorded_rates_are_those_that_were_used(shape: str, steps: int) -> None:  # 7
+    model, optimizer, loader = setup()
+    used: list[float] = []
+    hook = optimizer.register_step_pre_hook(lambda o, *_: used.append(o.param_groups[0]["lr"]))
+    ramp = sc.lr_range_test(
+        model, optimizer, F.cross_entropy, loader, start_lr=1e-4, end_lr=0.5, total_steps=steps, shape=shape
+    )
+    hook.remove()
+    assert used == list(ramp.lr)
+    assert (used[0], used[-1], len(used)) == (1e-4, 0.5, steps)
+    assert ramp.stop is sc.StopReason.completed
+
+
+def test_train_loss_is_the_forward_pass_before_the_update() -> None:
+    model, optimizer, _ = setup()
+    model[3].p = 0.0
+    batches = eval_batches()
+    with torch.no_grad():
+        expected = F.cross_entropy(model(batches[0][0]), batches[0][1]).item()
+    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, batches, start_lr=1e-6, end_lr=0.1, total_steps=5)
+    assert ramp.train_loss[0] == pytest.approx(expected)
+
+
+def test_a_non_finite_loss_ends_the_ramp_and_is_not_in_it() -> None:  # 9
+    model, optimizer, loader = setup()
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        value = F.cross_entropy(outputs, targets)
+        return value * math.nan if optimizer.param_groups[0]["lr"] > 0.1 else value
+
+    ramp = sc.lr_range_test(
+        model, optimizer, loss, loader, start_lr=0.001, end_lr=1.0, total_steps=40, stop_when_diverged=False
+    )
+    assert ramp.stop is sc.StopReason.diverged
+    assert np.isfinite(ramp.train_loss).all()
+    assert ramp.lr[-1] <= 0.1
+    with pytest.raises(ValueError, match="not finite at the first step"):
+        sc.lr_range_test(model, optimizer, lambda o, t: o.sum() * math.nan, loader)
+
+
+def test_divergence_is_measured_from_the_start_not_from_the_best() -> None:  # 8b
+    rule = DivergenceRule()
+    falling_then_up = [2.3] * 10 + [0.05] * 50 + [0.05 * 3.9] * 50 + [2.0] * 50
+    assert not any(rule.observe(loss) for loss in falling_then_up)
+    assert any(rule.observe(loss) for loss in [2.3 * (FACTOR + 0.5)] * 40)
+    assert DivergenceRule().observe(math.inf)
+    below_zero = DivergenceRule()
+    assert not any(below_zero.observe(loss) for loss in [-5.0] * 20 + [4.0] * 40)
+
+
+def test_a_network_that_blows_up_stops_the_ramp() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, eval_batches(), start_lr=1e-3, end_lr=100.0)
+    assert ramp.stop is sc.StopReason.diverged
+    assert ramp.lr[-1] < 100.0
+
+
+def test_nothing_is_measured_that_was_not_asked_for() -> None:  # 13
+    model, optimizer, loader = setup()
+    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, end_lr=1.0, total_steps=10)
+    assert np.isnan(ramp.metric).all()
+    assert ramp.evaluate_with is None
+    assert ramp.scout is None
+    assert ramp.forks == ()
+    ramp = sc.lr_range_test(
+        model, optimizer, F.cross_entropy, loader, end_lr=1.0, total_steps=10, eval_batches=eval_batches(), evaluate_every=4
+    )
+    assert np.flatnonzero(np.isfinite(ramp.metric)).tolist() == [3, 7, 9]
+    assert ramp.eval_samples == 96
+    counts = np.bincount(make_data().tensors[1].numpy())
+    assert ramp.chance == pytest.approx(counts.max() / counts.sum())
+
+
+def test_forks_do_not_move_the_ramp_and_are_annealed_copies() -> None:
+    curves = []
+    for forks in (0, 4, [0.01, 0.1]):
+        model, optimizer, loader = setup()
+        ramp = sc.lr_range_test(
+            model,
+            optimizer,
+            F.cross_entropy,
+            loader,
+            start_lr=1e-3,
+            end_lr=1.0,
+            total_steps=20,
+            forks=forks,
+            fork_steps=6,
+            eval_batches=eval_batches(),
+            seed=2,
+        )
+        curves.append((ramp.train_loss.tolist(), ramp.metric.tolist()))
+    assert str(curves[0]) == str(curves[1]) == str(curves[2])
+    assert [fork.lr for fork in ramp.forks] == pytest.approx([0.01, 0.1], rel=0.25)
+    assert all(fork.steps == 6 and 0 <= fork.metric <= 1 and not fork.diverged for fork in ramp.forks)
+    by_hand, optimizer, loader = setup()
+    schedule = sc.lr_ramp(20, start_lr=1e-3, end_lr=1.0, shape="exponential")
+    first = ramp.forks[0]
+    torch.manual_seed(2)
+    batches = loader
+    state = sc.TrainState(by_hand, optimizer, batches)
+    for record in sc.train_steps(by_hand, optimizer, F.cross_entropy, batches, schedule, state=state):
+        if record.step == first.step:
+            break
+    anneal = sc.cosine(6, max_lr=first.lr, final_lr=0.0)
+    twin = state.source.fork()
+    final = sc.train(by_hand, optimizer, F.cross_entropy, twin, anneal, eval_batches=eval_batches(), evaluate_with="batch")
+    assert final.final is not None
+    assert final.final.metric == first.metric
+
+
+def test_group_ratios_are_kept_and_recorded() -> None:  # 17
+    model, _, loader = setup()
+    groups = [
+        {"params": model[0].parameters(), "lr": 0.001},
+        {"params": model[1].parameters(), "lr": 0.01},
+        {"params": model[4].parameters()},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, start_lr=0.0, end_lr=1.0, shape="linear")  # 16
+    assert ramp.group_lrs is not None
+    assert ramp.lr[0] == 0.0
+    assert np.allclose(ramp.group_lrs, ramp.lr[:, None] * [0.01, 0.1, 1.0])
+    assert [group["lr"] for group in optimizer.param_groups] == [0.001, 0.01, 0.1]
+    assert "initial_lr" not in optimizer.param_groups[0]
+
+
+def test_accumulated_micro_batches_give_the_same_curve() -> None:  # 15
+    inputs, targets = make_data(64).tensors
+    curves = []
+    for size, accumulation in ((32, 1), (8, 4)):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        batches = list(zip(inputs.split(size), targets.split(size), strict=True))
+        ramp = sc.lr_range_test(
+            model, optimizer, F.cross_entropy, batches, end_lr=0.5, total_steps=20, accumulation_steps=accumulation
+        )
+        curves.append(ramp.train_loss)
+    assert np.allclose(*curves, atol=1e-5)
+
+
+def test_with_no_numbers_given_a_scout_finds_the_range() -> None:
+    model, optimizer, loader = setup()
+    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, eval_batches=eval_batches(), forks=5, seed=0)
+    assert ramp.scout is not None
+    assert 0.05 < ramp.lr.max() <= 100
+    assert ramp.lr[0] == pytest.approx(ramp.settings["end_lr"] / 1e4)
+    suggestion = ramp.suggest()
+    assert suggestion.rule == "best_fork"
+    assert suggestion.lr is None or 1e-3 < suggestion.lr < 100
+    assert "max_lr" in ramp.summary().splitlines()[0]
+
+
+def test_scale_invariant_weights_are_found_and_grow() -> None:
+    model, optimizer, loader = setup()
+    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, start_lr=1e-4, end_lr=3.0, total_steps=40, seed=0)
+    norms = ramp.weight_norm[np.isfinite(ramp.weight_norm)]
+    assert norms[0] == pytest.approx(float(model[0].weight.detach().norm()), rel=1e-3)
+    assert norms[-1] > norms[0]
+    plain = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+    ramp = sc.lr_range_test(plain, torch.optim.SGD(plain.parameters(), 0.1), F.cross_entropy, loader, end_lr=0.1)
+    assert np.isnan(ramp.weight_norm).all()
+
+
+def test_batches_that_run_dry_keep_their_points() -> None:
+    model, optimizer, loader = setup()
+    with pytest.warns(UserWarning, match="iterator"):
+        ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, iter(eval_batches()), end_lr=1.0, total_steps=20)
+    assert (ramp.stop, len(ramp.lr)) == (sc.StopReason.batches_exhausted, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"start_lr": 1.0, "end_lr": 0.1}, "must be below"),
+        ({"start_lr": 0.0, "end_lr": 0.1}, "shape='linear' may start at 0"),
+        ({"start_lr": -1.0, "end_lr": 0.1, "shape": "linear"}, "must not be negative"),
+        ({"end_lr": math.inf}, "positive and finite"),
+        ({"shape": "log"}, "'linear' or 'exponential'"),
+        ({"total_steps": 1}, "at least 2 steps"),
+        ({"forks": -1}, "forks must lie between"),
+        ({"forks": [0.1, -3.0]}, "positive learning rates"),
+        ({"fork_steps": 0}, "fork_steps must be at least 1"),
+        ({"evaluate_with": "runing"}, "'running'"),
+        ({"start_lr": 1e3}, "not below"),
+    ],
+)
+def test_impossible_arguments_are_named(options: dict, words: str) -> None:
+    model, optimizer, loader = setup()
+    with pytest.raises(ValueError, match=words):
+        sc.lr_range_test(model, optimizer, F.cross_entropy, loader, **options)
+
+
+def test_no_batches_and_strange_batches_are_named() -> None:
+    model, optimizer, _ = setup()
+    with pytest.raises(ValueError, match="yielded nothing"):
+        sc.lr_range_test(model, optimizer, F.cross_entropy, [], end_lr=1.0)
+    with pytest.raises(ValueError, match="pair"):
+        sc.lr_range_test(model, optimizer, F.cross_entropy, [torch.ones(3, 6)], end_lr=1.0)
