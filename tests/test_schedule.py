@@ -1,3 +1,5 @@
+import doctest
+import importlib
 import json
 
 import numpy as np
@@ -126,3 +128,14 @@ def test_stretch_scales_every_phase():
 def test_stretch_refusals(arguments, says):
     with pytest.raises(ValueError, match=says):
         sc.one_cycle(101, max_lr=1.0).stretch(arguments[0], from_step=arguments[1])
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["schedules.curve", "schedules.schedule", "schedules.policies", "schedules.steps", "schedules.parse",
+     "training.schedule_lr"],
+)  # fmt: skip
+def test_examples_in_docstrings(module):
+    found = doctest.testmod(importlib.import_module(f"superconv.{module}"))
+    assert found.attempted > 0
+    assert found.failed == 0

@@ -45,7 +45,7 @@ class ScheduleLR(LRScheduler):
         >>> import torch, superconv as sc
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
         >>> scheduler = sc.ScheduleLR(optimizer, sc.one_cycle(101, max_lr=1.0))
-        >>> optimizer.step(); scheduler.step(); scheduler.get_last_lr()
+        >>> optimizer.step(); scheduler.step(); [round(lr, 3) for lr in scheduler.get_last_lr()]
         [0.12]
 
     Differs: from torch's schedulers in that it wraps no method of the optimizer, and in that `step()` after several
