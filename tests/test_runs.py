@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from superconv.runs import (
     RunError,
@@ -270,6 +271,14 @@ def test_a_full_disk_keeps_whole_rows_and_the_old_checkpoint(tmp_path, file_limi
     assert not list(run.path.glob(".*.tmp"))
 
 
+def test_torch_save_on_a_full_disk_is_the_same_sentence(tmp_path, file_limit):
+    path = atomic_write(tmp_path / "checkpoint.pt", b"old")
+    with pytest.raises(RunError, match="exceed the allowed size"):
+        atomic_write(path, lambda file: torch.save({"weights": torch.zeros(file_limit)}, file))
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
 def test_rows_that_did_not_fit_are_written_once_there_is_room(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with opened(tmp_path) as run:
@@ -305,7 +314,7 @@ def test_a_forbidden_place_is_one_sentence(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("superconv.runs.atomic.open", refuse, raising=False)
+    monkeypatch.setattr("superconv.runs.atomic._RememberingFile", refuse)
     with pytest.raises(RunError, match="writing there is not allowed; choose another directory"):
         opened(tmp_path)
 

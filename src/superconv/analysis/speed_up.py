@@ -25,6 +25,12 @@ Lengths = Mapping[int, Mapping[int, float]]  # steps -> seed -> final value
 class SpeedUp:
     """Steps of the baseline over steps of the treatment, at one target.
 
+    Outcomes: "faster" (the interval lies above 1, and value >= margin), "slower" (below 1, value <= 1 / margin),
+    "no gain" (it lies below `margin`: a speed-up that matters is excluded), "inconclusive" (anything else), "too few
+    seeds" (below five common ones: the value is given without interval), "undefined (flat)" (doubling the baseline up
+    to the target gains less than two standard errors of that gain, so that steps cannot be read off it), "undefined
+    (out of reach)" (the given target lies outside both arms' lengths).
+
     Args:
         value: the ratio, a bound where `relation` is not "="; None where undefined.
         relation: "=", ">" (the treatment was there at its shortest length, or the baseline never came so far), or "<"
@@ -33,7 +39,7 @@ class SpeedUp:
         upper: likewise, infinity where nothing bounds it from above.
         target: the metric's value that is to be reached.
         baseline_steps: the baseline's length that sets the target; None where the target was given.
-        outcome: the word that it supports, see `speed_up`.
+        outcome: the word that it supports, see above.
         reason: why, in words.
         n: number of seeds that both arms have at all lengths.
         seeds: these seeds.
@@ -95,10 +101,8 @@ def speed_up(
     S(a) = T_baseline(a) / T_treatment(a),   T(a) = exp(min {u : f(u) >= a}),   u = log steps
 
     f: per arm, the isotonic (non-decreasing) fit of the mean final values of trainings planned for each length, linear
-    in log steps between lengths. a: the target, by default f_baseline at its longest length. T_baseline is then that
-    length itself, and the baseline's other lengths give `others`. The one target is fixed beforehand: the longest
-    length is the accuracy that someone wants who pays for it; the best of several ratios would flatter, and their
-    average would mix short trainings with long ones, where the gain differs.
+    in log steps between lengths. a: the target, by default f_baseline at its longest length, fixed beforehand (the
+    best of several ratios would flatter); T_baseline is then that length itself. Its other lengths give `others`.
 
     Nothing is extrapolated: a treatment that is past the target at its shortest length gives "> k", one that never
     gets there "< k", a baseline that never reaches a given target "> k".
@@ -106,12 +110,6 @@ def speed_up(
     Interval: seeds are drawn with replacement, each with all its lengths in both arms; fit, target and ratio are made
     anew. The percentiles are widened for few seeds, alpha / 2 -> Phi(-sqrt(n / (n - 1)) t(confidence, n - 1)), and a
     resample that is itself a bound counts as unbounded on its open side.
-
-    Outcomes: "faster" (the interval lies above 1, and value >= margin), "slower" (below 1, value <= 1 / margin),
-    "no gain" (it lies below `margin`: a speed-up that matters is excluded), "inconclusive" (anything else), "too few
-    seeds" (below five common ones: the value is given without interval), "undefined (flat)" (doubling the baseline up
-    to the target gains less than two standard errors of that gain, so that steps cannot be read off it), "undefined
-    (out of reach)" (the given target lies outside both arms' lengths).
 
     Args:
         treatment: steps -> seed -> final value of a training planned for that many steps; two lengths or more. A
@@ -123,7 +121,7 @@ def speed_up(
         higher_is_better: False for a loss.
         resamples: bootstrap resamples.
         seed: of the bootstrap's generator; the same input gives the same interval.
-    Returns: a SpeedUp; outcomes that are no number are values, with their reason.
+    Returns: a SpeedUp, which lists the outcomes; those that are no number are values too, with their reason.
     Raises: ValueError: fewer than two lengths, a length below 1, a value or a target that is not finite, a margin of 1
         or less, confidence outside (0, 1), no resamples.
     Reference: the percentiles' widening: Hesterberg 2015, arXiv 1411.5279, Sec. 4; isotonic fit: see `monotone`.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from .errors import explained
 
@@ -23,17 +24,13 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[BinaryIO], o
         content: bytes, text (UTF-8), or a function that writes to the binary file it is given
             (`lambda file: torch.save(state, file)`).
     Returns: `path`.
-    Raises: RunError: the disk is full, the folder is missing or not writable. What the function raises passes through.
+    Raises: RunError: the disk is full, the folder is missing or not writable. What else `content` raises passes.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY}")
     with explained(path):
         try:
-            # opened anew rather than by tempfile, so that the file gets the permissions that the umask grants
-            with open(temporary, "xb") as file:
-                _fill(file, content)
-                file.flush()
-                os.fsync(file.fileno())
+            _write_whole(temporary, content)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -53,8 +50,31 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _fill(file: BinaryIO, content: bytes | str | Callable[[BinaryIO], object]) -> None:
-    if callable(content):
-        content(file)
-    else:
-        file.write(content.encode() if isinstance(content, str) else content)
+class _RememberingFile(io.FileIO):
+    """A file that remembers the system's refusal: torch.save turns a full disk into an unrelated RuntimeError."""
+
+    refusal: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.refusal = error
+            raise
+
+
+def _write_whole(path: Path, content: bytes | str | Callable[[BinaryIO], object]) -> None:
+    # not made by tempfile, so that the file gets the permissions that the umask grants
+    raw = _RememberingFile(path, "xb")
+    try:
+        with io.BufferedWriter(raw) as file:
+            if callable(content):
+                content(file)
+            else:
+                file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+    except Exception as error:
+        if raw.refusal is not None and error is not raw.refusal:
+            raise raw.refusal from error
+        raise
