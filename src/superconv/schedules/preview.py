@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..figures import Figure, Line, Panel, Span
+from ..figures import Figure, Line, Mark, Panel, Span
 from .curve import Curve, Floats
 from .schedule import Schedule
 
@@ -23,18 +23,21 @@ def figure(schedule: Schedule) -> Figure:
     if "momentum" in curves:
         momentum = values["momentum"].tolist()
         lines.append(Line(steps.tolist(), momentum, name="momentum", color=1, right=True, style="dashed"))
+    courses = phases(schedule)
     panels = [
         Panel(
             lines,
             x_label="step",
             y_label="learning rate",
             right_label="momentum" if "momentum" in curves else "",
-            spans=[Span(start, stop, name) for name, start, stop in phases(schedule)],
+            spans=[Span(start, stop, name) for name, start, stop in courses],
+            marks=[Mark(x=start) for _, start, _ in courses[1:]],  # neighbours in one shade would run together
         )
     ]
     if "weight_decay" in curves:
         decay = Line(steps.tolist(), values["weight_decay"].tolist(), name="weight decay", color=2)
-        panels.append(Panel([decay], x_label="step", y_label="weight decay"))
+        top = 1.1 * values["weight_decay"].max() or 1.0
+        panels.append(Panel([decay], x_label="step", y_label="weight decay", y_range=(0.0, top)))
     low, high = values["lr"].min(), values["lr"].max()
     caption = f"learning rate {low:.3g} to {high:.3g}, {values['lr'][-1]:.3g} at the last step"
     return Figure(f"Schedule over {schedule.total_steps} steps", panels, caption=caption)
