@@ -1,1 +1,1 @@
-""""""
+"""Arrays in, conclusions out: smoothing, suggestions, verdicts and comparisons, with numpy alone."""

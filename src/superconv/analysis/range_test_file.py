@@ -1,0 +1,110 @@
+"""A RangeTest on disk: strict JSON with a format number, written atomically."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..records import StopReason
+from .fork_rules import Fork
+from .range_test import RangeTest
+
+FORMAT = 1
+KIND = "superconv range test"
+_REMEDY = "measure it again with lr_range_test(...).save(path)"
+
+
+def save(ramp: RangeTest, path: Path) -> Path:
+    """Write `ramp`; the file is complete or absent, whatever happens while writing.
+
+    Raises: ValueError: settings that are not plain JSON data. OSError: the place cannot be written.
+    """
+    try:
+        text = json.dumps({"kind": KIND, "format": FORMAT} | to_dict(ramp), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"settings of a range test must be plain JSON data: {error}") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load(path: Path) -> RangeTest:
+    """Read what `save` wrote.
+
+    Raises: ValueError: not JSON, another kind of file, another format version, or fields that do not fit.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"no range test at {path}: {_REMEDY}") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"cannot read a range test from {path} ({error}): {_REMEDY}") from error
+    if not isinstance(data, dict) or data.get("kind") != KIND:
+        raise ValueError(f"{path} is JSON, but no saved range test: {_REMEDY}")
+    if data.get("format") != FORMAT:
+        raise ValueError(f"{path} has range-test format {data.get('format')!r}, this version reads {FORMAT}: {_REMEDY}")
+    try:
+        return from_dict(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is a damaged range test ({type(error).__name__}: {error}): {_REMEDY}") from error
+
+
+def to_dict(ramp: RangeTest) -> dict[str, Any]:
+    """Plain JSON data; NaN and infinities become null."""
+    data = {f.name: _plain(getattr(ramp, f.name)) for f in fields(ramp) if f.name not in ("forks", "stop", "scout")}
+    data["settings"] = ramp.settings
+    data["forks"] = [{f.name: _plain(getattr(fork, f.name)) for f in fields(fork)} for fork in ramp.forks]
+    data["stop"] = ramp.stop.value
+    data["scout"] = None if ramp.scout is None else to_dict(ramp.scout)
+    return data
+
+
+def from_dict(data: dict[str, Any]) -> RangeTest:
+    """Back from `to_dict`.
+
+    Raises: KeyError, TypeError, ValueError: fields that are missing, unknown or do not fit.
+    """
+    values = {f.name: data[f.name] for f in fields(RangeTest)}
+    for name in ("lr", "train_loss", "metric", "eval_loss", "weight_norm", "group_lrs"):
+        if values[name] is not None:
+            values[name] = _array(values[name], name == "group_lrs")
+    values["forks"] = tuple(_fork(entry) for entry in data["forks"])
+    values["stop"] = StopReason(data["stop"])
+    values["scout"] = None if data["scout"] is None else from_dict(data["scout"])
+    if not isinstance(values["settings"], dict):
+        raise TypeError("settings are not an object")
+    return RangeTest(**values)
+
+
+def _array(values: list[Any], two_dimensional: bool) -> np.ndarray:
+    if two_dimensional and not values:
+        return np.zeros((0, 1))
+    return np.array(values, dtype=np.float64)  # None becomes NaN
+
+
+def _fork(entry: dict[str, Any]) -> Fork:
+    numbers = {name: math.nan if entry[name] is None else float(entry[name]) for name in ("lr", "metric", "loss")}
+    return Fork(int(entry["step"]), steps=int(entry["steps"]), diverged=bool(entry["diverged"]), **numbers)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,72 @@
+"""A range test in words: what to do first, then why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .range_test import RangeTest, suggest
+from .suggestion import Suggestion
+
+
+def summary(ramps: Sequence[RangeTest], rule: str | None = None) -> str:
+    """Text for the screen; its first line is what to do, its second the line to paste.
+
+    Args:
+        ramps: one range test, or repeats of it over seeds.
+        rule: suggestion rule; None: the default.
+    Raises: ValueError: no ramp, or no rule of that name.
+    Example: "max_lr 0.5 (0.3-0.9, 2 seeds), 400 steps, 38 s".
+    """
+    suggestion = suggest(ramps, rule)
+    steps = sum(ramp.total_updates for ramp in ramps)
+    seconds = sum(ramp.seconds for ramp in ramps)
+    cost = f"{steps} steps" + (f", {_seconds(seconds)}" if seconds > 0.0 else "")
+    lines = [f"{headline(suggestion, len(ramps))}, {cost}"]
+    if suggestion.max_lr is not None:
+        lines.append(paste_line(suggestion))
+    lines.append(f"why ({suggestion.rule}): {suggestion.reason}")
+    for ramp in ramps:
+        if ramp.stop.remedy:
+            lines.append(f"the ramp ended at LR {_last_lr(ramp)}: {ramp.stop.message}")
+    lines.extend(_verdicts(ramps))
+    return "\n".join(lines)
+
+
+def headline(suggestion: Suggestion, repeats: int = 1) -> str:
+    """"max_lr 0.5 (0.3-0.9, 2 seeds)", or "no suggestion"."""  # fmt: skip
+    if suggestion.max_lr is None:
+        return "no max_lr to suggest"
+    seeds = f"{repeats} seed{'s' if repeats > 1 else ''}"
+    interval = suggestion.interval
+    span = f"{number(interval[0])}-{number(interval[1])}, {seeds}" if interval is not None else seeds
+    return f"max_lr {number(suggestion.max_lr)} ({span})"
+
+
+def paste_line(suggestion: Suggestion) -> str:
+    """The line of code that uses the suggestion."""
+    if suggestion.max_lr is None or suggestion.min_lr is None:
+        raise ValueError(f"nothing to paste: {suggestion.reason}")
+    low, high = number(suggestion.min_lr), number(suggestion.max_lr)
+    return f"schedule = sc.one_cycle(total_steps, max_lr={high}, initial_lr={low})"
+
+
+def number(value: float) -> str:
+    """Two significant figures, more would be a claim: 0.5, 3, 0.00012, 12."""
+    return f"{float(f'{value:.1e}'):g}"
+
+
+def _verdicts(ramps: Sequence[RangeTest]) -> list[str]:
+    verdicts = [ramp.verdict() for ramp in ramps]
+    kinds = {v.tolerance for v in verdicts}
+    if len(kinds) == 1:
+        return str(verdicts[0]).splitlines()
+    counted = ", ".join(f"{sum(v.tolerance == k for v in verdicts)} {k}" for k in sorted(kinds))
+    return [f"tolerance of large learning rates: inconclusive, the repeats disagree ({counted})"]
+
+
+def _last_lr(ramp: RangeTest) -> str:
+    return number(float(ramp.lr[-1])) if len(ramp) and ramp.lr[-1] > 0 else "0"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10.0 else f"{seconds:.0f} s"
