@@ -84,7 +84,7 @@ def run_arm(
     identity = {"name": task.name, "hash": source_hash(task)[:16]}
     config = {"task": identity, **arm.to_dict(), "read_test": read_test}
     splits = _splits(task.data, arm)
-    info = {**runs.environment(), "device": _device_name(device), "data": splits.checksums, "note": splits.note}
+    info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
     run = runs.open_run(root, experiment, arm.name, seed, config, info)
     summary = run.summary()
     if summary is not None:
@@ -278,5 +278,6 @@ def _plain(measured: Evaluation) -> dict[str, Any]:
     }
 
 
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type}"
+def device_name(device: torch.device) -> str:
+    """How a run records its device: a GPU by its model."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -18,8 +18,9 @@ class ChanceLevel:
     """
 
     def __init__(self, metric: str | Callable[[Any, Any], Any] | None, given: float | None) -> None:
-        self.name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
+        self.name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric") if metric else "none"
         self._measure = metric_function(metric)
+        self._metric = metric
         self._given = given
         self._counting = metric == "accuracy" and given is None
         self._counts = torch.zeros(0, dtype=torch.long)
@@ -31,9 +32,15 @@ class ChanceLevel:
             return self._given
         return float(self._counts.max() / self._counts.sum())
 
+    @property
+    def metric(self) -> Any:
+        """What to hand to `evaluate`: "loss" and None stay what they are."""
+        return self if self._measure is not None else self._metric
+
     def __call__(self, outputs: Any, targets: Any) -> Any:
         if self._counting and isinstance(targets, torch.Tensor) and targets.ndim == 1 and not targets.is_floating_point():
             counts = torch.bincount(targets.cpu(), minlength=len(self._counts))
             counts[: len(self._counts)] += self._counts
             self._counts = counts
-        return self._measure(outputs, targets) if self._measure is not None else float("nan")
+        assert self._measure is not None
+        return self._measure(outputs, targets)

@@ -149,7 +149,7 @@ class Probe:
             schedule,
             state=state,
             cycle_momentum=False,
-            metric=self.metric,
+            metric=self.metric.metric,
             eval_batches=eval_batches,
             evaluate_every=evaluate_every,
             **self.options,
@@ -157,22 +157,26 @@ class Probe:
 
     def _fork(self, source: BatchSource, step: int, lr: float, fork_steps: int) -> Fork:
         """Clone the state, anneal the learning rate to zero, evaluate, drop the clone."""
-        schedule = cosine(fork_steps, max_lr=lr, final_lr=0.0)
+        final, losses = self.branch(source, cosine(fork_steps, max_lr=lr, final_lr=0.0))
+        return Fork(
+            step=step,
+            lr=lr,
+            metric=final.metric if final else math.nan,
+            loss=final.loss if final else losses[-1],
+            steps=fork_steps,
+            diverged=not all(map(math.isfinite, losses)),
+        )
+
+    def branch(self, source: BatchSource, schedule: Schedule) -> tuple[Evaluation | None, list[float]]:
+        """Train a clone of the state under `schedule`: its final evaluation, and its losses; the clone is dropped."""
         losses: list[torch.Tensor] = []
         final: Evaluation | None = None
         with self.preserved(source.batches):
             state = TrainState(self.model, self.optimizer, source.fork(), scaler=self.scaler)
             with closing(self._steps(state, schedule, self.eval_batches, None)) as steps:
-                for branch in steps:
+                for record in steps:
                     self.updates += 1
-                    losses.append(branch.loss)
-                    final = branch.evaluation
-        values = torch.stack(losses).double().tolist()
-        return Fork(
-            step=step,
-            lr=lr,
-            metric=final.metric if final else math.nan,
-            loss=final.loss if final else values[-1],
-            steps=fork_steps,
-            diverged=not all(map(math.isfinite, values)),
-        )
+                    losses.append(record.loss)
+                    final = record.evaluation
+                    self.report("branch", record.step + 1, schedule.total_steps, record)
+        return final, torch.stack(losses).double().tolist()

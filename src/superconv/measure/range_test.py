@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,23 +13,25 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..analysis.range_test import RangeTest
+from ..analysis.smoothing import local_median
 from ..records import StopReason
 from ..schedules import Schedule, lr_ramp
 from ..training.batch_source import BatchSource, Split, device_of
-from ..training.evaluate import EvaluateWith
+from ..training.evaluate import EvaluateWith, check_evaluate_with
 from ..training.loop import LossFunction, Metric
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
 from .chance import ChanceLevel
 from .progress import Progress, reporter
 from .ramp import Probe
+from .reference import Reference, find_reference
 
 DEFAULT_STEPS = 100
 SCOUT_STEPS = 60
 SCOUT_RANGE = (1e-6, 100.0)
 RAMP_DECADES = 4.0  # of a ramp whose upper end a scout found
 BEYOND_EDGE = 4.0  # how far a ramp goes beyond the last LR at which its scout still knew something
-SCOUT_SMOOTHING = 2  # half-width, in steps, of the scout's moving average
+SCOUT_SMOOTHING = 5  # points of the scout's moving median
 EVALUATIONS = 25  # along a ramp, where `evaluate_every` is not given
 FORK_FRACTION = 0.3  # of the ramp's length: 30 steps of annealing for 100 of ramp
 
@@ -61,7 +63,7 @@ def lr_range_test(
     stop_when_diverged: bool = True,
     progress: Progress = False,
     chance: float | None = None,
-    reference_lr: float | None = None,
+    reference_lr: float | Literal["grid"] | None = None,
 ) -> RangeTest:
     """Train under a rising learning rate, record what happens, and put everything back.
 
@@ -87,7 +89,8 @@ def lr_range_test(
             loss always ends the ramp.
         progress: True for a line on stderr, or a function (phase, done, total, record).
         chance: metric of a guesser; for accuracy the share of the largest class in `eval_batches` by default.
-        reference_lr: the best constant learning rate, if known; the verdict measures tolerance against it.
+        reference_lr: the best constant learning rate, if known; the verdict measures tolerance against it. "grid"
+            finds it by eight short trainings of `total_steps` each (`find_reference`), which needs `eval_batches`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises: ValueError: a range, length or fork that is not possible; nothing to train on.
     """
@@ -95,6 +98,7 @@ def lr_range_test(
     total_steps = DEFAULT_STEPS if total_steps is None else int(total_steps)
     shape = shape or "exponential"
     _check(start_lr, end_lr, total_steps, shape, forks, fork_steps)
+    check_evaluate_with(evaluate_with)
     if scaler is None:
         scaler = make_scaler(precision, device_of(model).type)
     guess = ChanceLevel(metric, chance)
@@ -121,6 +125,7 @@ def lr_range_test(
         source = BatchSource(train_batches)
         scout = None if end_lr is not None else _scout(probe, source)
         start_lr, end_lr = _range(start_lr, end_lr, shape, scout)
+        reference = _reference(probe, source, reference_lr, end_lr, total_steps, higher_is_better)
         schedule = lr_ramp(total_steps, start_lr=start_lr, end_lr=end_lr, shape=shape)
         curve = probe.ramp(
             source,
@@ -141,13 +146,14 @@ def lr_range_test(
         "start_lr": start_lr,
         "end_lr": end_lr,
         "fork_steps": fork_steps if curve.forks else None,
+        "reference_grid": [list(reference.lrs), list(reference.metrics)] if reference.lrs else None,
         "updates": probe.updates,
     }
     return curve.value(
         metric_name=guess.name,
         higher_is_better=higher_is_better,
         chance=guess.level,
-        reference_lr=reference_lr,
+        reference_lr=reference.lr,
         evaluate_with=evaluate_with if eval_batches is not None else None,
         shape=shape,
         seconds=time.perf_counter() - started,
@@ -182,6 +188,22 @@ def _range(
     return start_lr, end_lr
 
 
+def _reference(
+    probe: Probe,
+    source: BatchSource,
+    given: float | Literal["grid"] | None,
+    end_lr: float,
+    steps: int,
+    higher_is_better: bool,
+) -> Reference:
+    """What was given, or what a grid finds."""
+    if given != "grid":
+        return Reference(given, (), ())
+    if probe.eval_batches is None:
+        raise ValueError("reference_lr='grid' compares metrics: pass eval_batches, or the learning rate itself")
+    return find_reference(probe, source, end_lr=end_lr, steps=steps, higher_is_better=higher_is_better)
+
+
 def _upper_end(scout: RangeTest) -> float:
     """Where a ramp should end: beyond the last learning rate at which the scout still knew something.
 
@@ -193,8 +215,8 @@ def _upper_end(scout: RangeTest) -> float:
             "the loss is not finite at the first step: check the data, the model's initialisation and the loss "
             "function before testing learning rates"
         )
-    smoothed = centred_mean(scout.train_loss, SCOUT_SMOOTHING)
-    start, best = smoothed[: 2 * SCOUT_SMOOTHING].mean(), smoothed.min()
+    smoothed = local_median(np.log(scout.lr), scout.train_loss, points=SCOUT_SMOOTHING)
+    start, best = smoothed[0], smoothed.min()
     knew = np.flatnonzero(smoothed <= 0.5 * (start + best))
     edge = scout.lr[knew[-1]] if best < start and len(knew) else scout.lr[-1]
     return float(min(scout.lr[-1], BEYOND_EDGE * edge))

@@ -59,8 +59,12 @@ def evaluate(
                 outputs = call_model(model, inputs)
                 loss = loss_fn(outputs, targets)
             count = sample_count(targets, inputs)
-            sums[0] += loss.detach().double() * count
-            sums[1] += _total(measure(outputs, targets), count) if measure is not None else float("nan")
+            total_loss = loss.detach().double() * count
+            sums[0] += total_loss
+            if metric == "loss":
+                sums[1] += total_loss
+            else:
+                sums[1] += _total(measure(outputs, targets), count) if measure is not None else float("nan")
             samples += count
     if samples == 0:
         raise ValueError("the evaluation data is empty: pass at least one batch")

@@ -1,0 +1,113 @@
+"""`superconv range-test`: what learning rates a network tolerates, and which to use."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from .options import (
+    Accumulation,
+    AsJson,
+    BatchSize,
+    ClipGradNorm,
+    DataDir,
+    DataName,
+    EvaluateWith,
+    ModelName,
+    Momentum,
+    NormWeightDecay,
+    OptimizerName,
+    Precision,
+    Quiet,
+    RunsDir,
+    TaskName,
+    WeightDecay,
+    make_task,
+    optimizer_options,
+)
+
+
+def range_test(
+    data: DataName = None,
+    model: ModelName = None,
+    task: TaskName = None,
+    data_dir: DataDir = None,
+    optimizer: OptimizerName = "sgd",
+    momentum: Momentum = None,
+    weight_decay: WeightDecay = 1e-4,
+    norm_weight_decay: NormWeightDecay = None,
+    batch_size: BatchSize = 128,
+    accumulation_steps: Accumulation = 1,
+    start_lr: Annotated[float | None, typer.Option(help="Lower end of the ramp.")] = None,
+    end_lr: Annotated[float | None, typer.Option(help="Upper end; default: a scout finds it.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Updates of the ramp; default 100.")] = None,
+    shape: Annotated[str | None, typer.Option(help="exponential (default) or linear, as in the paper.")] = None,
+    forks: Annotated[int, typer.Option(help="Annealed branches along the ramp; 0: none.")] = 10,
+    fork_steps: Annotated[int | None, typer.Option(help="Length of a branch; default 0.3 of the ramp.")] = None,
+    evaluate_every: Annotated[int | None, typer.Option(help="Steps between evaluations; default 25 a ramp.")] = None,
+    evaluate_with: EvaluateWith = "batch",
+    eval_samples: Annotated[int | None, typer.Option(help="Validation samples that are measured.")] = 1000,
+    reference_lr: Annotated[
+        str, typer.Option(help="Best constant LR: a number, 'grid' to find it by short trainings, or 'none'.")
+    ] = "grid",
+    seeds: Annotated[int, typer.Option(help="How many repeats.", min=1)] = 2,
+    precision: Precision = "fp32",
+    clip_grad_norm: ClipGradNorm = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
+    runs_dir: RunsDir = ...,  # type: ignore[assignment]
+    experiment: Annotated[str, typer.Option(help="Folder below the runs.")] = "range-test",
+    plot: Annotated[bool, typer.Option(help="Draw the test in the terminal.")] = True,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure which learning rates a network tolerates; print what to do with them."""
+    from ..analysis.range_test import suggest
+    from ..experiments.range_tests import RangeTestPlan, run_range_test
+    from .progress import bar
+
+    what = make_task(data, model, task, data_dir)
+    plan = RangeTestPlan(
+        name=what.name.replace("/", "-").replace(":", "-"),
+        optimizer=optimizer,
+        optimizer_options=optimizer_options(momentum, weight_decay, norm_weight_decay),
+        batch_size=batch_size,
+        accumulation_steps=accumulation_steps,
+        start_lr=start_lr,
+        end_lr=end_lr,
+        total_steps=steps,
+        shape=shape,
+        forks=forks,
+        fork_steps=fork_steps,
+        evaluate_every=evaluate_every,
+        evaluate_with=evaluate_with,  # type: ignore[arg-type]
+        eval_samples=eval_samples,
+        precision=precision,
+        clip_grad_norm=clip_grad_norm,
+        reference_lr=_reference(reference_lr),
+    )
+    ramps, paths = [], []
+    with bar(quiet) as display:
+        for seed in range(seeds):
+            ramp, path = run_range_test(
+                what,
+                plan,
+                seed,
+                root=runs_dir,
+                experiment=experiment,
+                device=device,
+                progress=display.measuring(f"seed {seed} "),
+            )
+            ramps.append(ramp)
+            paths.append(path)
+    if as_json:
+        print(json.dumps(_plain(ramps, paths)))
+        return
+    print(summary(ramps))
+    if plot:
+        print(ramps[0].plot().to_text())
+    for path in paths:
+        print(path)
+    if suggest(ramps).lr is None:
+        raise typer.Exit(1)

@@ -1,0 +1,136 @@
+"""LR range tests of a task over seeds, each in a run directory: found where finished, measured where not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from .. import runs
+from ..analysis.range_test import RangeTest
+from ..data import Batches
+from ..measure.progress import Progress
+from ..measure.range_test import lr_range_test
+from ..records import StopReason
+from ..task import Task, check_outputs, source_hash
+from ..training.batch_source import call_model, pair
+from ..training.evaluate import EvaluateWith
+from ..training.optimizers import build_optimizer, default_lr
+from ..training.precision import to_channels_last, wants_channels_last
+from .runner import VALIDATION_SAMPLES, device_name
+
+FILE = "range_test.json"
+
+
+@dataclass(frozen=True)
+class RangeTestPlan:
+    """How a range test is made; names and defaults as in `lr_range_test`.
+
+    Args:
+        name: the arm's name in the run directory.
+        eval_samples: the metric is measured on this many validation samples, drawn by class; None: on all.
+    """
+
+    name: str = "range-test"
+    optimizer: str = "sgd"
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
+    batch_size: int = 128
+    accumulation_steps: int = 1
+    start_lr: float | None = None
+    end_lr: float | None = None
+    total_steps: int | None = None
+    shape: str | None = None
+    forks: int = 10
+    fork_steps: int | None = None
+    evaluate_every: int | None = None
+    evaluate_with: EvaluateWith = "batch"
+    eval_samples: int | None = 1000
+    precision: str = "fp32"
+    clip_grad_norm: float | None = None
+    augment: bool = True
+    reference_lr: float | Literal["grid"] | None = "grid"
+
+
+def run_range_test(
+    task: Task,
+    plan: RangeTestPlan,
+    seed: int,
+    *,
+    root: str | Path = "runs",
+    experiment: str = "range-test",
+    device: torch.device | str | None = None,
+    progress: Progress = False,
+) -> tuple[RangeTest, Path]:
+    """Measure, or find the same measurement finished. Only training and validation data are read.
+
+    Returns: the range test, and its run directory.
+    """
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    splits = task.data.with_validation(VALIDATION_SAMPLES)
+    config = {"task": {"name": task.name, "hash": source_hash(task)[:16]}, **asdict(plan)}
+    info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
+    run = runs.open_run(root, experiment, plan.name, seed, config, info)
+    if run.summary() is not None:
+        return RangeTest.load(run.path / FILE), run.path
+    with run:
+        model = task.build_model(seed).to(device)
+        channels_last = wants_channels_last(model, device)
+        if channels_last:
+            to_channels_last(model)
+        optimizer = build_optimizer(plan.optimizer, model, lr=default_lr(plan.optimizer), **plan.optimizer_options)
+        memory = {"device": device, "channels_last": channels_last, "preparation": splits.preparation}
+        batches = Batches(splits.train, plan.batch_size, seed=seed, augment=plan.augment, **memory)
+        validation = splits.validation
+        if plan.eval_samples is not None and plan.eval_samples < len(validation):
+            validation = validation.take(range(plan.eval_samples))
+        eval_batches = Batches.for_evaluation(validation, **memory)
+        _check_model(task, model, eval_batches)
+        ramp = lr_range_test(
+            model,
+            optimizer,
+            task.loss,
+            batches,
+            start_lr=plan.start_lr,
+            end_lr=plan.end_lr,
+            total_steps=plan.total_steps,
+            shape=plan.shape,
+            forks=plan.forks,
+            fork_steps=plan.fork_steps,
+            eval_batches=eval_batches,
+            metric=task.metric,
+            higher_is_better=task.higher_is_better,
+            evaluate_every=plan.evaluate_every,
+            evaluate_with=plan.evaluate_with,
+            accumulation_steps=plan.accumulation_steps,
+            precision=plan.precision,
+            clip_grad_norm=plan.clip_grad_norm,
+            split=task.split,
+            seed=seed,
+            reference_lr=plan.reference_lr,
+            progress=progress,
+        )
+        ramp.save(run.path / FILE)
+        run.finish(_summary(ramp))
+    return ramp, run.path
+
+
+def _check_model(task: Task, model: torch.nn.Module, batches: Batches) -> None:
+    inputs, targets = (task.split or pair)(next(iter(batches)))
+    with torch.no_grad():
+        check_outputs(call_model(model.eval(), inputs), targets, task.data.num_classes)
+    model.train()
+
+
+def _summary(ramp: RangeTest) -> dict[str, Any]:
+    return {
+        "stop": StopReason.completed.value,  # the measurement is done; how the ramp ended stands in its own file
+        "message": f"the ramp: {ramp.stop.message}",
+        "steps": len(ramp.lr),
+        "seconds": round(ramp.seconds, 3),
+        "train_loss": float(ramp.train_loss[-1]) if len(ramp.train_loss) else None,
+        "validation": None,
+        "test": None,
+    }
