@@ -11,16 +11,18 @@ import torch
 
 from .. import runs
 from ..analysis.range_test import RangeTest
-from ..data import Batches
+from ..data import Batches, Samples, Splits
+from ..data.shuffling import choose
 from ..measure.progress import Progress
 from ..measure.range_test import lr_range_test
 from ..records import StopReason
+from ..runs.errors import explained
 from ..task import Task, check_outputs, source_hash
 from ..training.batch_source import call_model, pair
 from ..training.evaluate import EvaluateWith
 from ..training.optimizers import build_optimizer, default_lr
 from ..training.precision import to_channels_last, wants_channels_last
-from .runner import VALIDATION_SAMPLES, device_name
+from .runner import VALIDATION_SAMPLES, choose_device, device_name
 
 FILE = "range_test.json"
 
@@ -31,7 +33,8 @@ class RangeTestPlan:
 
     Args:
         name: the arm's name in the run directory.
-        eval_samples: the metric is measured on this many validation samples, drawn by class; None: on all.
+        eval_samples: the metric is measured on this many validation samples, in which classes keep their shares;
+            None: on all.
     """
 
     name: str = "range-test"
@@ -67,8 +70,11 @@ def run_range_test(
     """Measure, or find the same measurement finished. Only training and validation data are read.
 
     Returns: the range test, and its run directory.
+    Raises:
+        ValueError: a plan or a model that does not fit the task.
+        RunError, a ValueError: the directory cannot be written, or is in use.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = choose_device(device)
     splits = task.data.with_validation(VALIDATION_SAMPLES)
     config = {"task": {"name": task.name, "hash": source_hash(task)[:16]}, **asdict(plan)}
     info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
@@ -76,45 +82,59 @@ def run_range_test(
     if run.summary() is not None:
         return RangeTest.load(run.path / FILE), run.path
     with run:
-        model = task.build_model(seed).to(device)
-        channels_last = wants_channels_last(model, device)
-        if channels_last:
-            to_channels_last(model)
-        optimizer = build_optimizer(plan.optimizer, model, lr=default_lr(plan.optimizer), **plan.optimizer_options)
-        memory = {"device": device, "channels_last": channels_last, "preparation": splits.preparation}
-        batches = Batches(splits.train, plan.batch_size, seed=seed, augment=plan.augment, **memory)
-        validation = splits.validation
-        if plan.eval_samples is not None and plan.eval_samples < len(validation):
-            validation = validation.take(range(plan.eval_samples))
-        eval_batches = Batches.for_evaluation(validation, **memory)
-        _check_model(task, model, eval_batches)
-        ramp = lr_range_test(
-            model,
-            optimizer,
-            task.loss,
-            batches,
-            start_lr=plan.start_lr,
-            end_lr=plan.end_lr,
-            total_steps=plan.total_steps,
-            shape=plan.shape,
-            forks=plan.forks,
-            fork_steps=plan.fork_steps,
-            eval_batches=eval_batches,
-            metric=task.metric,
-            higher_is_better=task.higher_is_better,
-            evaluate_every=plan.evaluate_every,
-            evaluate_with=plan.evaluate_with,
-            accumulation_steps=plan.accumulation_steps,
-            precision=plan.precision,
-            clip_grad_norm=plan.clip_grad_norm,
-            split=task.split,
-            seed=seed,
-            reference_lr=plan.reference_lr,
-            progress=progress,
-        )
-        ramp.save(run.path / FILE)
+        if run.summary() is not None:  # finished by another process, between the two lines above
+            return RangeTest.load(run.path / FILE), run.path
+        ramp = _measure(task, plan, seed, splits, device, progress)
+        with explained(run.path / FILE):
+            ramp.save(run.path / FILE)
         run.finish(_summary(ramp))
     return ramp, run.path
+
+
+def _measure(
+    task: Task, plan: RangeTestPlan, seed: int, splits: Splits, device: torch.device, progress: Progress
+) -> RangeTest:
+    model = task.build_model(seed).to(device)
+    channels_last = wants_channels_last(model, device)
+    if channels_last:
+        to_channels_last(model)
+    optimizer = build_optimizer(plan.optimizer, model, lr=default_lr(plan.optimizer), **plan.optimizer_options)
+    memory: dict[str, Any] = {"device": device, "channels_last": channels_last, "preparation": splits.preparation}
+    batches = Batches(splits.train, plan.batch_size, seed=seed, augment=plan.augment, **memory)
+    assert splits.validation is not None
+    eval_batches = Batches.for_evaluation(_reduced(splits.validation, plan.eval_samples), **memory)
+    _check_model(task, model, eval_batches)
+    return lr_range_test(
+        model,
+        optimizer,
+        task.loss,
+        batches,
+        start_lr=plan.start_lr,
+        end_lr=plan.end_lr,
+        total_steps=plan.total_steps,
+        shape=plan.shape,
+        forks=plan.forks,
+        fork_steps=plan.fork_steps,
+        eval_batches=eval_batches,
+        metric=task.metric,
+        higher_is_better=task.higher_is_better,
+        evaluate_every=plan.evaluate_every,
+        evaluate_with=plan.evaluate_with,
+        accumulation_steps=plan.accumulation_steps,
+        precision=plan.precision,
+        clip_grad_norm=plan.clip_grad_norm,
+        split=task.split,
+        seed=seed,
+        reference_lr=plan.reference_lr,
+        progress=progress,
+    )
+
+
+def _reduced(samples: Samples, count: int | None) -> Samples:
+    """`count` of the samples, the same ones every time; stored data are often sorted by class."""
+    if count is None or count >= len(samples):
+        return samples
+    return samples.take(choose(count, len(samples), samples.class_labels(), seed=0))
 
 
 def _check_model(task: Task, model: torch.nn.Module, batches: Batches) -> None:

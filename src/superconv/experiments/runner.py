@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -25,12 +26,18 @@ from ..training.evaluate import evaluate
 from ..training.loop import READ_EVERY, STATISTICS_BATCHES, first_non_finite, read_losses, train_steps
 from ..training.optimizers import build_optimizer
 from ..training.precision import make_scaler, to_channels_last, wants_channels_last
+from ..training.preserve import preserved
+from ..training.random_states import seed_random_states
 from .config import Arm
 from .stopping import StopSignal
 
 CHECKPOINT_SECONDS = 60.0  # at most this much work is lost to a kill
 VALIDATION_SAMPLES = 0.1  # of the training set, where a data set has no validation part
 EVALUATIONS = 10  # along a run, where `evaluate_every` is not given
+NOT_FINITE_AT_FIRST = (
+    "the loss is not finite at the first step, before any learning rate has acted: check the data for NaN and "
+    "infinities, the model's initialisation and the loss function"
+)
 
 Progress = Callable[[int, int, StepRecord, float, Evaluation | None], None]  # done, total, record, loss, evaluation
 
@@ -70,38 +77,50 @@ def run_arm(
 
     The hash is that of the task and the arm: run the same thing again and it is skipped where it is finished, and
     goes on at its checkpoint where it is not. Validation data chooses nothing here but is measured along the way;
-    the test data is read once, when the run is finished.
+    the test data is read once, when the run is finished. The caller's random states are as before afterwards.
 
     Args:
         device: None: a GPU where there is one.
         read_test: False leaves the test data alone (tuning).
         stop: asked between two steps; where it says so the run ends with a checkpoint.
         progress: called with (done, total, record, loss, evaluation or None) whenever losses were read.
-    Raises: ValueError: an arm that does not fit the task; a directory that cannot be written or is in use.
+    Returns: a RunResult; divergence is an outcome with a summary, being stopped is one without.
+    Raises:
+        ValueError: an arm that does not fit the task; a loss that is not finite before any update was made.
+        RunError, a ValueError: the directory cannot be written (full disk, permissions) or is in use. What was
+            written stays, and the same call goes on from there.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = choose_device(device)
     stop = stop or StopSignal()
     identity = {"name": task.name, "hash": source_hash(task)[:16]}
     config = {"task": identity, **arm.to_dict(), "read_test": read_test}
     splits = _splits(task.data, arm)
     info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
     run = runs.open_run(root, experiment, arm.name, seed, config, info)
-    summary = run.summary()
-    if summary is not None:
-        return RunResult(summary, StopReason(summary["stop"]), run.path, summary["steps"], skipped=True)
-    with run:
+    if run.summary() is not None:
+        return _finished(run)
+    with run, preserved():
+        if run.summary() is not None:
+            return _finished(run)  # by another process, between the two lines above
         return _Training(task, arm, seed, splits, device, run).go(stop, progress, read_test)
+
+
+def _finished(run: runs.Run) -> RunResult:
+    summary = run.summary()
+    assert summary is not None
+    return RunResult(summary, StopReason(summary["stop"]), run.path, summary["steps"], skipped=True)
 
 
 class _Training:
     """Everything of one run that is alive."""
 
-    def __init__(self, task: Task, arm: Arm, seed: int, splits: Splits, device: torch.device, run: Any) -> None:
+    def __init__(self, task: Task, arm: Arm, seed: int, splits: Splits, device: torch.device, run: runs.Run) -> None:
         self.task, self.arm, self.run, self.splits = task, arm, run, splits
-        torch.manual_seed(seed)
+        seed_random_states(seed)
         self.model = _build_model(task, arm, seed, device)
         self.loss_fn = _loss(task, arm)
-        memory = {"device": device, "channels_last": self._channels_last(device), "preparation": splits.preparation}
+        layout = self._channels_last(device)
+        memory: dict[str, Any] = {"device": device, "channels_last": layout, "preparation": splits.preparation}
         batches = Batches(splits.train, arm.batch_size, seed=seed, augment=arm.augment, **memory)
         self.validation = _for_evaluation(splits.validation, memory)
         self.test = _for_evaluation(splits.test, memory)
@@ -113,7 +132,8 @@ class _Training:
         self.state = TrainState(self.model, self.optimizer, batches, scaler=scaler)
         self.forward: nn.Module = torch.compile(self.model) if arm.compile else self.model  # type: ignore[assignment]
         self.pending: list[StepRecord] = []
-        self.last_loss = math.nan
+        self.last_loss = math.nan  # of the last update
+        self.seconds = 0.0  # that earlier calls spent on what is kept
 
     def _channels_last(self, device: torch.device) -> bool:
         wanted = self.arm.channels_last
@@ -124,32 +144,38 @@ class _Training:
 
     def go(self, stop: StopSignal, progress: Progress | None, read_test: bool) -> RunResult:
         """Train to the end, to a stop, or to divergence."""
+        self._begin()
+        started = time.perf_counter() - self.seconds
+        saved = time.monotonic()
+        diverged = False
+        with closing(self._steps()) as steps:
+            for record in steps:
+                self.pending.append(record)
+                reason = stop.reason()
+                save = reason is not None or time.monotonic() - saved >= CHECKPOINT_SECONDS
+                if save or record.evaluation is not None or len(self.pending) >= READ_EVERY:
+                    diverged = self._write(started, progress)
+                if diverged:
+                    break  # before a checkpoint is made of it
+                if save:
+                    self.run.write_checkpoint(self.state.write)
+                    saved = time.monotonic()
+                if reason is not None:
+                    return RunResult(None, reason, self.run.path, self.state.step)
+        diverged = diverged or self._write(started, progress)
+        reason = StopReason.diverged if diverged else self.state.stop or StopReason.completed
+        return self._finish(reason, time.perf_counter() - started, read_test)
+
+    def _begin(self) -> None:
+        """Go to the checkpoint, if there is one; rows that were written after it are dropped and made again."""
         if self.run.checkpoint_path.exists():
             self.state.load(self.run.checkpoint_path)
         else:
             self._check_model()
         self.run.truncate_rows(self.state.step - 1)
-        started = time.perf_counter() - max((row.get("seconds", 0.0) for row in self.run.rows()), default=0.0)
-        saved = time.monotonic()
-        reason: StopReason | None = None
-        with closing(self._steps()) as steps:
-            for record in steps:
-                self.pending.append(record)
-                reason = stop.reason()
-                if len(self.pending) >= READ_EVERY or record.evaluation is not None or reason is not None:
-                    if self._write(started, progress) is not None:
-                        reason = StopReason.diverged
-                        break
-                if reason is None and time.monotonic() - saved < CHECKPOINT_SECONDS:
-                    continue
-                self._write(started, progress)
-                self.run.write_checkpoint(self.state.write)
-                saved = time.monotonic()
-                if reason is not None:
-                    return RunResult(None, reason, self.run.path, self.state.step)
-        diverged = reason is StopReason.diverged or self._write(started, progress) is not None
-        reason = StopReason.diverged if diverged else self.state.stop or StopReason.completed
-        return self._finish(reason, time.perf_counter() - started, read_test)
+        for row in self.run.rows():
+            self.seconds = max(self.seconds, row.get("seconds", 0.0))
+            self.last_loss = row.get("loss", self.last_loss)
 
     def _steps(self) -> Any:
         arm = self.arm
@@ -178,25 +204,26 @@ class _Training:
             check_outputs(call_model(self.model, inputs), targets, self.splits.num_classes)
         self.model.train()
 
-    def _write(self, started: float, progress: Progress | None) -> int | None:
-        """Read the losses that are due, append their rows; the index of a non-finite one, or None."""
+    def _write(self, started: float, progress: Progress | None) -> bool:
+        """Read the losses that are due and append their rows, up to a non-finite one; True where there is one."""
         losses = read_losses(self.pending)
         bad = first_non_finite(self.pending, losses)
         records = self.pending[: None if bad is None else bad + 1]
+        self.pending = []
+        if bad is not None and records[bad].step == 0:
+            raise ValueError(NOT_FINITE_AT_FIRST)
         seconds = round(time.perf_counter() - started, 3)
         for record, loss in zip(records, losses, strict=False):
             if not record.skipped:
                 self.run.append(_row(record, loss, seconds))
+                self.last_loss = loss
             if record.evaluation is not None:
                 self.run.append(_evaluation_row(record, "validation", seconds))
         if records and progress is not None:
             last = records[-1]
             measured = next((r.evaluation for r in reversed(records) if r.evaluation is not None), None)
             progress(last.step + 1, self.arm.schedule.total_steps, last, losses[len(records) - 1], measured)
-        if records:
-            self.last_loss = losses[len(records) - 1]
-        self.pending = []
-        return bad
+        return bad is not None
 
     def _finish(self, reason: StopReason, seconds: float, read_test: bool) -> RunResult:
         reestimated = self.arm.evaluate_with == "reestimated"
@@ -240,7 +267,17 @@ def _build_model(task: Task, arm: Arm, seed: int, device: torch.device) -> nn.Mo
 
 
 def _loss(task: Task, arm: Arm) -> Any:
-    return partial(task.loss, label_smoothing=arm.label_smoothing) if arm.label_smoothing else task.loss
+    loss: Any = task.loss
+    if not arm.label_smoothing:
+        return loss
+    try:
+        inspect.signature(loss).bind(None, None, label_smoothing=arm.label_smoothing)
+    except TypeError:
+        raise ValueError(
+            f"label_smoothing={arm.label_smoothing:g}, but the loss of task {task.name!r} takes no label_smoothing; "
+            "use a cross entropy that does, or 0"
+        ) from None
+    return partial(loss, label_smoothing=arm.label_smoothing)
 
 
 def _for_evaluation(samples: Samples | None, memory: dict[str, Any]) -> Batches | None:
@@ -276,6 +313,16 @@ def _plain(measured: Evaluation) -> dict[str, Any]:
         "samples": measured.samples,
         "evaluate_with": measured.evaluate_with,
     }
+
+
+def choose_device(device: torch.device | str | None) -> torch.device:
+    """The named device; for None a GPU where there is one. Raises: ValueError: this machine does not have it."""
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {str(name)!r} cannot be used here ({reason}); use 'cpu', or leave it out") from None
 
 
 def device_name(device: torch.device) -> str:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..task import metric_function
+from ..training.distributed import gather_from_ranks
 
 
 class ChanceLevel:
     """A metric that also counts the classes it sees, so that no extra pass over the evaluation data is needed.
 
-    chance = share of the largest class: the accuracy of the best constant prediction. Only for "accuracy"; other
-    metrics have the level that was given, or none.
+    chance = samples of the largest class / samples: the accuracy of the best constant prediction. Only for
+    "accuracy" (of images with a class per pixel it counts pixels); other metrics have the level that was given, or
+    none. Negative labels, which torch's cross entropy ignores by default, are samples that no guess gets right.
     """
 
     def __init__(self, metric: str | Callable[[Any, Any], Any] | None, given: float | None) -> None:
@@ -23,14 +27,19 @@ class ChanceLevel:
         self._metric = metric
         self._given = given
         self._counting = metric == "accuracy" and given is None
-        self._counts = torch.zeros(0, dtype=torch.long)
+        self._counts: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # by class, on this rank
+        self._samples = 0
 
-    @property
     def level(self) -> float | None:
-        """The metric of a guesser; None where it is not known."""
-        if self._given is not None or not self._counting or self._counts.sum() == 0:
+        """The metric of a guesser over all ranks' targets, so every rank must ask; None where it is not known."""
+        if not self._counting:
             return self._given
-        return float(self._counts.max() / self._counts.sum())
+        parts = gather_from_ranks((self._samples, self._counts))
+        samples = sum(part[0] for part in parts)
+        counts = np.zeros(max(len(part[1]) for part in parts), dtype=np.int64)
+        for _, own in parts:
+            counts[: len(own)] += own
+        return float(counts.max() / samples) if counts.any() else None
 
     @property
     def metric(self) -> Any:
@@ -38,9 +47,16 @@ class ChanceLevel:
         return self if self._measure is not None else self._metric
 
     def __call__(self, outputs: Any, targets: Any) -> Any:
-        if self._counting and isinstance(targets, torch.Tensor) and targets.ndim == 1 and not targets.is_floating_point():
-            counts = torch.bincount(targets.cpu(), minlength=len(self._counts))
-            counts[: len(self._counts)] += self._counts
-            self._counts = counts
+        """What the metric itself returns."""
         assert self._measure is not None
-        return self._measure(outputs, targets)
+        values = self._measure(outputs, targets)  # first, since it names what does not fit
+        if self._counting:
+            self._count(targets.argmax(1) if targets.shape == outputs.shape else targets)
+        return values
+
+    def _count(self, labels: torch.Tensor) -> None:
+        labels = labels.flatten()
+        counts = torch.bincount(labels[labels >= 0], minlength=len(self._counts)).cpu().numpy()
+        counts[: len(self._counts)] += self._counts
+        self._counts = counts
+        self._samples += len(labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,15 +108,16 @@ class Probe:
         phase: str = "ramp",
         evaluate_every: int | None = None,
         stop_when_diverged: bool = True,
-        fork_at: Sequence[int] = (),
+        fork_at: Collection[int] = (),
         fork_steps: int = 1,
     ) -> Curve:
         """Train under `schedule` and record; `evaluate_every=None` measures no metric."""
-        curve, rule, norm = Curve(), DivergenceRule(), ScaleInvariantNorm(self.model)
+        curve, rule = Curve(), DivergenceRule()
         norm_every = max(1, schedule.total_steps // WEIGHT_NORMS)
         state = TrainState(self.model, self.optimizer, source, scaler=self.scaler)
         eval_batches = self.eval_batches if evaluate_every else None
-        with closing(self._steps(state, schedule, eval_batches, evaluate_every)) as steps:
+        updates = self._steps(state, schedule, eval_batches, evaluate_every)
+        with ScaleInvariantNorm(self.model) as norm, closing(updates) as steps:
             for record in steps:
                 self.updates += 1
                 if record.skipped:
@@ -128,13 +129,14 @@ class Probe:
                     break
                 if not curve.lr:
                     norm.identify()
-                curve.add(schedule(record.step)["lr"], record, loss, norm() if record.step % norm_every == 0 else math.nan)
+                weight_norm = norm() if record.step % norm_every == 0 else math.nan
+                curve.add(schedule(record.step)["lr"], record, loss, weight_norm)
                 self.report(phase, record.step + 1, schedule.total_steps, record)
                 if diverged and stop_when_diverged:
                     state.stop = StopReason.diverged
                     break
                 if record.step in fork_at:
-                    curve.forks.append(self._fork(source, record.step, curve.lr[-1], fork_steps))
+                    curve.forks += self._fork(source, record.step, curve.lr[-1], fork_steps)
         curve.stop = state.stop or StopReason.completed
         return curve
 
@@ -155,10 +157,12 @@ class Probe:
             **self.options,
         )
 
-    def _fork(self, source: BatchSource, step: int, lr: float, fork_steps: int) -> Fork:
-        """Clone the state, anneal the learning rate to zero, evaluate, drop the clone."""
+    def _fork(self, source: BatchSource, step: int, lr: float, fork_steps: int) -> list[Fork]:
+        """Clone the state, anneal the learning rate to zero, evaluate, drop the clone; none where batches ran dry."""
         final, losses = self.branch(source, cosine(fork_steps, max_lr=lr, final_lr=0.0))
-        return Fork(
+        if not losses:
+            return []
+        fork = Fork(
             step=step,
             lr=lr,
             metric=final.metric if final else math.nan,
@@ -166,9 +170,13 @@ class Probe:
             steps=fork_steps,
             diverged=not all(map(math.isfinite, losses)),
         )
+        return [fork]
 
     def branch(self, source: BatchSource, schedule: Schedule) -> tuple[Evaluation | None, list[float]]:
-        """Train a clone of the state under `schedule`: its final evaluation, and its losses; the clone is dropped."""
+        """Train a clone of the state under `schedule`: its final evaluation, and its losses; the clone is dropped.
+
+        Where an iterator of batches ran dry on the way there is nothing to compare: None, and no losses.
+        """
         losses: list[torch.Tensor] = []
         final: Evaluation | None = None
         with self.preserved(source.batches):
@@ -179,4 +187,6 @@ class Probe:
                     losses.append(record.loss)
                     final = record.evaluation
                     self.report("branch", record.step + 1, schedule.total_steps, record)
+        if state.stop is StopReason.batches_exhausted:
+            return None, []
         return final, torch.stack(losses).double().tolist()

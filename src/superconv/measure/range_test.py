@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from ..training.evaluate import EvaluateWith, check_evaluate_with
 from ..training.loop import LossFunction, Metric
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
+from ..training.random_states import seed_random_states
 from .chance import ChanceLevel
 from .progress import Progress, reporter
 from .ramp import Probe
@@ -34,6 +34,10 @@ BEYOND_EDGE = 4.0  # how far a ramp goes beyond the last LR at which its scout s
 SCOUT_SMOOTHING = 5  # points of the scout's moving median
 EVALUATIONS = 25  # along a ramp, where `evaluate_every` is not given
 FORK_FRACTION = 0.3  # of the ramp's length: 30 steps of annealing for 100 of ramp
+NOT_FINITE = (
+    "the loss is not finite at the first step: check the data, the model's initialisation and the loss function before "
+    "testing learning rates"
+)
 
 
 def lr_range_test(
@@ -90,7 +94,7 @@ def lr_range_test(
         progress: True for a line on stderr, or a function (phase, done, total, record).
         chance: metric of a guesser; for accuracy the share of the largest class in `eval_batches` by default.
         reference_lr: the best constant learning rate, if known; the verdict measures tolerance against it. "grid"
-            finds it by eight short trainings of `total_steps` each (`find_reference`), which needs `eval_batches`.
+            finds it by up to eight short trainings of `total_steps` each (`find_reference`), which needs `eval_batches`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises: ValueError: a range, length or fork that is not possible; nothing to train on.
     """
@@ -121,7 +125,8 @@ def lr_range_test(
     )
     fork_steps = fork_steps or max(1, round(FORK_FRACTION * total_steps))
     with probe.preserved(train_batches):
-        _seed(seed)
+        if seed is not None:
+            seed_random_states(seed)
         source = BatchSource(train_batches)
         scout = None if end_lr is not None else _scout(probe, source)
         start_lr, end_lr = _range(start_lr, end_lr, shape, scout)
@@ -135,6 +140,8 @@ def lr_range_test(
             fork_at=_fork_positions(forks, schedule),
             fork_steps=fork_steps,
         )
+    if not curve.lr and curve.stop is StopReason.diverged:
+        raise ValueError(NOT_FINITE)
     settings = {
         **describe(optimizer),
         "batch_size": curve.batch_size,
@@ -146,13 +153,13 @@ def lr_range_test(
         "start_lr": start_lr,
         "end_lr": end_lr,
         "fork_steps": fork_steps if curve.forks else None,
-        "reference_grid": [list(reference.lrs), list(reference.metrics)] if reference.lrs else None,
+        "reference_grid": reference.to_dict(),
         "updates": probe.updates,
     }
     return curve.value(
         metric_name=guess.name,
         higher_is_better=higher_is_better,
-        chance=guess.level,
+        chance=guess.level(),
         reference_lr=reference.lr,
         evaluate_with=evaluate_with if eval_batches is not None else None,
         shape=shape,
@@ -211,10 +218,7 @@ def _upper_end(scout: RangeTest) -> float:
     normalised nothing ever overflows, so the end of the scout's range would tell nothing.
     """
     if len(scout.lr) == 0:
-        raise ValueError(
-            "the loss is not finite at the first step: check the data, the model's initialisation and the loss "
-            "function before testing learning rates"
-        )
+        raise ValueError(NOT_FINITE)
     smoothed = local_median(np.log(scout.lr), scout.train_loss, points=SCOUT_SMOOTHING)
     start, best = smoothed[0], smoothed.min()
     knew = np.flatnonzero(smoothed <= 0.5 * (start + best))
@@ -229,14 +233,6 @@ def _fork_positions(forks: int | Sequence[float], schedule: Schedule) -> frozens
         return frozenset(round((i + 1) * total / forks) - 1 for i in range(int(forks)))
     lrs = np.array([schedule(step)["lr"] for step in range(total)])
     return frozenset(int(np.abs(lrs - lr).argmin()) for lr in forks)
-
-
-def _seed(seed: int | None) -> None:
-    if seed is None:
-        return
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 def _check(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..schedules import constant
 from ..training.batch_source import BatchSource
 from .ramp import Probe
 
-GRID_POINTS = 8
-GRID_FACTOR = 10**0.5  # half a decade: what tells 3 from 1 is seen, and a grid stays short
+GRID_POINTS = 6
+GRID_FACTOR = 10**0.5  # half a decade; the two points beside the best are then halved to a quarter
 
 
 @dataclass(frozen=True)
@@ -28,21 +26,38 @@ class Reference:
     lrs: tuple[float, ...]
     metrics: tuple[float, ...]
 
+    def to_dict(self) -> dict[str, list[float | None]] | None:
+        """The grid as plain data; None where the rate was given."""
+        metrics = [metric if math.isfinite(metric) else None for metric in self.metrics]
+        return {"lr": list(self.lrs), "metric": metrics} if self.lrs else None
+
 
 def find_reference(
     probe: Probe, source: BatchSource, *, end_lr: float, steps: int, higher_is_better: bool = True
 ) -> Reference:
     """Train clones of the state at constant learning rates below `end_lr` for `steps` each, and take the best.
 
-    Grid: end_lr / GRID_FACTOR^k, k = 0 .. GRID_POINTS - 1. Of equal metrics the smallest rate is taken, so that the
-    tolerance measured against it is not understated. Everything is as before afterwards.
+    Grid: end_lr / GRID_FACTOR^k, k = 0 .. GRID_POINTS - 1, and half-way (in log LR) on either side of its best point.
+    Of equal metrics the largest rate is taken, so that the tolerance measured against it is not overstated.
+    Everything is as before afterwards.
     """
-    lrs = tuple(end_lr / GRID_FACTOR**k for k in reversed(range(GRID_POINTS)))
-    metrics = []
-    for lr in lrs:
+    sign = 1.0 if higher_is_better else -1.0
+    tried: dict[float, float] = {}
+
+    def try_out(lr: float) -> None:
         final, losses = probe.branch(source, constant(steps, lr=lr))
-        finite = all(map(math.isfinite, losses)) and final is not None
-        metrics.append(final.metric if finite and final is not None else math.nan)
-    scores = np.array(metrics) * (1.0 if higher_is_better else -1.0)
-    best = None if np.isnan(scores).all() else lrs[int(np.nanargmax(scores))]
-    return Reference(best, lrs, tuple(metrics))
+        finite = final is not None and all(map(math.isfinite, losses))
+        tried[lr] = final.metric if final is not None and finite else math.nan
+
+    def best() -> float | None:
+        stable = [(sign * metric, lr) for lr, metric in tried.items() if math.isfinite(metric)]
+        return max(stable)[1] if stable else None
+
+    for k in range(GRID_POINTS):
+        try_out(end_lr / GRID_FACTOR**k)
+    centre = best()
+    if centre is not None:
+        for lr in (centre / GRID_FACTOR**0.5, centre * GRID_FACTOR**0.5):
+            try_out(lr)
+    lrs = tuple(sorted(tried))
+    return Reference(best(), lrs, tuple(tried[lr] for lr in lrs))

@@ -42,8 +42,8 @@ class BatchSource:
         self._iterator: Iterator[Any] | None = None
         self._epoch_start: dict[str, Any] | None = None
         self._own_state = hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict")
-        self._one_shot = hasattr(batches, "__next__")
-        if self._one_shot:
+        self.one_shot = hasattr(batches, "__next__")
+        if self.one_shot:
             warnings.warn(
                 "batches is an iterator, which cannot be restarted: training stops where it runs dry. Pass a "
                 "re-iterable (a list or a DataLoader) to train over several epochs",
@@ -61,7 +61,7 @@ class BatchSource:
             if batch is not _ENDED:
                 self.drawn_in_epoch += 1
                 return batch
-            if self._one_shot:
+            if self.one_shot:
                 raise BatchesExhausted
             self.epoch += 1
             self.drawn_in_epoch = 0
@@ -81,7 +81,7 @@ class BatchSource:
 
         A one-shot iterator, or a DataLoader with persistent workers, can only be shared: there both move.
         """
-        if self._one_shot or getattr(self.batches, "persistent_workers", False):
+        if self.one_shot or getattr(self.batches, "persistent_workers", False):
             return self  # a second iterator would take this one's place
         twin = copy.copy(self)
         if self._own_state:
@@ -127,7 +127,7 @@ class BatchSource:
             self.batches.load_state_dict(state["batches"])  # type: ignore[attr-defined]
             self.drawn_in_epoch = state["drawn_in_epoch"]
             return
-        if self._one_shot or state["epoch_start"] is None:
+        if self.one_shot or state["epoch_start"] is None:
             return
         set_random_states(state["epoch_start"], generators_of(self.batches))
         for _ in range(state["drawn_in_epoch"]):

@@ -34,7 +34,12 @@ class TrainState:
     """
 
     def __init__(
-        self, model: nn.Module, optimizer: Optimizer, batches: Iterable[Any], *, scaler: Any | None = None
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        batches: Iterable[Any] | BatchSource,
+        *,
+        scaler: Any | None = None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -62,11 +67,14 @@ class TrainState:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state` was taken. Raises: ValueError: another format, another model."""
-        if state.get("format") != FORMAT:
+        saved = state.get("format") if isinstance(state, Mapping) else None
+        if saved != FORMAT:
             raise ValueError(
-                f"this checkpoint has format {state.get('format')!r}, this version reads {FORMAT}; continue with the "
+                f"this checkpoint has format {saved!r}, this version reads {FORMAT}; continue with the "
                 "version that wrote it, or start anew"
             )
+        if state["scaler"] is not None and self.scaler is None:
+            raise ValueError("this checkpoint has a gradient scaler, this training none; pass scaler= to TrainState")
         try:
             self.model.load_state_dict(state["model"])
         except RuntimeError as error:

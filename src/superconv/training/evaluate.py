@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..records import Evaluation
 from ..task import metric_function
 from .batch_source import Split, call_model, device_of, move, pair, sample_count
-from .distributed import sum_over_ranks
+from .distributed import copy_from_first_rank, inner_module, is_distributed, sum_over_ranks
 from .precision import autocast
 from .preserve import generators_of, preserved
 
@@ -40,6 +41,10 @@ def evaluate(
 
     Nothing of the model is changed: buffers, flags and random states are as before.
 
+    Under DistributedDataParallel the result is that of all ranks' samples, so every rank must call it (with any number
+    of samples). BatchNorm's statistics are then the same on all ranks: "running" are rank 0's, which the next forward
+    pass in training would spread; "reestimated" are the average of all ranks'.
+
     Args:
         metric: a name, a function (outputs, targets) -> one value per sample or their mean, or None.
         training_batches: for "reestimated"; a few dozen batches' worth is plenty.
@@ -48,6 +53,7 @@ def evaluate(
     """
     check_evaluate_with(evaluate_with)
     split, measure = split or pair, metric_function(metric)
+    model = inner_module(model)
     device = device_of(model)
     sums, samples = torch.zeros(2, dtype=torch.double, device=_accumulator(device)), 0
     statistics = _statistics(model, evaluate_with, training_batches, split, precision)
@@ -66,9 +72,9 @@ def evaluate(
             else:
                 sums[1] += _total(measure(outputs, targets), count) if measure is not None else float("nan")
             samples += count
-    if samples == 0:
-        raise ValueError("the evaluation data is empty: pass at least one batch")
     total = sum_over_ranks(torch.cat([sums, sums.new_tensor([float(samples)])])).tolist()
+    if total[2] == 0:
+        raise ValueError("the evaluation data is empty: pass at least one batch")
     return Evaluation(total[0] / total[2], total[1] / total[2], int(total[2]), evaluate_with)
 
 
@@ -118,6 +124,9 @@ def _statistics(
                 norm.training, norm.track_running_stats = True, False  # batch statistics, buffers left alone
         elif evaluate_with == "reestimated" and norms:
             _reestimate(model, norms, training_batches, split, precision)
+            _average_over_ranks(norms)
+        else:
+            copy_from_first_rank(buffer for norm in norms for buffer in _buffers(norm, copied=False).values())
         yield
     finally:
         for norm, buffers, momentum in saved:
@@ -128,8 +137,16 @@ def _statistics(
             module.training = training
 
 
-def _buffers(norm: _BatchNorm) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in norm._buffers.items() if value is not None}
+def _buffers(norm: _BatchNorm, copied: bool = True) -> dict[str, torch.Tensor]:
+    return {name: value.clone() if copied else value for name, value in norm._buffers.items() if value is not None}
+
+
+def _average_over_ranks(norms: Sequence[_BatchNorm]) -> None:
+    if is_distributed():
+        for norm in norms:
+            for statistic in (norm.running_mean, norm.running_var):
+                assert statistic is not None
+                statistic.copy_(sum_over_ranks(statistic) / dist.get_world_size())
 
 
 def _reestimate(

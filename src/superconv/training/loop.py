@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from ..records import History, StepRecord, StopReason
 from ..schedules import Schedule
 from .batch_source import BatchesExhausted, BatchSource, Split, call_model, device_of, move, pair, sample_count
 from .checkpoint import TrainState
-from .distributed import mean_over_ranks, without_synchronisation
+from .distributed import any_rank, mean_over_ranks, without_synchronisation
 from .evaluate import EvaluateWith, check_evaluate_with, evaluate
 from .precision import autocast, make_scaler
 from .schedule_lr import ScheduledGroups
@@ -36,7 +36,7 @@ def train_steps(
     model: nn.Module,
     optimizer: Optimizer,
     loss_fn: LossFunction,
-    batches: Iterable[Any],
+    batches: Iterable[Any] | BatchSource,
     schedule: Schedule,
     *,
     accumulation_steps: int = 1,
@@ -57,6 +57,9 @@ def train_steps(
     drawn, so that `state.save()` there is exact. `record.loss` is a detached 0-dim tensor: reading it waits for the
     device. The generator's value (also `state.stop`) says why it ended.
 
+    Under DistributedDataParallel the recorded loss and samples are those of all ranks. It averages gradients without
+    regard to how many samples a rank had, so an update equals one on the joined batch where these are equal.
+
     Args:
         loss_fn: (outputs, targets) -> mean loss over the batch.
         batches: any iterable; a re-iterable is restarted when it ends. Batches go to the model's device.
@@ -75,10 +78,9 @@ def train_steps(
     """
     _check(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
     device = device_of(model)
-    scaler = state.scaler if state is not None else make_scaler(precision, device.type)
-    state = state or TrainState(model, optimizer, batches, scaler=scaler)
+    state = _state(state, model, optimizer, batches, precision, device)
     groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
-    update = _Update(model, optimizer, loss_fn, split or pair, device, precision, scaler, clip_grad_norm)
+    update = _Update(model, optimizer, loss_fn, split or pair, device, precision, state.scaler, clip_grad_norm)
     if not model.training:
         model.train()  # a model that is training keeps its flags: a frozen BatchNorm stays frozen
     skipped_in_a_row = 0
@@ -123,6 +125,27 @@ def train_steps(
     return state.stop
 
 
+def _state(
+    state: TrainState | None,
+    model: nn.Module,
+    optimizer: Optimizer,
+    batches: Iterable[Any] | BatchSource,
+    precision: str,
+    device: torch.device,
+) -> TrainState:
+    """What was given, with a gradient scaler where the precision needs one; else a new one."""
+    if state is None:
+        state = TrainState(model, optimizer, batches)
+    elif batches is not state.source and batches is not state.source.batches:
+        raise ValueError(
+            "state was made with other batches than those passed to the training, so that one of the two would be "
+            "ignored; pass the batches that the state was made with"
+        )
+    if state.scaler is None:
+        state.scaler = make_scaler(precision, device.type)
+    return state
+
+
 class _Update:
     """One optimizer update on freshly drawn micro-batches."""
 
@@ -141,7 +164,7 @@ class _Update:
         self.device, self.precision, self.scaler, self.clip = device, precision, scaler, clip_grad_norm
 
     def __call__(self, source: BatchSource, accumulation_steps: int) -> tuple[torch.Tensor, int, Any, bool]:
-        drawn = [self.split(source.draw()) for _ in range(accumulation_steps)]
+        drawn = [self.split(batch) for batch in self._draw(source, accumulation_steps)]
         counts = [sample_count(targets, inputs) for inputs, targets in drawn]
         samples = sum(counts)
         self.optimizer.zero_grad(set_to_none=True)
@@ -154,6 +177,17 @@ class _Update:
         grad_norm, skipped = self._step()
         loss, samples = mean_over_ranks(loss, samples)
         return loss, samples, grad_norm, skipped
+
+    def _draw(self, source: BatchSource, count: int) -> list[Any]:
+        """`count` batches. Where any rank's iterator is dry all ranks stop, instead of waiting for its gradients."""
+        if not source.one_shot:
+            return [source.draw() for _ in range(count)]
+        drawn = []
+        with suppress(BatchesExhausted):
+            drawn = [source.draw() for _ in range(count)]
+        if any_rank(len(drawn) < count, self.device):
+            raise BatchesExhausted
+        return drawn
 
     def _backward(self, inputs: Any, targets: Any, weight: float) -> torch.Tensor:
         inputs, targets = move(inputs, self.device), move(targets, self.device)
@@ -201,15 +235,11 @@ def _is_due(done: int, every: int | None, total: int) -> bool:
     return done == total or (every is not None and done % every == 0)
 
 
-def _beside(source: BatchSource, evaluate_with: str) -> list[Any]:
-    return source.sample(STATISTICS_BATCHES) if evaluate_with == "reestimated" else []
-
-
 def train(
     model: nn.Module,
     optimizer: Optimizer,
     loss_fn: LossFunction,
-    batches: Iterable[Any],
+    batches: Iterable[Any] | BatchSource,
     schedule: Schedule,
     **options: Any,
 ) -> History:
@@ -219,8 +249,7 @@ def train(
     """
     started = time.perf_counter()
     if options.get("state") is None:
-        scaler = make_scaler(options.get("precision", "fp32"), device_of(model).type)
-        options["state"] = TrainState(model, optimizer, batches, scaler=scaler)
+        options["state"] = TrainState(model, optimizer, batches)
     records: list[StepRecord] = []
     losses: list[float] = []
     with closing(train_steps(model, optimizer, loss_fn, batches, schedule, **options)) as steps:

@@ -65,8 +65,7 @@ def _capture(thing: Any, device: str | torch.device | None) -> Restore:
     if isinstance(thing, torch.amp.GradScaler):
         return _value(vars(thing), device)[1]
     if isinstance(thing, torch.Generator):
-        state = thing.get_state()
-        return lambda: thing.set_state(state) and None
+        return _generator(thing)
     if isinstance(thing, DataLoader):
         return _loader(thing)
     if hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
@@ -188,8 +187,22 @@ def _loader(loader: DataLoader) -> Restore:
             "restored. Use persistent_workers=False where later training must not change",
             stacklevel=4,
         )
-    restores = [_capture(generator, None) for generator in generators_of(loader)]
-    return lambda: [restore() for restore in restores] and None
+    restores = [_generator(generator) for generator in generators_of(loader)]
+
+    def restore() -> None:
+        for each in restores:
+            each()
+
+    return restore
+
+
+def _generator(generator: torch.Generator) -> Restore:
+    state = generator.get_state()
+
+    def restore() -> None:
+        generator.set_state(state)
+
+    return restore
 
 
 def _random_states() -> Restore:

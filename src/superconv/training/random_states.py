@@ -43,6 +43,13 @@ def set_random_states(states: dict[str, Any], generators: Sequence[torch.Generat
         torch.mps.set_rng_state(states["mps"])
 
 
+def seed_random_states(seed: int) -> None:
+    """Seed Python's, numpy's and torch's (on all devices) global random states."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
 def plain(states: dict[str, Any]) -> dict[str, Any]:
     """The same states in lists, numbers and tensors alone (numpy's tuple is refused by `weights_only=True`)."""
     version, words, gauss = states["python"]
