@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -13,25 +16,42 @@ ORTHOGONAL = 1e-5
 class ScaleInvariantNorm:
     """|w| over all weights w (two or more dimensions) with w . dL/dw = 0 at the first update.
 
+    A context: inside it, until `identify`, hooks read weight and gradient in the backward pass, while the weight is
+    still the one that the gradient belongs to. So no copy of the weights is kept, and no hook is left behind.
+
     Reference: the effective learning rate of such weights is lr / |w|^2 (van Laarhoven, arXiv 1706.05350v1, Sec. 3).
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._candidates = [p for p in model.parameters() if p.ndim >= 2 and p.requires_grad]
-        self._before: list[torch.Tensor] | None = [p.detach().clone() for p in self._candidates]
+        self._seen: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # candidate -> (|w . g|, |w| |g|)
+        self._hooks: list[Any] = []
         self._weights: list[torch.Tensor] = []
 
+    def __enter__(self) -> ScaleInvariantNorm:
+        for index, parameter in enumerate(self._candidates):
+            self._hooks.append(parameter.register_post_accumulate_grad_hook(partial(self._look, index)))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        while self._hooks:
+            self._hooks.pop().remove()
+
+    @torch.no_grad()
+    def _look(self, index: int, parameter: torch.Tensor) -> None:
+        gradient = parameter.grad
+        if gradient is None or gradient.is_sparse:
+            return
+        inner = torch.dot(parameter.reshape(-1), gradient.reshape(-1).to(parameter.dtype)).abs()
+        self._seen[index] = inner, parameter.norm() * gradient.norm()
+
     def identify(self) -> None:
-        """Call at the first record: gradients are those of the weights as they were at construction."""
-        assert self._before is not None, "identify() is called once"
-        for parameter, before in zip(self._candidates, self._before, strict=True):
-            gradient = parameter.grad
-            if gradient is None or gradient.is_sparse:
-                continue
-            scale = before.norm() * gradient.norm()
-            if bool(scale > 0) and bool((before * gradient).sum().abs() <= ORTHOGONAL * scale):
-                self._weights.append(parameter.detach())
-        self._before = None
+        """Call at the first record: decides by the last gradient seen, and takes the hooks away."""
+        self.__exit__()
+        for index, (inner, scale) in self._seen.items():
+            if bool(scale > 0) and bool(inner <= ORTHOGONAL * scale):
+                self._weights.append(self._candidates[index].detach())
+        self._seen.clear()
 
     def __call__(self) -> float:
         """The joint norm now; NaN where no weight is scale-invariant."""
