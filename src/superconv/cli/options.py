@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 DataName = Annotated[str | None, typer.Option("--data", help="mnist5k, mnist, cifar10, ... or folder:PATH.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="lenet, mlp, resnet20, ... or timm/NAME.")]
 TaskName = Annotated[
-    str | None, typer.Option("--task", help="Your own: package.module:function (or file.py:function) that returns a Task.")
+    str | None,
+    typer.Option("--task", help="Your own: package.module:function or file.py:function, returning a Task."),
 ]
-DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie; default SUPERCONV_DATA, then the user's cache.")]
+DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie; default: SUPERCONV_DATA, then your cache.")]
 OptimizerName = Annotated[
     str, typer.Option("--optimizer", help="sgd, nesterov, adam, adamw, ... or package.module:Class.")
 ]
@@ -28,9 +29,7 @@ BatchSize = Annotated[int, typer.Option(help="Samples per micro-batch.")]
 Accumulation = Annotated[int, typer.Option("--accumulation-steps", help="Micro-batches per update.")]
 Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
 ClipGradNorm = Annotated[float | None, typer.Option(help="Clip the gradient norm to this.")]
-EvaluateWith = Annotated[
-    str, typer.Option(help="BatchNorm statistics in evaluation: batch, reestimated or running.")
-]
+EvaluateWith = Annotated[str, typer.Option(help="BatchNorm statistics in evaluation: batch, reestimated or running.")]
 RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
@@ -52,9 +51,7 @@ def make_task(data: str | None, model: str | None, task: str | None, data_dir: P
     return named_task(data, model, data_dir=data_dir)
 
 
-def optimizer_options(
-    momentum: float | None, weight_decay: float, norm_weight_decay: float | None
-) -> dict[str, Any]:
+def optimizer_options(momentum: float | None, weight_decay: float, norm_weight_decay: float | None) -> dict[str, Any]:
     """Keyword arguments for `build_optimizer`; what was not given is left to it."""
     options: dict[str, Any] = {"weight_decay": weight_decay}
     if momentum is not None:

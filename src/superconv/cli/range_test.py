@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +30,9 @@ from .options import (
     make_task,
     optimizer_options,
 )
+
+if TYPE_CHECKING:
+    from ..analysis.range_test import RangeTest
 
 
 def range_test(
@@ -56,7 +62,7 @@ def range_test(
     precision: Precision = "fp32",
     clip_grad_norm: ClipGradNorm = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
-    runs_dir: RunsDir = ...,  # type: ignore[assignment]
+    runs_dir: RunsDir = Path("runs"),
     experiment: Annotated[str, typer.Option(help="Folder below the runs.")] = "range-test",
     plot: Annotated[bool, typer.Option(help="Draw the test in the terminal.")] = True,
     as_json: AsJson = False,
@@ -64,6 +70,7 @@ def range_test(
 ) -> None:
     """Measure which learning rates a network tolerates; print what to do with them."""
     from ..analysis.range_test import suggest
+    from ..analysis.range_test_text import summary
     from ..experiments.range_tests import RangeTestPlan, run_range_test
     from .progress import bar
 
@@ -111,3 +118,36 @@ def range_test(
         print(path)
     if suggest(ramps).lr is None:
         raise typer.Exit(1)
+
+
+def _reference(text: str) -> Any:
+    if text in ("grid", "none"):
+        return "grid" if text == "grid" else None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not value > 0:
+        raise ValueError(f"--reference-lr must be a positive number, 'grid' or 'none', got {text!r}")
+    return value
+
+
+def _plain(ramps: Sequence[RangeTest], paths: Sequence[Path]) -> dict[str, Any]:
+    """What machines read: the suggestion, a verdict for every repeat, and where the measurements lie."""
+    from ..analysis.range_test import suggest
+    from ..runs import plain
+
+    verdicts = [ramp.verdict() for ramp in ramps]
+    return {
+        "suggestion": plain(asdict(suggest(ramps))),
+        "verdicts": [
+            {
+                "tolerance": v.tolerance,
+                "speed_up": v.speed_up,
+                "reasons": list(v.reasons),
+                "evidence": plain(v.evidence),
+            }
+            for v in verdicts
+        ],
+        "runs": [str(path) for path in paths],
+    }

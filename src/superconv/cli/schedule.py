@@ -25,6 +25,8 @@ def schedule(
     figure = planned.plot()
     print(figure.to_text())
     for name, values in planned.values().items():
-        print(f"{name:>13}: starts {values[0]:.4g}, from {values.min():.4g} to {values.max():.4g}, ends {values[-1]:.4g}")
+        print(
+            f"{name:>13}: starts {values[0]:.4g}, from {values.min():.4g} to {values.max():.4g}, ends {values[-1]:.4g}"
+        )
     if save is not None:
         print(f"wrote {figure.save(save)}")

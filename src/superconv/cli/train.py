@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +28,9 @@ from .options import (
     make_task,
     optimizer_options,
 )
+
+if TYPE_CHECKING:
+    from ..experiments.runner import RunResult
 
 
 def train(
@@ -54,11 +58,11 @@ def train(
     evaluate_every: Annotated[int | None, typer.Option(help="Steps between validations; default: ten a run.")] = None,
     evaluate_with: EvaluateWith = "running",
     compile_model: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
-    channels_last: Annotated[bool | None, typer.Option(help="Image memory format; default: where it is faster.")] = None,
+    channels_last: Annotated[bool | None, typer.Option(help="Image memory format; default: the faster one.")] = None,
     seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop with a checkpoint after this time.")] = None,
-    runs_dir: RunsDir = ...,  # type: ignore[assignment]
+    runs_dir: RunsDir = Path("runs"),
     experiment: Annotated[str, typer.Option(help="Folder below the runs.")] = "train",
     arm: Annotated[str | None, typer.Option(help="The run's name; default: the schedule's policy.")] = None,
     as_json: AsJson = False,
@@ -117,15 +121,16 @@ def train(
         raise typer.Exit(130 if result.stop.value == "interrupted" else 1)
 
 
-def _sentences(result: object, steps: int) -> str:
-    summary, stop = result.summary, result.stop  # type: ignore[attr-defined]
+def _sentences(result: RunResult, steps: int) -> str:
+    summary, stop = result.summary, result.stop
     if summary is None:
-        return f"stopped at step {result.steps} of {steps}: {stop.message}; {stop.remedy}"  # type: ignore[attr-defined]
-    parts = [
-        f"{split} {summary[split]['metric']:.2%} (loss {summary[split]['loss']:.4f}, {summary[split]['samples']} samples)"
+        return f"stopped at step {result.steps} of {steps}: {stop.message}; {stop.remedy}"
+    measured = "; ".join(
+        f"{split} {part['metric']:.2%} (loss {part['loss']:.4f}, {part['samples']} samples)"
         for split in ("test", "validation")
-        if summary.get(split) and summary[split]["metric"] is not None
-    ]
-    head = f"{'found finished: ' if result.skipped else ''}{stop.value} after {summary['steps']} steps, "  # type: ignore[attr-defined]
-    tail = f"\n{stop.message}: {stop.remedy}" if stop.remedy else ""
-    return f"{head}{summary['seconds']:.1f} s: {'; '.join(parts)}{tail}\n{result.path}"  # type: ignore[attr-defined]
+        if (part := summary.get(split)) and None not in (part["metric"], part["loss"])
+    )
+    found = "found finished: " if result.skipped else ""
+    remedy = f"\n{stop.message}: {stop.remedy}" if stop.remedy else ""
+    took = f"{stop.value} after {summary['steps']} steps, {summary['seconds']:.1f} s"
+    return f"{found}{took}: {measured or 'nothing measured'}{remedy}\n{result.path}"

@@ -94,7 +94,7 @@ def lr_range_test(
         progress: True for a line on stderr, or a function (phase, done, total, record).
         chance: metric of a guesser; for accuracy the share of the largest class in `eval_batches` by default.
         reference_lr: the best constant learning rate, if known; the verdict measures tolerance against it. "grid"
-            finds it by up to eight short trainings of `total_steps` each (`find_reference`), which needs `eval_batches`.
+            finds it by up to eight short trainings of `total_steps` each (`find_reference`) and needs `eval_batches`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises: ValueError: a range, length or fork that is not possible; nothing to train on.
     """
@@ -178,9 +178,7 @@ def _scout(probe: Probe, source: BatchSource) -> RangeTest:
     return curve.value(shape="exponential")
 
 
-def _range(
-    start_lr: float | None, end_lr: float | None, shape: str, scout: RangeTest | None
-) -> tuple[float, float]:
+def _range(start_lr: float | None, end_lr: float | None, shape: str, scout: RangeTest | None) -> tuple[float, float]:
     """The ramp's ends; what was not given comes from the scout."""
     if end_lr is None:
         assert scout is not None

@@ -1,0 +1,89 @@
+"""`superconv demo`: the whole method on real data in a few minutes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import AsJson, DataDir, Quiet, RunsDir
+
+if TYPE_CHECKING:
+    from ..experiments.demo import DemoResult, Plan
+
+
+def demo(
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer steps and seeds: it runs, but shows little.")] = False,
+    tune: Annotated[bool, typer.Option("--tune", help="Tune the baselines again first (about half an hour).")] = False,
+    tuned: Annotated[Path | None, typer.Option(help="Tuned settings to use, or with --tune to write.")] = None,
+    data_dir: DataDir = None,
+    runs_dir: RunsDir = Path("runs"),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Range tests, verdicts and an honest comparison on 5,000 real MNIST images."""
+    from ..experiments.demo import FULL, QUICK, run_demo
+    from ..experiments.demo_tuning import load_tuned
+    from ..experiments.stopping import StopSignal
+    from .progress import bar
+
+    plan = QUICK if quick else FULL
+    if tune:
+        _tune(plan, runs_dir, data_dir, tuned or Path("results/demo/tuning.json"), quiet)
+        return
+    stop = StopSignal()
+    with stop.listening(), bar(quiet) as display:
+        result = run_demo(
+            plan,
+            root=runs_dir,
+            data_dir=data_dir,
+            display=display,
+            stop=stop,
+            tuned=load_tuned(tuned) if tuned else None,
+        )
+    if result.stopped:
+        print("stopped; run the same command again: it goes on where it stopped", file=sys.stderr)
+        raise typer.Exit(130)
+    _print(result, as_json)
+
+
+def _print(result: DemoResult, as_json: bool) -> None:
+    from ..experiments.demo_findings import tables
+    from ..report import build_report, write_pngs
+
+    page = build_report(result.path)
+    pictures = write_pngs(result.path, result.path)
+    if as_json:
+        print(
+            json.dumps({"report": str(page), "pictures": [str(p) for p in pictures], "tables": tables(result.findings)})
+        )
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for content in tables(result.findings):
+        table = Table(*content["columns"], title=content["title"], caption=content["note"] or None)
+        for row in content["rows"]:
+            table.add_row(*map(str, row))
+        console.print(table)
+    for finding in result.findings:
+        console.print(f"\n{finding.sentence}")
+        console.print("\n".join(str(finding.verdict).splitlines()))
+    console.print(f"\n{result.seconds:.0f} s. The report: {page}", soft_wrap=True)
+
+
+def _tune(plan: Plan, runs_dir: Path, data_dir: Path | None, output: Path, quiet: bool) -> None:
+    from .. import runs
+    from ..experiments.demo import DATA
+    from ..experiments.demo_tuning import tune
+    from .progress import bar
+
+    with bar(quiet) as display:
+        found = tune(plan.networks, plan.lengths, data=DATA, root=runs_dir, data_dir=data_dir, report=display.show)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    runs.atomic_write(output, runs.dumps(found, indent=1) + "\n")
+    print(f"{found['cost']['updates']} updates, {found['cost']['seconds']} s; wrote {output}")
