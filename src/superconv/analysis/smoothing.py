@@ -43,11 +43,11 @@ def ewma(values: ArrayLike, beta: float = 0.98) -> Floats:
 
 
 def local_linear(x: ArrayLike, y: ArrayLike, *, bandwidth: float = 0.25, neighbours: int = 6) -> Floats:
-    """Centred local linear regression (Gaussian weights), one robust second pass.
+    """Centred local linear regression (Gaussian weights), robust against single outliers.
 
     At each position x0 a line is fitted with weights exp(-((x - x0) / h)^2 / 2), h = `bandwidth` or the distance
-    to the `neighbours`-th nearest point where the points are sparser; the second pass weighs a point down by its
-    residual (bisquare, six median absolute residuals). Being centred and linear it reproduces straight lines
+    to the `neighbours`-th nearest point where the points are sparser; a point is weighed down by its distance
+    from the running median (bisquare, six median distances). Being centred and linear it reproduces straight lines
     exactly and does not lag; it rounds off a kink within about h of it.
 
     Args:
@@ -64,11 +64,10 @@ def local_linear(x: ArrayLike, y: ArrayLike, *, bandwidth: float = 0.25, neighbo
         raise ValueError(f"x and y must be one-dimensional and of one length, got shapes {x.shape} and {y.shape}")
     if len(x) < 3:
         return y.copy()
-    first = _weighted_lines(x, y, np.ones_like(y), bandwidth, neighbours)
-    residual = np.abs(y - first)
+    residual = np.abs(y - local_median(x, y, half_width=bandwidth, points=neighbours))
     scale = 6.0 * float(np.median(residual))
     if scale <= 0.0:
-        return first
+        return _weighted_lines(x, y, np.ones_like(y), bandwidth, neighbours)
     trust = np.clip(1.0 - (residual / scale) ** 2, 0.0, None) ** 2
     return _weighted_lines(x, y, np.maximum(trust, 1e-3), bandwidth, neighbours)
 
