@@ -157,7 +157,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 @pytest.mark.parametrize(("name", "near"), [("cifar-10", "cifar10"), ("fashion_mnist", "fashion-mnist")])
 def test_an_unknown_name_answers_with_the_near_ones(name, near):
-    with pytest.raises(DataError, match=rf"did you mean {near}"):
+    with pytest.raises(DataError, match=rf"did you mean '{near}'"):
         data.load(name)
 
 

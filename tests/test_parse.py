@@ -22,8 +22,8 @@ def test_parse_schedule():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("one_cicle:max_lr=3", f"did you mean one_cycle.*{', '.join(POLICIES)}"),
-        ("one_cycle:maxlr=3", "did you mean max_lr.*allowed: max_lr, initial_lr, final_lr"),
+        ("one_cicle:max_lr=3", f"did you mean 'one_cycle'.*{', '.join(POLICIES)}"),
+        ("one_cycle:maxlr=3", "did you mean 'max_lr'.*allowed are max_lr, initial_lr, final_lr"),
         ("one_cycle:max_lr", "write max_lr=VALUE"),
         ("one_cycle:max_lr=3,max_lr=4", "given twice"),
         ("one_cycle", "write one_cycle:max_lr=..."),

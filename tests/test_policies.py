@@ -225,7 +225,7 @@ def test_pitfall_29_numpy_integers_and_total_steps():
         (lambda: sc.one_cycle(True, max_lr=1), "whole number"),
         (lambda: sc.one_cycle(100, max_lr=1, initial_lr=2), "initial_lr must not be above"),
         (lambda: sc.one_cycle(100, max_lr=1, final_lr=0.5), "final_lr must not be above"),
-        (lambda: sc.one_cycle(100, max_lr=1, shape="cosin"), "did you mean cosine"),
+        (lambda: sc.one_cycle(100, max_lr=1, shape="cosin"), "did you mean 'cosine'"),
         (lambda: sc.one_cycle(100, max_lr=1, max_momentum=0.8), "swap them"),
         (lambda: sc.one_cycle(100, max_lr=1, max_momentum=1.0), "stay below 1"),
         (lambda: sc.one_cycle(100, max_lr=1, max_momentum=None, min_momentum=0.8), "needs a max_momentum"),

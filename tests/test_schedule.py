@@ -67,7 +67,7 @@ def test_from_dict_refuses_what_it_does_not_know():
     stored = sc.constant(5, lr=0.1).to_dict()
     for change, says in [
         ({"format": 99}, "format 1, got 99"),
-        ({"total_step": 5}, "did you mean total_steps"),
+        ({"total_step": 5}, "did you mean 'total_steps'"),
         ({"curves": {"learning_rate": {}}}, "unknown hyper-parameter"),
         ({"curves": 3}, "must map keys"),
     ]:
@@ -82,7 +82,7 @@ def test_replace_and_refusals_of_a_schedule():
     assert schedule.replace(weight_decay=1e-4)(3)["weight_decay"] == 1e-4
     assert set(schedule.replace(momentum=None)(3)) == {"lr"}
     for make, says in [
-        (lambda: schedule.replace(weight_dekay=1), "did you mean weight_decay"),
+        (lambda: schedule.replace(weight_dekay=1), "did you mean 'weight_decay'"),
         (lambda: schedule.replace(total_steps=9), "use stretch"),
         (lambda: schedule.replace(lr=None), "needs a curve for 'lr'"),
         (lambda: schedule.replace(lr=Piecewise([0, 5], [1.0, -1.0])), "goes down to -1"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..near_names import near
 from . import fork_rules, loss_rules, metric_rules
 from .fork_rules import Fork
 from .found import Found
@@ -123,9 +123,7 @@ def suggest_one(ramp: Ramp, rule: str | None = None) -> Suggestion:
     """
     name = default_rule(ramp) if rule is None else rule
     if name not in RULES:
-        near = difflib.get_close_matches(name, RULES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"no suggestion rule {name!r}{hint} Allowed: {', '.join(RULES)}, or None for the default")
+        raise ValueError(f"no suggestion rule {name!r}; {near(name, RULES)}, or None for the default")
     found = RULES[name](ramp)
     return _suggestion(name, found.lr, found.interval, found.reason, at_edge=found.at_edge)
 

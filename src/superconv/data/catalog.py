@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from ..near_names import near
 from .errors import DataError
 
 Format = Literal["idx", "cifar-binary", "cifar-python", "embedded"]
@@ -246,7 +246,4 @@ def source_named(name: str) -> Source:
     """
     if name in NAMES:
         return NAMES[name]
-    known = [*NAMES, "folder:PATH"]
-    near = difflib.get_close_matches(name.lower().replace("_", "-"), known, n=2, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    raise DataError(f"unknown data set {name!r}{hint} (known: {', '.join(known)})")
+    raise DataError(f"unknown data set {name!r}; {near(name, [*NAMES, 'folder:PATH'])}")

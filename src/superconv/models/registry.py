@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from ..near_names import near
 from .batch_norm import DEFAULT_AVERAGING_FRACTION, check_averaging_fraction, set_averaging_fraction
 from .bottleneck import BottleneckResNet
 from .cifar3 import Cifar3
@@ -16,7 +17,6 @@ from .densenet import DenseNet
 from .inputs import image_shape
 from .lenet import LeNet
 from .mlp import MLP
-from .near_names import near
 from .resnet import ResNet
 from .seeding import seeded
 from .timm_models import build_timm

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from .near_names import near
+from ..near_names import near
 
 
 def build_timm(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 from collections.abc import Iterable
 from typing import Any
+
+from ..near_names import near
 
 
 def whole(name: str, value: Any, *, at_least: int) -> int:
@@ -50,7 +51,4 @@ def number(name: str, value: Any, *, low: float = 0.0, high: float = math.inf, a
 
 def unknown(kind: str, got: object, allowed: Iterable[str]) -> ValueError:
     """The error for a name that does not exist: the near ones first, then all of them."""
-    names = list(allowed)
-    near = difflib.get_close_matches(str(got), names, n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else ";"
-    return ValueError(f"unknown {kind} {got!r}{hint} allowed: {', '.join(names)}")
+    return ValueError(f"unknown {kind} {got!r}; {near(got, allowed)}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..models.near_names import near
+from ..near_names import near
 from .definition import Task
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..models.near_names import near
+from ..near_names import near
 
 Metric = Callable[[Any, Any], Any]
 

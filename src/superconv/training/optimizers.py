@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..models.near_names import near
+from ..near_names import near
 from .caffe_sgd import CaffeSGD
 from .param_groups import GroupSettings, flat, param_groups
 
