@@ -75,25 +75,25 @@ def library() -> str:
     return f"<script>if (!window.Plotly) {{ (function () {{ {get_plotlyjs()}\n}}).call(window); }}</script>"
 
 
-def fragment(figure: Figure, with_library: bool = True, *, heading: bool = True, alt: str = "") -> str:
+def fragment(figure: Figure, with_library: bool = True, *, name: str = "", alt: str = "") -> str:
     """One figure as a piece of a page.
 
     Args:
         figure: what to draw.
         with_library: carry plotly's JavaScript (about 5 MB) along, so that the piece stands alone offline;
             False where the page has `library()` already.
-        heading: show the figure's title above it.
+        name: the drawing's id, which no other of the page may have; by default made of what is drawn.
         alt: a sentence for those who cannot see the picture; by default made of titles and line names.
     Raises: ModuleNotFoundError: plotly is not installed and the library is asked for.
     """
     spec = _script_safe(json.dumps(plotly_spec.build(figure), separators=(",", ":"), allow_nan=False))
-    name = "figure-" + hashlib.sha256(spec.encode()).hexdigest()[:12]
+    name = name or "figure-" + hashlib.sha256(spec.encode()).hexdigest()[:12]
     script = _DRAW.replace("@ID@", name).replace("@SPEC@", spec)
     height = plotly_spec.height(figure, figure.columns)
     parts = [
         library() if with_library else "",
         '<figure class="superconv-figure" style="margin: 0 0 1.5em">',
-        f'<h4 style="margin: 0 0 .2em">{html.escape(figure.title)}</h4>' if heading and figure.title else "",
+        f'<h4 style="margin: 0 0 .2em">{html.escape(figure.title)}</h4>' if figure.title else "",
         f'<div id="{name}" role="figure" aria-label="{html.escape(alt or describe(figure))}" '
         f'style="width: 100%; min-height: {height}px"></div>',
         f"<figcaption>{html.escape(figure.caption)}</figcaption>" if figure.caption else "",

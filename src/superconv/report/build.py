@@ -1,0 +1,64 @@
+"""From a directory of runs to the report in each of its forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..runs.atomic import atomic_write
+from .chapter import Chapter, build_chapters
+from .markdown import markdown_text
+from .page import html_page
+from .plain import plain_report
+from .read import read_tree
+
+
+def build_report(directory: str | Path, output: str | Path | None = None) -> Path:
+    """Write one HTML file about all runs at and below a directory; it opens offline.
+
+    Args:
+        directory: one experiment, a folder of experiments, or a single run.
+        output: the file; None: `report.html` in the directory.
+    Returns: where the file lies.
+    Raises:
+        ValueError: no directory, or no run in it.
+        ModuleNotFoundError: plotly is not installed.
+        RunError: the file cannot be written (full disk, permissions); an older one is as it was.
+    """
+    target = Path(output) if output is not None else Path(directory) / "report.html"
+    page = html_page(_chapters(directory), f"superconv: {Path(directory).resolve().name}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return atomic_write(target, page)
+
+
+def report_markdown(directory: str | Path) -> str:
+    """The report as Markdown, without pictures. Raises: ValueError: no directory, or no run in it."""
+    return markdown_text(_chapters(directory))
+
+
+def report_json(directory: str | Path) -> dict[str, Any]:
+    """The report as plain values, strict JSON. Raises: ValueError: no directory, or no run in it."""
+    return plain_report(_chapters(directory))
+
+
+def write_pngs(directory: str | Path, output_dir: str | Path) -> list[Path]:
+    """Write the report's figures as PNG files, named by experiment (where there are several) and figure.
+
+    Args:
+        directory: as for `build_report`.
+        output_dir: made where it is missing.
+    Returns: the files, in the order of the report.
+    Raises:
+        ValueError: no directory, or no run in it.
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    chapters = _chapters(directory)
+    written = []
+    for chapter in chapters:
+        folder = Path(output_dir) / (chapter.anchor if len(chapters) > 1 else "")
+        written += [picture.figure.save(folder / f"{picture.slug}.png") for picture in chapter.pictures]
+    return written
+
+
+def _chapters(directory: str | Path) -> list[Chapter]:
+    return build_chapters(read_tree(directory))

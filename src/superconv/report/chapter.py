@@ -1,0 +1,122 @@
+"""One experiment, ready to be shown: what every form of the report writes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .curves import interval
+from .groups import Group, group_trainings, short_names
+from .pictures import Picture, pictures_of, slug
+from .ramps import RampGroup, group_ramps
+from .read import Experiment
+from .settings import settings_of
+from .tables import Table, final_table, problem_table, stored_tables
+
+_MOST_SENTENCES = 4
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """The content of one experiment's part of the report.
+
+    Args:
+        name: the experiment's name.
+        anchor: the name for files and links, different for every chapter of a report.
+        title: its heading.
+        sentence: the verdict in a sentence.
+        findings: more sentences.
+        ramps: range tests, with suggestions and verdicts.
+        pictures: figures by section.
+        tables: result tables.
+        problems: runs that did not end as planned, or None.
+        shared, differing: settings, or None.
+        command, seconds, created: how it was made, where known.
+        count: runs by state.
+    """
+
+    name: str
+    anchor: str
+    title: str
+    sentence: str
+    findings: tuple[str, ...]
+    ramps: tuple[RampGroup, ...]
+    pictures: tuple[Picture, ...]
+    tables: tuple[Table, ...]
+    problems: Table | None
+    shared: Table | None
+    differing: Table | None
+    command: str
+    seconds: float | None
+    created: str
+    count: dict[str, int]
+
+
+def build_chapters(experiments: Sequence[Experiment]) -> list[Chapter]:
+    """One chapter an experiment; those of one name get different anchors."""
+    anchors: list[str] = []
+    for experiment in experiments:
+        base = slug(experiment.name)
+        anchors.append(base if base not in anchors else f"{base}-{len(anchors) + 1}")
+    return [build_chapter(e, anchor) for e, anchor in zip(experiments, anchors, strict=True)]
+
+
+def build_chapter(experiment: Experiment, anchor: str) -> Chapter:
+    """Draw the conclusions that the runs allow and that experiment.json does not state already."""
+    info = experiment.info
+    ramps = group_ramps(experiment.runs)
+    groups = group_trainings(experiment.runs)
+    metric = str(info.get("metric") or (ramps[0].ramps[0].metric_name if ramps else "metric"))
+    final = final_table(groups, metric)
+    shared, differing = settings_of(experiment.runs)
+    findings = [str(finding) for finding in info.get("findings") or []]
+    if experiment.problem:
+        findings.append(f"The experiment's own conclusions cannot be read: {experiment.problem}")
+    seconds = info.get("seconds")
+    states = [run.state for run in experiment.runs]
+    return Chapter(
+        name=experiment.name,
+        anchor=anchor,
+        title=str(info.get("title") or experiment.name),
+        sentence=str(info.get("sentence") or _sentence(ramps, groups, metric)),
+        findings=tuple(findings),
+        ramps=tuple(ramps),
+        pictures=tuple(pictures_of(ramps, groups, metric)),
+        tables=(*stored_tables(info), *([final] if final is not None else [])),
+        problems=problem_table(experiment.runs),
+        shared=shared,
+        differing=differing,
+        command=str(info.get("command") or ""),
+        seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
+        created=str(info.get("created") or ""),
+        count={state: states.count(state) for state in dict.fromkeys(states)},
+    )
+
+
+def _sentence(ramps: Sequence[RampGroup], groups: Sequence[Group], metric: str) -> str:
+    """What can be said without the experiment's own conclusion; no winner is named, since none was tested."""
+    parts = [f"{g.arm}: tolerance of large learning rates {g.tolerance}, {g.headline}" for g in ramps]
+    reached = []
+    for group in groups:
+        for arm, name in short_names(group).items():
+            mean, low, high, n = interval([run.final("validation") for run in group.arms[arm]])
+            if n:
+                band = f" ({low:.3g} to {high:.3g})" if n > 1 else ""
+                reached.append(f"{name}: validation {metric} {mean:.4g}{band} after {group.steps} steps, n = {n}")
+    if len(reached) <= _MOST_SENTENCES:
+        parts += reached
+    elif reached:
+        parts.append(f"{len(reached)} arms were trained; the table of final values compares them")
+    if not parts:
+        return "No run has finished yet."
+    if ramps and not groups:
+        parts.append("speed-up not measured: a ramp does not show it, paired trainings do")
+    return "; ".join(parts) + "."
+
+
+def state_sentence(count: dict[str, Any]) -> str:
+    """ "60 runs: 58 finished, 2 diverged"."""
+    total = sum(count.values())
+    told = ", ".join(f"{number} {state}" for state, number in count.items())
+    return f"{total} run{'s' if total != 1 else ''}: {told}" if total else "no runs"

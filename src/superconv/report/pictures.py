@@ -1,0 +1,236 @@
+"""The figures of one experiment: range tests, final values, training curves, schedules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..figures import Figure, Line, Mark, Panel, Span
+from ..figures.spec import Scale
+from ..schedules import Schedule
+from .curves import Floats, band_note, interval, over_seeds
+from .groups import Group, color_order, short_names
+from .ramps import RampGroup
+from .read import Run
+
+_POINTS = 200  # of a curve over seeds
+_RAMP_POINTS = 400
+_MOST_PANELS = 24  # more would be leafed past; the tables have the numbers
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with the name of its file and of its section in the report."""
+
+    slug: str
+    section: str
+    figure: Figure
+
+
+def pictures_of(ramps: Sequence[RampGroup], groups: Sequence[Group], metric: str) -> list[Picture]:
+    """Every figure that the runs can fill."""
+    found = [Picture("range-test-" + slug(group.arm), "Range tests", range_figure(group)) for group in ramps]
+    for figure, name, section in (
+        (final_figure(groups, metric), "final-values", "Results"),
+        (curves_figure(groups, metric), "training-curves", "Training curves"),
+        (schedules_figure(groups), "schedules", "Schedules"),
+    ):
+        if figure is not None:
+            found.append(Picture(name, section, figure))
+    return [replace(p, slug=f"{p.slug}-{k}") if _taken(found, k) else p for k, p in enumerate(found)]
+
+
+def _taken(pictures: Sequence[Picture], place: int) -> bool:
+    return any(picture.slug == pictures[place].slug for picture in pictures[:place])
+
+
+def slug(name: str) -> str:
+    """A file name of letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "unnamed"
+
+
+# ---- range tests -----------------------------------------------------------------------------------------------------
+
+
+def range_figure(group: RampGroup) -> Figure:
+    """Loss and metric along the ramps of one arm, a line a seed; shaded: the suggested range."""
+    suggestion = group.suggestion
+    spans, marks = [], []
+    if suggestion.max_lr is not None and suggestion.min_lr is not None:
+        spans = [Span(suggestion.min_lr, suggestion.max_lr, "suggested range")]
+        marks = [Mark(x=suggestion.max_lr, label=f"max_lr {suggestion.max_lr:.2g}")]
+    scale: Scale = "linear" if all(ramp.shape == "linear" for ramp in group.ramps) else "log"
+    metric = group.ramps[0].metric_name
+    losses, metrics = [], []
+    for color, (name, ramp) in enumerate(zip(group.names, group.ramps, strict=True)):
+        losses += _ramp_line(ramp.lr, ramp.train_loss, name, color, scale)
+        metrics += _ramp_line(ramp.lr, ramp.metric, name, color, scale)
+        forks = [fork for fork in ramp.forks if np.isfinite(fork.metric) and not fork.diverged]
+        if forks:
+            hover = [f"LR {fork.lr:.3g}, annealed in {fork.steps} steps" for fork in forks]
+            x, y = [fork.lr for fork in forks], [fork.metric for fork in forks]
+            metrics.append(Line(x, y, f"{name}, annealed forks", style="points", color=color, hover=hover, width=2.2))
+    panels = [
+        Panel(losses, "Training loss", "learning rate", "loss", x_scale=scale, y_range=_loss_range(losses),
+              spans=spans, marks=marks)
+    ]  # fmt: skip
+    if metrics:
+        chance = group.ramps[0].chance
+        more = [Mark(y=chance, label="chance")] if chance is not None else []
+        panels.append(
+            Panel(metrics, f"{metric.capitalize()}, and of annealed forks" if any(r.forks for r in group.ramps)
+                  else metric.capitalize(), "learning rate", metric, x_scale=scale, spans=spans, marks=[*marks, *more])
+        )  # fmt: skip
+    return Figure(f"{group.arm}: LR range test", panels, columns=2, caption=group.reading)
+
+
+def _ramp_line(lr: Floats, values: Floats, name: str, color: int, scale: str) -> list[Line]:
+    keep = np.isfinite(values) & np.isfinite(lr) & ((lr > 0) | (scale == "linear"))
+    x, y = lr[keep], values[keep]
+    if not len(x):
+        return []
+    every = max(1, int(np.ceil(len(x) / _RAMP_POINTS)))
+    x, y = x[::every], y[::every]
+    hover = [f"LR {rate:.3g}" for rate in x]
+    return [Line(x.tolist(), y.tolist(), name, color=color, hover=hover, width=1.6)]
+
+
+def _loss_range(lines: Sequence[Line]) -> tuple[float, float] | None:
+    """Cuts the blow-up at the end of a ramp, which would press the rest flat."""
+    starts = [float(np.median(line.y[:3])) for line in lines]
+    values = np.concatenate([line.y for line in lines]) if lines else np.empty(0)
+    if not len(values) or values.min() < 0 or max(starts) <= 0 or values.max() < 1.6 * max(starts):
+        return None
+    return (0.0, 1.5 * max(starts))
+
+
+# ---- trainings -------------------------------------------------------------------------------------------------------
+
+
+def final_figure(groups: Sequence[Group], metric: str) -> Figure | None:
+    """Final validation metric of every arm against the planned length; None with fewer than two lengths."""
+    colors = color_order(groups)
+    panels, counts = [], []
+    for task in dict.fromkeys(group.task for group in groups):
+        mine = [group for group in groups if group.task == task]
+        points: dict[str, list[tuple[float, float, float, float]]] = {}
+        for group in mine:
+            for arm, name in short_names(group).items():
+                mean, low, high, n = interval([run.final("validation") for run in group.arms[arm]])
+                if n:
+                    points.setdefault(name, []).append((group.steps, mean, low, high))
+                    counts.append(n)
+        lines = [_final_line(name, found, colors[name]) for name, found in points.items()]
+        if any(len(found) > 1 for found in points.values()):
+            panels.append(Panel(lines, task, "planned steps", f"validation {metric}", x_scale="log"))
+    if not panels:
+        return None
+    title = f"Final validation {metric} against the length of the training"
+    return Figure(title, panels, columns=2, caption=band_note(counts))
+
+
+def _final_line(name: str, points: Sequence[tuple[float, float, float, float]], color: int) -> Line:
+    x, y, low, high = (list(column) for column in zip(*points, strict=True))
+    return Line(x, y, name, lower=low, upper=high, color=color, width=2.2)
+
+
+def curves_figure(groups: Sequence[Group], metric: str) -> Figure | None:
+    """Training loss and evaluation metric of every arm: a row of two panels a group."""
+    colors = color_order(groups)
+    panels: list[Panel] = []
+    counts: list[int] = []
+    diverged = 0
+    for group in groups[: _MOST_PANELS // 2]:
+        names = short_names(group)
+        losses, metrics = [], []
+        for arm, runs in group.arms.items():
+            losses += _seed_line(names[arm], [(r.train["step"], r.train["loss"]) for r in runs], colors, counts)
+            measured = [(r.evaluations["step"], r.evaluations["metric"]) for r in runs]
+            metrics += _seed_line(names[arm], measured, colors, counts)
+            diverged += sum(run.state == "diverged" for run in runs)
+        split = next((r.split for runs in group.arms.values() for r in runs if r.split), "")
+        if losses or metrics:
+            panels.append(Panel(losses, f"{group.title}: training loss", "step", "loss", y_range=_curve_range(losses)))
+            panels.append(Panel(metrics, f"{group.title}: {split} {metric}", "step", metric))
+    if not panels:
+        return None
+    caption = band_note(counts) + " Long curves are averaged over neighbouring steps."
+    if diverged:
+        caption += f" {diverged} run(s) diverged and leave the mean where they ended."
+    if len(groups) > _MOST_PANELS // 2:
+        caption += f" Shown: {_MOST_PANELS // 2} of {len(groups)} combinations of task and length."
+    return Figure("Training curves", panels, columns=2, caption=caption)
+
+
+def _seed_line(
+    name: str, curves: Sequence[tuple[Floats, Floats]], colors: dict[str, int], counts: list[int]
+) -> list[Line]:
+    curve = over_seeds(curves, _POINTS)
+    if not len(curve.x):
+        return []
+    counts.append(int(curve.n.max()))
+    several = counts[-1] > 1
+    return [
+        Line(
+            curve.x.tolist(), curve.mean.tolist(), name, color=colors[name],
+            lower=curve.lower.tolist() if several else None, upper=curve.upper.tolist() if several else None,
+        )
+    ]  # fmt: skip
+
+
+def _curve_range(lines: Sequence[Line]) -> tuple[float, float] | None:
+    """Cuts losses that blew up at twice the level at which the trainings began."""
+    starts = [line.y[0] for line in lines if len(line.y)]
+    top = 2.0 * float(np.median(starts)) if starts else 0.0
+    highest = max((max(line.y) for line in lines), default=0.0)
+    lowest = min((min(line.y) for line in lines), default=0.0)
+    return (0.0, top) if highest > top > 0 and lowest >= 0 else None
+
+
+# ---- schedules -------------------------------------------------------------------------------------------------------
+
+
+def schedules_figure(groups: Sequence[Group]) -> Figure | None:
+    """Learning rate and momentum over the steps: as stored, else as the rows recorded them."""
+    colors = color_order(groups)
+    panels: list[Panel] = []
+    for group in groups[: _MOST_PANELS // 2]:
+        names = short_names(group)
+        rates: list[Line] = []
+        momenta: list[Line] = []
+        for arm, runs in group.arms.items():
+            values = _scheduled(runs[0])
+            for key, lines in (("lr", rates), ("momentum", momenta)):
+                if key in values:
+                    x, y = values["step"], values[key]
+                    lines.append(Line(x.tolist(), y.tolist(), names[arm], color=colors[names[arm]]))
+        if rates:
+            panels.append(Panel(rates, f"{group.title}: learning rate", "step", "learning rate"))
+            panels.append(Panel(momenta, f"{group.title}: momentum", "step", "momentum"))
+    if not any(panel.lines for panel in panels[1::2]):
+        panels = panels[::2]
+    if not panels:
+        return None
+    return Figure("Schedules", panels, columns=2, caption="Arms that set no momentum have no line in its panel.")
+
+
+def _scheduled(run: Run) -> dict[str, Floats]:
+    """step, lr and momentum of a run, thinned; empty where it tells neither."""
+    if run.schedule is not None:
+        try:
+            schedule = Schedule.from_dict(run.schedule)
+        except (ValueError, TypeError, KeyError):
+            schedule = None  # of another version: the rows tell it, too
+        if schedule is not None:
+            knots = [knot for curve in schedule.curves.values() for knot in curve.knots(schedule.total_steps - 1)]
+            even = np.linspace(0, schedule.total_steps - 1, min(schedule.total_steps, _POINTS))
+            beside = [step + shift for step in knots for shift in (-1, 0, 1)]  # a drop lies between two steps
+            steps = np.unique(np.clip(np.round([*even, *beside]), 0, schedule.total_steps - 1))
+            values = schedule.values(steps.astype(np.int64))
+            return {"step": steps, **{key: values[key] for key in ("lr", "momentum") if key in values}}
+    every = max(1, int(np.ceil(len(run.train["step"]) / _POINTS)))
+    recorded = {key: run.train[key][::every] for key in ("step", "lr", "momentum")}
+    return {key: column for key, column in recorded.items() if np.isfinite(column).any()}

@@ -1,0 +1,81 @@
+"""Range tests of one arm over its seeds, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..analysis.range_test import RangeTest, suggest
+from ..analysis.range_test_text import headline, paste_line
+from ..analysis.suggestion import Suggestion
+from ..analysis.verdict import Verdict
+from .read import Run
+
+
+@dataclass(frozen=True)
+class RampGroup:
+    """Repeats of one range test.
+
+    Args:
+        arm: its name.
+        names: "seed 0", "seed 1", ...: one a ramp.
+        ramps: the range tests.
+        suggestion: what they suggest together.
+        verdicts: one a ramp.
+    """
+
+    arm: str
+    names: tuple[str, ...]
+    ramps: tuple[RangeTest, ...]
+    suggestion: Suggestion
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def tolerance(self) -> str:
+        """The verdict that all seeds share; "inconclusive" where they differ."""
+        kinds = {verdict.tolerance for verdict in self.verdicts}
+        return kinds.pop() if len(kinds) == 1 else "inconclusive"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why, each reason once."""
+        kinds = [verdict.tolerance for verdict in self.verdicts]
+        found = dict.fromkeys(reason for verdict in self.verdicts for reason in verdict.reasons)
+        differ = [f"the seeds disagree: {', '.join(kinds)}"] if len(set(kinds)) > 1 else []
+        return (*differ, *found)
+
+    @property
+    def reading(self) -> str:
+        """The suggestion in a line, with its reason."""
+        return f"{headline(self.suggestion, len(self.ramps))}: {self.suggestion.reason}"
+
+    @property
+    def headline(self) -> str:
+        """The suggestion alone: "max_lr 0.5 (0.3-0.9, 2 seeds)"."""
+        return headline(self.suggestion, len(self.ramps))
+
+    @property
+    def paste(self) -> str:
+        """The line of code that uses the suggestion; empty where there is none."""
+        return paste_line(self.suggestion) if self.suggestion.max_lr is not None else ""
+
+
+def group_ramps(runs: Sequence[Run]) -> list[RampGroup]:
+    """Range tests by arm."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.ramp is not None and len(run.ramp):
+            found.setdefault(run.arm, []).append(run)
+    groups = []
+    for arm, mine in found.items():
+        ramps = tuple(run.ramp for run in mine if run.ramp is not None)
+        names = tuple(_name(run, mine) for run in mine)
+        verdicts = tuple(ramp.verdict() for ramp in ramps)
+        groups.append(RampGroup(arm, names, ramps, suggest(ramps), verdicts))
+    return groups
+
+
+def _name(run: Run, mine: Sequence[Run]) -> str:
+    """"seed 0", or the folder where seeds repeat (two settings of one arm)."""  # fmt: skip
+    seeds = [other.seed for other in mine]
+    return f"seed {run.seed}" if run.seed is not None and seeds.count(run.seed) == 1 else run.path.name
