@@ -189,7 +189,8 @@ def test_best_fork_takes_the_centre_of_the_ties():
     branches = forks([0.5, 0.8, 0.899, 0.9, 0.898, 0.7, 0.1])
     found = best_fork(branches, eval_samples=1000)
     assert found.lr == pytest.approx(branches[3].lr)
-    assert found.interval == (branches[2].lr, branches[4].lr)
+    half_way = [math.sqrt(branches[i].lr * branches[i + 1].lr) for i in (1, 4)]  # to the first that is worse
+    assert found.interval == pytest.approx(half_way)
     assert best_fork(branches[::-1], eval_samples=1000) == found
 
 

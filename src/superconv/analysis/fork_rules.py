@@ -1,4 +1,4 @@
-"""The suggestion rule that reads forks: annealed branches of a ramp, each worth what its LR would have led to."""
+"""What forks tell: annealed branches of a ramp, each worth what its LR would have led to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .found import Found, nowhere
+
+FORK_HOLD = 0.9  # share of the best branch's height above chance that still counts as ending well
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def best_fork(
                     an accuracy m, and at least 2% of the spread between the best and the worst branch
         tied      = the unbroken run of branches around the best one that are within one tolerance of it
         lr        = geometric centre of the tied LRs
-        interval  = the unbroken run within two tolerances
+        interval  = the unbroken run within two tolerances, out to half-way (in log LR) to the next branch tried
 
     The centre, because the best of several equal branches is the luckiest, not the best. Branches of one ramp
     share their past and their evaluation samples, so their differences are less noisy than the tolerance says:
@@ -83,11 +85,49 @@ def best_fork(
         text += "; that is the largest LR forked, a longer ramp may allow more"
     elif low == 0:
         text += "; that is the smallest LR forked, a lower one may be better"
-    return Found(lr, (float(lrs[wide_low]), float(lrs[wide_high])), text, at_edge)
+    return Found(lr, (_half_way(lrs, wide_low, -1), _half_way(lrs, wide_high, 1)), text, at_edge)
+
+
+@dataclass(frozen=True)
+class ForkEdge:
+    """How far up the LRs branches still end well.
+
+    Args:
+        lr: largest LR, counted upwards from the best branch without a gap, whose branch keeps `FORK_HOLD` of the best.
+        kappa: height of the best branch above chance.
+        failed_beyond: True where a branch from a larger LR ended worse, or diverged.
+    """
+
+    lr: float
+    kappa: float
+    failed_beyond: bool
+
+
+def fork_edge(forks: Sequence[Fork], *, chance: float, higher_is_better: bool = True) -> ForkEdge | None:
+    """Upper edge of the LRs from which an annealed branch still ends well; None with fewer than three measured.
+
+    Unlike the metric along the ramp, which may survive a few updates beyond what the network stands, a branch that
+    is annealed for many updates shows the damage.
+    """
+    tried = sorted((f for f in forks if f.lr > 0.0 and (f.diverged or math.isfinite(f.metric))), key=lambda f: f.lr)
+    sign = 1.0 if higher_is_better else -1.0
+    heights = [-math.inf if f.diverged else sign * (f.metric - chance) for f in tried]
+    if len(tried) < 3 or max(heights) <= 0.0:
+        return None
+    edge = int(np.argmax(heights))
+    peak = heights[edge]
+    while edge + 1 < len(tried) and heights[edge + 1] >= FORK_HOLD * peak:
+        edge += 1
+    return ForkEdge(tried[edge].lr, peak, edge + 1 < len(tried))
 
 
 def _counts(fork: Fork, uses_metric: bool) -> bool:
     return not fork.diverged and fork.lr > 0.0 and math.isfinite(fork.metric if uses_metric else fork.loss)
+
+
+def _half_way(lrs: np.ndarray, index: int, direction: int) -> float:
+    neighbour = min(max(index + direction, 0), len(lrs) - 1)
+    return float(np.sqrt(lrs[index] * lrs[neighbour]))
 
 
 def _standard_error(accuracy: float, eval_samples: int | None) -> float:

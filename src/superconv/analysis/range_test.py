@@ -13,8 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..records import StopReason
 from .fork_rules import Fork
+from .judge import judge
 from .suggestion import Suggestion, combine, default_rule, suggest_one
-from .verdict import Thresholds, Verdict, judge
+from .thresholds import Thresholds
+from .verdict import Verdict
 
 if TYPE_CHECKING:
     from ..figures.spec import Figure
@@ -105,7 +107,7 @@ class RangeTest:
         cls, *, lr: ArrayLike, train_loss: ArrayLike, eval_accuracy: ArrayLike | None = None,
         chance: float | None = None, eval_samples: int | None = None, reference_lr: float | None = None,
         evaluate_with: str | None = None, eval_loss: ArrayLike | None = None, shape: str | None = None,
-        settings: dict[str, Any] | None = None,
+        updates_per_row: int | None = None, settings: dict[str, Any] | None = None,
     ) -> RangeTest:  # fmt: skip
         """A curve measured elsewhere; NaN: not measured.
 
@@ -114,6 +116,8 @@ class RangeTest:
         Args:
             lr, train_loss, eval_accuracy, eval_loss: (n,), one entry a logged step.
             chance, eval_samples, reference_lr, evaluate_with, shape, settings: as in `RangeTest`.
+            updates_per_row: optimizer updates between two entries. None: unknown, taken for the log of a long
+                training; pass 1 where every update is an entry: the verdict asks more of a short ramp.
         Raises: ValueError: arrays of different lengths, a negative or infinite LR, an accuracy outside [0, 1].
         """
         rates = np.asarray(lr, dtype=np.float64)
@@ -126,7 +130,7 @@ class RangeTest:
         kept: dict[str, Any] = {
             k: _frozen(k, v, rates.shape)[~np.isnan(rates)] for k, v in columns.items() if v is not None
         }
-        about = dict(settings or {})
+        about = {"updates_per_row": updates_per_row} | dict(settings or {})
         if np.isnan(rates).any():
             about["rows_without_lr"] = int(np.isnan(rates).sum())
         return cls(
@@ -151,8 +155,11 @@ class RangeTest:
 
     @property
     def total_updates(self) -> int:
-        """Optimizer updates that were spent: the ramp, its forks, and its scout's."""
-        own = len(self) + sum(f.steps for f in self.forks)
+        """Optimizer updates that were spent: as counted while measuring, else ramp, forks and scout."""
+        counted = self.settings.get("updates")
+        if isinstance(counted, int):
+            return counted
+        own = len(self) * (self.settings.get("updates_per_row", 1) or 1) + sum(f.steps for f in self.forks)
         return own + (self.scout.total_updates if self.scout is not None else 0)
 
     def suggest(self, rule: str | None = None) -> Suggestion:
@@ -163,17 +170,19 @@ class RangeTest:
         return suggest([self], rule)
 
     def verdict(self, *, reference_lr: float | None = None, thresholds: Thresholds | None = None) -> Verdict:
-        """What the ramp shows about large LRs (`verdict.judge`).
+        """What the ramp shows about large LRs (`judge.judge`).
 
         Args:
             reference_lr: best constant LR at the same number of steps; None: the one in the value.
             thresholds: None: the fitted ones.
+        Raises: ValueError: a reference LR that is not a positive number.
         """
         reference = self.reference_lr if reference_lr is None else replace(self, reference_lr=reference_lr).reference_lr
         return judge(
             self.lr, self.metric, reference_lr=reference, chance=self.chance,
             higher_is_better=self.higher_is_better, eval_samples=self.eval_samples, diverged=self.diverged,
-            metric_name=self.metric_name, thresholds=thresholds,
+            forks=self.forks, updates_per_row=self.settings.get("updates_per_row", 1), metric_name=self.metric_name,
+            thresholds=thresholds,
         )  # fmt: skip
 
     def summary(self) -> str:

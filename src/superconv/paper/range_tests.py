@@ -55,5 +55,6 @@ def load(name: str, *, keep_first: bool = False) -> RangeTest:
         reference_lr=document["reference_lr"],
         evaluate_with=log["batch_norm_in_test"],
         shape="linear",
+        updates_per_row=log["iterations_per_row"],
         settings=about,
     )
