@@ -76,3 +76,13 @@ def test_damaged_foreign_and_newer_checkpoints_are_refused(tmp_path: Path) -> No
     other = nn.Linear(5, 2)
     with pytest.raises(ValueError, match="another model"):
         sc.TrainState(other, torch.optim.SGD(other.parameters(), lr=1.0), loader).load(tmp_path / "c.pt")
+
+
+def test_what_would_be_ignored_is_refused(tmp_path: Path) -> None:
+    model, optimizer, loader = setup()
+    sc.TrainState(model, optimizer, loader, scaler=torch.amp.GradScaler("cpu")).save(tmp_path / "c.pt")
+    with pytest.raises(ValueError, match="pass scaler= to TrainState"):
+        sc.TrainState(model, optimizer, loader).load(tmp_path / "c.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="format None"):
+        sc.TrainState(model, optimizer, loader).load(tmp_path / "list.pt")

@@ -18,7 +18,8 @@ def make_model(norm: bool = True) -> nn.Module:
 def make_batches(count: int = 4, size: int = 8) -> list[tuple[torch.Tensor, torch.Tensor]]:
     generator = torch.Generator().manual_seed(1)
     return [
-        (torch.randn(size, 6, generator=generator), torch.randint(3, (size,), generator=generator)) for _ in range(count)
+        (torch.randn(size, 6, generator=generator), torch.randint(3, (size,), generator=generator))
+        for _ in range(count)
     ]
 
 
@@ -134,7 +135,9 @@ def test_overflowing_fp16_updates_do_not_advance_the_schedule() -> None:  # pitf
     state = sc.TrainState(model, optimizer, batches, scaler=scaler)
     with pytest.warns(UserWarning, match="fp16"):
         records = list(
-            sc.train_steps(model, optimizer, F.cross_entropy, batches, sc.constant(4, lr=0.1), precision="fp16", state=state)
+            sc.train_steps(
+                model, optimizer, F.cross_entropy, batches, sc.constant(4, lr=0.1), precision="fp16", state=state
+            )
         )
     assert sum(r.skipped for r in records) > 3
     assert [r.step for r in records if not r.skipped] == [0, 1, 2, 3]
@@ -206,9 +209,20 @@ def test_learns_a_separable_task() -> None:
     batches = list(zip(inputs.split(32), targets.split(32), strict=True))
     model = make_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    history = sc.train(
-        model, optimizer, F.cross_entropy, batches, sc.one_cycle(120, max_lr=0.5), eval_batches=batches
-    )
+    history = sc.train(model, optimizer, F.cross_entropy, batches, sc.one_cycle(120, max_lr=0.5), eval_batches=batches)
     assert history.final is not None
     assert history.final.metric > 0.95
     assert copy.deepcopy(history) == history
+
+
+def test_a_state_gets_the_scaler_that_the_precision_needs_and_its_own_batches() -> None:
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    batches = make_batches()
+    state = sc.TrainState(model, optimizer, batches)
+    with pytest.warns(UserWarning, match="fp16"):
+        sc.train(model, optimizer, F.cross_entropy, batches, sc.constant(2, lr=0.1), precision="fp16", state=state)
+    assert state.scaler is not None
+    assert state.scaler.get_scale() > 1
+    with pytest.raises(ValueError, match="made with other batches"):
+        sc.train(model, optimizer, F.cross_entropy, make_batches(), sc.constant(4, lr=0.1), state=state)

@@ -235,7 +235,14 @@ def test_nothing_is_measured_that_was_not_asked_for() -> None:  # 13
     assert ramp.scout is None
     assert ramp.forks == ()
     ramp = sc.lr_range_test(
-        model, optimizer, F.cross_entropy, loader, end_lr=1.0, total_steps=10, eval_batches=eval_batches(), evaluate_every=4
+        model,
+        optimizer,
+        F.cross_entropy,
+        loader,
+        end_lr=1.0,
+        total_steps=10,
+        eval_batches=eval_batches(),
+        evaluate_every=4,
     )
     assert np.flatnonzero(np.isfinite(ramp.metric)).tolist() == [3, 7, 9]
     assert ramp.eval_samples == 96
@@ -275,7 +282,9 @@ def test_forks_do_not_move_the_ramp_and_are_annealed_copies() -> None:
             break
     anneal = sc.cosine(6, max_lr=first.lr, final_lr=0.0)
     twin = state.source.fork()
-    final = sc.train(by_hand, optimizer, F.cross_entropy, twin, anneal, eval_batches=eval_batches(), evaluate_with="batch")
+    final = sc.train(
+        by_hand, optimizer, F.cross_entropy, twin, anneal, eval_batches=eval_batches(), evaluate_with="batch"
+    )
     assert final.final is not None
     assert final.final.metric == first.metric
 
@@ -325,7 +334,9 @@ def test_with_no_numbers_given_a_scout_finds_the_range() -> None:
 
 def test_scale_invariant_weights_are_found_and_grow() -> None:
     model, optimizer, loader = setup()
-    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, start_lr=1e-4, end_lr=3.0, total_steps=40, seed=0)
+    ramp = sc.lr_range_test(
+        model, optimizer, F.cross_entropy, loader, start_lr=1e-4, end_lr=3.0, total_steps=40, seed=0
+    )
     norms = ramp.weight_norm[np.isfinite(ramp.weight_norm)]
     assert norms[0] == pytest.approx(float(model[0].weight.detach().norm()), rel=1e-3)
     assert norms[-1] > norms[0]
@@ -339,6 +350,24 @@ def test_batches_that_run_dry_keep_their_points() -> None:
     with pytest.warns(UserWarning, match="iterator"):
         ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, iter(eval_batches()), end_lr=1.0, total_steps=20)
     assert (ramp.stop, len(ramp.lr)) == (sc.StopReason.batches_exhausted, 3)
+
+
+@pytest.mark.parametrize("batches", [1, 3, 4])
+def test_a_fork_that_runs_dry_is_dropped(batches: int) -> None:
+    model, optimizer, _ = setup()
+    given = iter((eval_batches() * 2)[:batches])
+    options = {"end_lr": 1.0, "total_steps": 20, "forks": 20, "fork_steps": 2, "eval_batches": eval_batches()}
+    with pytest.warns(UserWarning, match="iterator"):
+        ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, given, **options)
+    assert ramp.stop is sc.StopReason.batches_exhausted
+    assert [fork.step for fork in ramp.forks] == ([0] if batches >= 3 else [])
+    assert all(math.isfinite(fork.metric) for fork in ramp.forks)
+
+
+def test_a_loss_that_is_not_finite_at_first_is_an_error_with_a_range_given_too() -> None:
+    model, optimizer, loader = setup()
+    with pytest.raises(ValueError, match="not finite at the first step"):
+        sc.lr_range_test(model, optimizer, lambda o, t: o.sum() * math.nan, loader, end_lr=1.0)
 
 
 @pytest.mark.parametrize(
