@@ -11,6 +11,7 @@ from .spec import Figure, Line
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8b6bb1", "#7f7f7f")
 GLYPHS = "•×+o*#@%"  # one a colour, for back ends without colour
 DASHES = ("solid", "dashed", "dotted")
+FEW_POINTS = 6  # a line of so few shows them
 SHADE = "#7f7f7f"  # spans and marks
 
 

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from .palette import SHADE, index_of_names, ink
+from .palette import FEW_POINTS, SHADE, index_of_names, ink
 from .spec import Figure, Line, Panel
 
 _DASH = {"solid": "-", "dashed": "--", "dotted": ":"}
@@ -149,7 +149,8 @@ def _line(axes: Any, line: Line, indices: dict[str, int], panel: Panel) -> Any:
         return axes.bar(line.x, line.y, width=_bar_width(line.x), **common)
     if line.style == "points" or len(line.x) == 1:
         return axes.plot(line.x, line.y, "o", markersize=2 + 1.6 * line.width, markeredgewidth=0, **common)[0]
-    return axes.plot(line.x, line.y, _DASH[look.dash], linewidth=line.width, **common)[0]
+    marker = {"marker": "o", "markersize": 3.5} if len(line.x) <= FEW_POINTS else {}
+    return axes.plot(line.x, line.y, _DASH[look.dash], linewidth=line.width, **marker, **common)[0]
 
 
 def _bar_width(x: Sequence[float]) -> float:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .palette import SHADE, Ink, index_of_names, ink, rgba
+from .palette import FEW_POINTS, SHADE, Ink, index_of_names, ink, rgba
 from .spec import Figure, Line, Panel, Span
 
 _DASH = {"solid": "solid", "dashed": "dash", "dotted": "dot"}
 _PANEL = 300  # pixels a row of panels
 _TITLE, _FOOT = 36, 52  # room above a panel for its title, below it for its axis label
 _LEGEND_LINE = 22
+_LETTERS = 44  # of a panel's title on one line
 _UNIFIED = 8  # with more lines a box with all of them hides the panel
 
 
@@ -175,9 +177,9 @@ def _marking(line: Line, look: Ink) -> dict[str, Any]:
         size = max(5.0, 3.5 * line.width)
         return {"type": "scatter", "mode": "markers", "marker": {"color": look.color, "size": size}}
     return {
-        "type": "scatter", "mode": "lines+markers" if len(line.x) == 1 else "lines", "connectgaps": False,
+        "type": "scatter", "mode": "lines+markers" if len(line.x) <= FEW_POINTS else "lines", "connectgaps": False,
         "line": {"color": look.color, "width": line.width, "dash": _DASH[look.dash]},
-        "marker": {"color": look.color},
+        "marker": {"color": look.color, "size": 5},
     }  # fmt: skip
 
 
@@ -218,8 +220,9 @@ def _annotations(panel: Panel, number: int) -> Iterator[dict[str, Any]]:
     x, y = _key("x", number), _key("y", number)
     quiet = {"showarrow": False, "font": {"size": 11.5}}
     if panel.title:
-        yield {"text": f"<b>{_text(panel.title)}</b>", "showarrow": False, "font": {"size": 13}, "xref": f"{x} domain",
-               "yref": f"{y} domain", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom", "yshift": 8}  # fmt: skip
+        yield {"text": f"<b>{_two_lines(panel.title)}</b>", "showarrow": False, "font": {"size": 13}, "align": "left",
+               "xref": f"{x} domain", "yref": f"{y} domain", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom",
+               "yshift": 8}  # fmt: skip
     labels = [(s, s.label) for s in panel.spans] + [(m, m.label) for m in panel.marks if m.x is not None]
     for place, (item, label) in enumerate((i, label) for i, label in labels if label):
         at = _middle(item, panel) if isinstance(item, Span) else item.x
@@ -260,6 +263,12 @@ def _position(value: float, scale: str) -> float:
 
 def _numbers(values: Sequence[float]) -> list[float | None]:
     return [float(f"{value:.6g}") if math.isfinite(value) else None for value in values]
+
+
+def _two_lines(title: str) -> str:
+    """A panel's title in the room that it has: two lines, then an ellipsis."""
+    lines = textwrap.wrap(title, _LETTERS, max_lines=2, placeholder=" …")
+    return "<br>".join(_text(line) for line in lines)
 
 
 def _text(text: str) -> str:

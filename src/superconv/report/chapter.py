@@ -70,7 +70,8 @@ def build_chapter(experiment: Experiment, anchor: str) -> Chapter:
     metric = str(info.get("metric") or (ramps[0].ramps[0].metric_name if ramps else "metric"))
     final = final_table(groups, metric)
     shared, differing = settings_of(experiment.runs)
-    findings = [str(finding) for finding in info.get("findings") or []]
+    stated = info.get("findings") or []
+    findings = [str(finding) for finding in (stated if isinstance(stated, list) else [stated])]
     if experiment.problem:
         findings.append(f"The experiment's own conclusions cannot be read: {experiment.problem}")
     seconds = info.get("seconds")

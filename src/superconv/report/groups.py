@@ -24,9 +24,14 @@ class Group:
     arms: dict[str, tuple[Run, ...]]
 
     @property
+    def task_name(self) -> str:
+        """The task without its data set: narrow panels have no room for it."""
+        return self.task.split("/")[-1]
+
+    @property
     def title(self) -> str:
         """For a panel."""
-        return ", ".join(part for part in (self.task, f"{self.steps} steps" if self.steps else "") if part)
+        return ", ".join(part for part in (self.task_name, f"{self.steps} steps" if self.steps else "") if part)
 
 
 def group_trainings(runs: Sequence[Run]) -> list[Group]:

@@ -19,6 +19,7 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
 )
+_SHORT = 28  # letters of a cell that is not broken into lines
 _SECTIONS = ("Results", "Range tests", "Training curves", "Schedules")
 
 _PAGE = """<!doctype html>
@@ -86,12 +87,12 @@ def _chapter(chapter: Chapter, level: int) -> str:
         _list(chapter.findings, "findings"),
     ]
     sections = {name: _section(chapter, name) for name in _SECTIONS}
+    if chapter.problems is not None:
+        sections[chapter.problems.title] = _table(chapter.problems, 4, "problems", titled=False)
     sections["Settings and versions"] = _settings(chapter)
     shown = {name: content for name, content in sections.items() if content}
     links = [f'<a href="#{_anchor(chapter, name)}">{name}</a>' for name in shown]
     parts.append(f'<nav class="sections" aria-label="Sections of {_text(chapter.title)}">{" ".join(links)}</nav>')
-    if chapter.problems is not None:
-        parts.append(_table(chapter.problems, level + 1, "problems"))
     for name, content in shown.items():
         anchor = _anchor(chapter, name)
         heading = f'<h{level + 1} id="{anchor}-h">{name}</h{level + 1}>'
@@ -135,8 +136,7 @@ def _card(group: RampGroup) -> str:
     return (
         f'<div class="card"><h4>{_text(group.arm)}</h4>'
         f'<p><span class="badge {_text(group.tolerance)}">{_text(group.tolerance)}</span> '
-        f"<strong>{_text(group.headline)}</strong></p>{paste}{_list(group.reasons)}"
-        f'<p class="quiet">Suggestion by {_text(group.suggestion.rule)}: {_text(group.suggestion.reason)}</p></div>'
+        f"<strong>{_text(group.headline)}</strong></p>{paste}{_list(group.reasons)}</div>"
     )
 
 
@@ -169,5 +169,5 @@ def _table(table: Table, level: int, kind: str = "", *, titled: bool = True) -> 
 
 
 def _cell(cell: object) -> str:
-    number = isinstance(cell, (int, float)) and not isinstance(cell, bool)
-    return f"<td{' class=number' if number else ''}>{_text(cell_text(cell))}</td>"
+    text = cell_text(cell)
+    return f"<td{' class=short' if len(text) <= _SHORT else ''}>{_text(text)}</td>"

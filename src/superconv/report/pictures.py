@@ -125,7 +125,7 @@ def final_figure(groups: Sequence[Group], metric: str) -> Figure | None:
                     counts.append(n)
         lines = [_final_line(name, found, colors[name]) for name, found in points.items()]
         if any(len(found) > 1 for found in points.values()):
-            panels.append(Panel(lines, task, "planned steps", f"validation {metric}", x_scale="log"))
+            panels.append(Panel(lines, mine[0].task_name, "planned steps", f"validation {metric}", x_scale="log"))
     if not panels:
         return None
     title = f"Final validation {metric} against the length of the training"
@@ -153,8 +153,8 @@ def curves_figure(groups: Sequence[Group], metric: str) -> Figure | None:
             diverged += sum(run.state == "diverged" for run in runs)
         split = next((r.split for runs in group.arms.values() for r in runs if r.split), "")
         if losses or metrics:
-            panels.append(Panel(losses, f"{group.title}: training loss", "step", "loss", y_range=_curve_range(losses)))
-            panels.append(Panel(metrics, f"{group.title}: {split} {metric}", "step", metric))
+            panels.append(Panel(losses, group.title, "step", "training loss", y_range=_curve_range(losses)))
+            panels.append(Panel(metrics, group.title, "step", f"{split} {metric}".strip()))
     if not panels:
         return None
     caption = band_note(counts) + " Long curves are averaged over neighbouring steps."
@@ -162,7 +162,7 @@ def curves_figure(groups: Sequence[Group], metric: str) -> Figure | None:
         caption += f" {diverged} run(s) diverged and leave the mean where they ended."
     if len(groups) > _MOST_PANELS // 2:
         caption += f" Shown: {_MOST_PANELS // 2} of {len(groups)} combinations of task and length."
-    return Figure("Training curves", panels, columns=2, caption=caption)
+    return Figure(f"Training loss and {metric} along the trainings", panels, columns=2, caption=caption)
 
 
 def _seed_line(
@@ -194,27 +194,44 @@ def _curve_range(lines: Sequence[Line]) -> tuple[float, float] | None:
 
 
 def schedules_figure(groups: Sequence[Group]) -> Figure | None:
-    """Learning rate and momentum over the steps: as stored, else as the rows recorded them."""
+    """Learning rate and momentum over the steps: as stored, else as the rows recorded them.
+
+    A panel shows one combination of task and length, or several whose schedules are the same.
+    """
     colors = color_order(groups)
     panels: list[Panel] = []
-    for group in groups[: _MOST_PANELS // 2]:
-        names = short_names(group)
-        rates: list[Line] = []
-        momenta: list[Line] = []
-        for arm, runs in group.arms.items():
-            values = _scheduled(runs[0])
-            for key, lines in (("lr", rates), ("momentum", momenta)):
-                if key in values:
-                    x, y = values["step"], values[key]
-                    lines.append(Line(x.tolist(), y.tolist(), names[arm], color=colors[names[arm]]))
-        if rates:
-            panels.append(Panel(rates, f"{group.title}: learning rate", "step", "learning rate"))
-            panels.append(Panel(momenta, f"{group.title}: momentum", "step", "momentum"))
-    if not any(panel.lines for panel in panels[1::2]):
-        panels = panels[::2]
+    for key, label in (("lr", "learning rate"), ("momentum", "momentum")):
+        same: dict[tuple[Line, ...], list[Group]] = {}
+        for group in groups[: _MOST_PANELS // 2]:
+            lines = _schedule_lines(group, key, colors)
+            if lines:
+                same.setdefault(lines, []).append(group)
+        panels += [Panel(lines, _joint_title(found, groups), "step", label) for lines, found in same.items()]
     if not panels:
         return None
-    return Figure("Schedules", panels, columns=2, caption="Arms that set no momentum have no line in its panel.")
+    columns = 3 if len(panels) > 4 else 2
+    return Figure("Learning rate and momentum", panels, columns, "Arms that set no momentum have no line in its panel.")
+
+
+def _joint_title(found: Sequence[Group], groups: Sequence[Group]) -> str:
+    """Title of a panel that stands for several groups; tasks are named where it does not stand for all."""
+    if len(found) == 1:
+        return found[0].title
+    tasks = list(dict.fromkeys(group.task_name for group in found))
+    steps = ", ".join(dict.fromkeys(str(group.steps) for group in found))
+    every = len(tasks) == len({group.task_name for group in groups})
+    return f"{steps} steps" if every else f"{', '.join(tasks)}, {steps} steps"
+
+
+def _schedule_lines(group: Group, key: str, colors: dict[str, int]) -> tuple[Line, ...]:
+    names = short_names(group)
+    lines = []
+    for arm, runs in group.arms.items():
+        values = _scheduled(runs[0])
+        if key in values:
+            x, y = values["step"].tolist(), values[key].tolist()
+            lines.append(Line(x, y, names[arm], color=colors[names[arm]]))
+    return tuple(lines)
 
 
 def _scheduled(run: Run) -> dict[str, Floats]:

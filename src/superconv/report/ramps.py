@@ -47,7 +47,7 @@ class RampGroup:
     @property
     def reading(self) -> str:
         """The suggestion in a line, with its reason."""
-        return f"{headline(self.suggestion, len(self.ramps))}: {self.suggestion.reason}"
+        return f"{self.headline} by {self.suggestion.rule}: {self.suggestion.reason}"
 
     @property
     def headline(self) -> str:

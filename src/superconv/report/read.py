@@ -86,6 +86,10 @@ class Run:
         found = [int(value) for value in (planned, done, last) if np.isfinite(value)]
         return found[0] if found else 0
 
+    def reached(self, key: str) -> float:
+        """A number of the summary ("seconds", "train_loss"); NaN where it has none."""
+        return _number((self.summary or {}).get(key))
+
     def final(self, split: str, key: str = "metric") -> float:
         """What the summary says of a split ("validation", "test"); NaN where it says nothing."""
         measured = (self.summary or {}).get(split)

@@ -57,7 +57,8 @@ def _flatten(key: str, value: Any, found: dict[str, str]) -> None:
     name = key.removeprefix("config.").removeprefix("info.")
     if key.endswith("schedule") and isinstance(value, dict):
         found[f"{name}.total_steps"] = cell_text(value.get("total_steps"))
-        for curve, course in (value.get("curves") or {}).items():
+        courses = value.get("curves")
+        for curve, course in courses.items() if isinstance(courses, dict) else ():
             found[f"{name}.{curve}"] = _course(course)
     elif isinstance(value, dict):
         for inner, content in value.items():

@@ -70,7 +70,6 @@ def _final_row(group: Group, name: str, runs: Sequence[Run], done: Sequence[Run]
     diverged = sum(run.state == "diverged" for run in done)
     missing = len(runs) - len(done)
     told = [f"{diverged} diverged"] * (diverged > 0) + [f"{missing} unfinished"] * (missing > 0)
-    seconds = [float((run.summary or {}).get("seconds") or math.nan) for run in done]
     return (
         group.task,
         group.steps or None,
@@ -78,14 +77,9 @@ def _final_row(group: Group, name: str, runs: Sequence[Run], done: Sequence[Run]
         f"{len(done)}" + (f" ({', '.join(told)})" if told else ""),
         mean_text([run.final("validation") for run in done]),
         mean_text([run.final("test") for run in done]),
-        mean_text([_train_loss(run) for run in done]),
-        interval(seconds)[0],
+        mean_text([run.reached("train_loss") for run in done]),
+        interval([run.reached("seconds") for run in done])[0],
     )
-
-
-def _train_loss(run: Run) -> float:
-    value = (run.summary or {}).get("train_loss")
-    return float(value) if isinstance(value, (int, float)) else math.nan
 
 
 def mean_text(values: Sequence[float]) -> str | None:
