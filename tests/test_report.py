@@ -178,8 +178,8 @@ def test_a_lone_range_test_file_is_enough(tmp_path):
 
 def test_page_says_verdict_findings_tables_and_range_tests(page):
     text = Page(page).text
-    for words in (STATED["title"], STATED["sentence"], *STATED["findings"], STATED["tables"][0]["title"], "narrow",
-                  "wide", "superconv demo", "Different between arms", "git_revision", "0123abc",
+    for words in (STATED["title"], STATED["sentence"], *STATED["findings"], STATED["note"],
+                  STATED["tables"][0]["title"], "narrow", "wide", "superconv demo", "Different between arms", "git_revision", "0123abc",
                   "Runs that did not end as planned", "40 of 80 steps", "run.json is damaged"):  # fmt: skip
         assert " ".join(words.split()) in " ".join(text.split()), words
     assert text.index(STATED["sentence"]) < text.index(STATED["findings"][0]) < text.index("Range tests")
@@ -240,6 +240,7 @@ def test_names_lose_what_the_title_says():
         "lenet-default-80": "default",
     }
     assert arms("", 80, "a@80steps", "b 180") == {"a@80steps": "a", "b 180": "b 180"}
+    assert arms("mnist5k/net", 80, "net max 80 steps", "net x-80") == {"net max 80 steps": "max", "net x-80": "x"}
     assert arms("", 80, "80", "a") == {"80": "80", "a": "a"}
 
 

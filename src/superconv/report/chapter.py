@@ -32,6 +32,7 @@ class Chapter:
         tables: result tables.
         problems: runs that did not end as planned, or None.
         shared, differing: settings, or None.
+        note: about the data, from experiment.json.
         command, seconds, created: how it was made, where known.
         count: runs by state.
     """
@@ -47,6 +48,7 @@ class Chapter:
     problems: Table | None
     shared: Table | None
     differing: Table | None
+    note: str
     command: str
     seconds: float | None
     created: str
@@ -88,6 +90,7 @@ def build_chapter(experiment: Experiment, anchor: str) -> Chapter:
         problems=problem_table(experiment.runs),
         shared=shared,
         differing=differing,
+        note=str(info.get("note") or ""),
         command=str(info.get("command") or ""),
         seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
         created=str(info.get("created") or ""),

@@ -54,7 +54,7 @@ def short_names(group: Group) -> dict[str, str]:
 
 
 def _short(arm: str, group: Group) -> str:
-    name = re.sub(rf"(^|[-_/@., x=]+)(steps?[-_= ]*)?{group.steps}([-_ ]*steps?)?$", "", arm) if group.steps else arm
+    name = re.sub(rf"(^|[-_/@., =]+)(steps?[-_= ]*)?{group.steps}([-_ ]*steps?)?$", "", arm) if group.steps else arm
     for prefix in (group.task, group.task.replace("/", "-"), group.task.split("/")[-1], group.task.split("/")[0]):
         if prefix and re.match(re.escape(prefix) + r"[-_/@:., ]", name):
             return name[len(prefix) + 1 :].strip()

@@ -16,7 +16,7 @@ def markdown_text(chapters: Sequence[Chapter]) -> str:
 def _chapter(chapter: Chapter) -> list[str]:
     lines = [f"# {_inline(chapter.title)}", "", f"**{_inline(chapter.sentence)}**", ""]
     lines += [f"- {_inline(finding)}" for finding in chapter.findings]
-    lines += ["", f"{state_sentence(chapter.count)}.", ""]
+    lines += ["", *([_inline(chapter.note), ""] if chapter.note else []), f"{state_sentence(chapter.count)}.", ""]
     if chapter.command:
         lines += [f"Made by {_code(chapter.command)}.", ""]
     if chapter.ramps:

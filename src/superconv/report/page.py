@@ -101,7 +101,7 @@ def _chapter(chapter: Chapter, level: int) -> str:
 
 
 def _provenance(chapter: Chapter) -> str:
-    parts = [state_sentence(chapter.count)]
+    parts = [part for part in (chapter.note, state_sentence(chapter.count)) if part]
     if chapter.seconds is not None:
         seconds = chapter.seconds
         parts.append(f"made in {seconds:.0f} s" if seconds < 600 else f"made in {seconds / 60:.0f} min")

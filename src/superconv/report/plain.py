@@ -31,6 +31,7 @@ def _chapter(chapter: Chapter) -> dict[str, Any]:
         "problems": _table(chapter.problems),
         "settings": {"shared": _table(chapter.shared), "differing": _table(chapter.differing)},
         "figures": [picture.slug for picture in chapter.pictures],
+        "note": chapter.note,
         "command": chapter.command,
         "seconds": chapter.seconds,
         "created": chapter.created,
