@@ -12,12 +12,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import superconv as sc
-from superconv.analysis.student_t import critical_value
 
 from .peer_loops import Batches, Loop, available
 from .peers import quiet, scratch_directory
 from .table import Goal, Table
-from .timing import StepClock, interleaved, median_with_quartiles
+from .timing import StepClock, interleaved, median_with_quartiles, paired_difference, within
 
 GOAL_MICROSECONDS = 60.0
 NOISE = 1.05  # an interval of the ratio that reaches beyond this says nothing either way
@@ -60,42 +59,40 @@ def measure(
 
 
 def ratio_interval(ours: list[float], bare: list[float]) -> tuple[float, float, float]:
-    """Geometric mean of ours / bare over rounds, with its 95% Student t interval."""
-    logs = [math.log(a / b) for a, b in zip(ours, bare, strict=True)]
-    half = critical_value(0.95, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
-    middle = statistics.mean(logs)
-    return math.exp(middle), math.exp(middle - half), math.exp(middle + half)
+    """Median of ours / bare over rounds, with its 95% interval."""
+    middle, low, high = paired_difference([math.log(a) for a in ours], [math.log(b) for b in bare])
+    return math.exp(middle), math.exp(low), math.exp(high)
 
 
 def on_linear(quick: bool) -> Table:
     batch = (torch.randn(32, 16), torch.randint(4, (32,)))
-    steps, rounds = (120, 5) if quick else (500, 21)
+    steps, rounds = (120, 6) if quick else (500, 21)
     seconds, left_out = measure(linear, batch, steps, 20, rounds)
-    bare = statistics.median(seconds["bare loop"])
     rows = []
     for name, values in seconds.items():
         middle, low, high = median_with_quartiles(values)
-        more = statistics.median(a - b for a, b in zip(values, seconds["bare loop"], strict=True))
-        rows.append([name, *(f"{1e6 * v:.0f}" for v in (middle, low, high)), f"{1e6 * more:+.0f}"])
-    more = 1e6 * statistics.median(a - b for a, b in zip(seconds["superconv"], seconds["bare loop"], strict=True))
+        more, least, most = (1e6 * value for value in paired_difference(values, seconds["bare loop"]))
+        cells = [f"{1e6 * middle:.0f}", f"{1e6 * low:.0f}-{1e6 * high:.0f}", f"{more:+.0f}"]
+        rows.append([name, *cells, f"{least:+.0f} to {most:+.0f}"])
+    ours = paired_difference(seconds["superconv"], seconds["bare loop"])
     goal = Goal(
         f"our loop takes at most {GOAL_MICROSECONDS:.0f} microseconds a step more than the bare loop on a linear model",
-        f"{more:.0f} more (bare {1e6 * bare:.0f})",
-        more <= GOAL_MICROSECONDS,
+        "{:.0f} more (95% interval {:.0f} to {:.0f})".format(*(1e6 * value for value in ours)),
+        within(1e-6 * GOAL_MICROSECONDS, ours),
     )
     notes = [
         f"linear model 16 -> 4, batch 32, SGD with momentum, one fixed batch; n = {rounds} interleaved "
         f"rounds of {steps} steps, the first 20 left out; 'more' is the median of the paired differences",
         *left_out,
     ]
-    columns = ("loop", "median", "quartile", "quartile", "more than bare")
+    columns = ("loop", "median", "quartiles", "more than bare", "95% interval")
     return Table("Training loop on a linear model, microseconds a step", columns, rows, [goal], notes)
 
 
 def on_resnet(quick: bool) -> Table:
     make = partial(sc.models.build_model, "resnet20", 10, seed=0)
     batch = (torch.randn(32, 3, 32, 32), torch.randint(10, (32,)))
-    steps, rounds = (4, 3) if quick else (8, 11)
+    steps, rounds = (4, 6) if quick else (6, 15)
     seconds, left_out = measure(make, batch, steps, 2, rounds, fastest=True)
     rows = []
     for name, values in seconds.items():

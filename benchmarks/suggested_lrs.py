@@ -85,7 +85,7 @@ def _cells(lrs: list[float], accuracies: list[float]) -> list[str]:
 
 def run(quick: bool = False) -> list[Table]:
     """One table a network."""
-    seeds = 2 if quick else 5
+    seeds = 2 if quick else 4
     _, left_out = available()
     notes = [
         f"exponential ramp of {STEPS} updates from {START_LR:g} to {END_LR:g}, batch {BATCH_SIZE}, SGD with momentum "

@@ -61,7 +61,7 @@ def _geometric_mean(values: tuple[float, ...]) -> float:
 
 def run(quick: bool = False) -> list[Table]:
     """One table for all networks and rules."""
-    seeds = 2 if quick else 6
+    seeds = 2 if quick else 5
     rows: list[list[str]] = []
     goals: list[Goal] = []
     for name in MODELS:

@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Goal:
-    """A claim and what was measured of it; `met` is None where it could not be measured."""
+    """A claim and what was measured of it; `met` is None where that does not decide it."""
 
     claim: str
     measured: str
     met: bool | None
 
     def __str__(self) -> str:
-        return f"{ {True: 'met', False: 'MISSED', None: 'not measured'}[self.met] }: {self.claim}; {self.measured}"
+        return f"{ {True: 'met', False: 'MISSED', None: 'undecided'}[self.met] }: {self.claim}; {self.measured}"
 
 
 @dataclass(frozen=True)
