@@ -9,7 +9,6 @@ import io
 import json
 import os
 import platform
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -53,10 +52,11 @@ def run(name: str, quick: bool) -> list[Table]:
         return [Table(name, (), (), (), [f"left out: {error}"])]
 
 
-def conditions() -> dict[str, Any]:
+def conditions(options: argparse.Namespace) -> dict[str, Any]:
     """What the numbers depend on."""
+    quick = ["--quick"] if options.quick else []
     return {
-        "command": "python -m benchmarks " + shlex.join(sys.argv[1:]),
+        "command": " ".join(["python -m benchmarks", *options.names, *quick]),
         "python": platform.python_version(),
         "superconv": superconv.__version__,
         "torch": torch.__version__,
@@ -104,7 +104,7 @@ def main() -> int:
     """Run, print as results come, write; 1 where a goal is missed."""
     options = parse()
     torch.set_num_threads(options.threads)
-    about = conditions()
+    about = conditions(options)
     print(", ".join(f"{key} {value}" for key, value in about.items()), end="\n\n")
     tables: list[Table] = []
     for name in options.names or TABLES + SCRIPTS:
