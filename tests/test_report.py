@@ -179,7 +179,8 @@ def test_a_lone_range_test_file_is_enough(tmp_path):
 def test_page_says_verdict_findings_tables_and_range_tests(page):
     text = Page(page).text
     for words in (STATED["title"], STATED["sentence"], *STATED["findings"], STATED["note"],
-                  STATED["tables"][0]["title"], "narrow", "wide", "superconv demo", "Different between arms", "git_revision", "0123abc",
+                  STATED["tables"][0]["title"], "narrow", "wide", "superconv demo", "Different between arms",
+                  "git_revision", "0123abc",
                   "Runs that did not end as planned", "40 of 80 steps", "run.json is damaged"):  # fmt: skip
         assert " ".join(words.split()) in " ".join(text.split()), words
     assert text.index(STATED["sentence"]) < text.index(STATED["findings"][0]) < text.index("Range tests")
