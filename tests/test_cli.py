@@ -1,0 +1,197 @@
+"""The program from outside: exit codes, what goes to stdout, and what a mistake answers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from superconv.__main__ import main
+
+Run = Callable[..., tuple[int, str, str]]
+
+TASK = """
+import torch
+from torch import nn
+import superconv as sc
+
+def make():
+    generator = torch.Generator().manual_seed(0)
+    def part(n):
+        x = torch.randn(n, 6, generator=generator)
+        return x, (x[:, 0] > 0).long() + (x[:, 1] > 0.5).long()
+    model = lambda: nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, OUTPUTS))
+    return sc.Task("toy", model=model, data=sc.Splits(part(256), part(64), part(64), 3))
+"""
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> str:
+    (tmp_path / "toy.py").write_text(TASK.replace("OUTPUTS", "3"))
+    return f"{tmp_path / 'toy.py'}:make"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the program in this process (torch takes seconds to import) as its user would, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("SUPERCONV_DEBUG", raising=False)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["superconv", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_train_skips_what_is_finished_and_reports_it(run: Run, tmp_path: Path, task: str) -> None:
+    command = ("train", "--task", task, "--schedule", "one_cycle:max_lr=.5", "--epochs", "10", "--batch-size", "32")
+    code, out, _ = run(*command, "--json")
+    first = json.loads(out)
+    assert (code, first["stop"], first["summary"]["steps"]) == (0, "completed", 80)
+    assert first["summary"]["test"]["metric"] > 0.8
+    code, out, _ = run(*command)
+    assert code == 0
+    assert "found finished: completed after 80 steps" in out
+    assert Path(out.splitlines()[-1]) == Path(first["path"])
+    code, out, _ = run("report", "runs/train", "--png", "pictures")
+    assert code == 0
+    assert (tmp_path / "runs/train/report.html").stat().st_size > 1e6
+    assert list((tmp_path / "pictures").glob("*.png"))
+    code, out, _ = run("report", "runs/train", "--json")
+    assert code == 0
+    assert json.loads(out)
+
+
+def test_range_test_says_what_to_do_first(run: Run, tmp_path: Path, task: str) -> None:
+    command = ("range-test", "--task", task, "--batch-size", "32", "--steps", "60", "--forks", "5")
+    code, out, _ = run(*command)
+    assert code == 0
+    assert out.startswith("max_lr ")
+    assert "2 seeds" in out.splitlines()[0]
+    assert out.splitlines()[1].startswith("schedule = sc.one_cycle(")
+    assert "tolerance of large learning rates" in out
+    code, out, _ = run(*command, "--json")  # found finished: the same measurement
+    result = json.loads(out)
+    assert result["suggestion"]["rule"] == "best_fork"
+    assert len(result["runs"]) == 2
+    assert all(verdict["speed_up"] is None for verdict in result["verdicts"])
+
+
+def test_schedule_and_data_print_and_list(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("schedule", "cosine:max_lr=1,warmup_steps=10", "--steps", "100", "--save", "s.png")
+    assert code == 0
+    assert "wrote s.png" in out
+    code, out, _ = run("schedule", "constant:lr=1", "--json")
+    assert json.loads(out)["total_steps"] == 1000
+    code, out, _ = run("data", "--data-dir", str(tmp_path), "--json")
+    assert {row["name"] for row in json.loads(out)["data_sets"]} >= {"mnist5k", "cifar10"}
+    code, out, _ = run("--version")
+    assert out.startswith("superconv 0.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("train --schdule x", "No such option: --schdule"),
+        ("tain", "No such command"),
+        ("train --data mnist5k --model lenet --steps 5 --schedule one_cicle:max_lr=1", "did you mean 'one_cycle'"),
+        ("train --data mnist5k --model lenet --steps 5 --schedule one_cycle:maxlr=1", "did you mean 'max_lr'"),
+        ("train --data mnist5 --model lenet --steps 5 --schedule constant:lr=1", "did you mean 'mnist5k'"),
+        (
+            "train --data cifar10 --data-dir . --model lenet --steps 5 --schedule constant:lr=1",
+            "superconv data fetch cifar10",
+        ),
+        ("train --model lenet --steps 5 --schedule constant:lr=1", "say what to train"),
+        ("train --task TASK --data mnist --steps 5 --schedule constant:lr=1", "either --task"),
+        ("train --task TASK --steps 5 --epochs 2 --schedule constant:lr=1", "one of the two"),
+        ("train --task nowhere:make --steps 5 --schedule constant:lr=1", "nowhere"),
+        ("train --task TASK --steps 5 --schedule constant:lr=1 --optimizer sdg", "did you mean 'sgd'"),
+        ("train --task TASK --steps 5 --schedule constant:lr=1 --precision fp8", "fp16"),
+        ("train --task TASK --steps 5 --schedule constant:lr=1 --batch-size 0", "batch_size must be at least 1"),
+        ("train --task TASK --steps 5 --schedule constant:lr=1 --batch-size 9999", "9999"),
+        ("train --task TASK --steps 5 --schedule constant:lr=1 --runs-dir FILE", "FILE"),
+        ("train --task TASK --steps 5 --schedule constant:lr=1 --evaluate-with runing", "'running'"),
+        ("range-test --task TASK --start-lr 1 --end-lr .1", "must be below"),
+        ("range-test --task TASK --reference-lr x", "'grid' or 'none'"),
+        ("report nowhere", "not a folder of runs"),
+        ("schedule one_cycle:max_lr=-1", "max_lr"),
+        ("data fetch mnist5", "did you mean 'mnist5k'"),
+        ("demo --tuned FILE", "tuned settings"),
+    ],
+)
+def test_a_mistake_is_one_clear_sentence(run: Run, tmp_path: Path, task: str, arguments: str, words: str) -> None:
+    (tmp_path / "FILE").write_text("not what you think")
+    code, out, err = run(*arguments.replace("TASK", task).split())
+    assert code == 2
+    assert out == ""
+    assert words in err
+    assert len(err.strip().splitlines()) <= 4  # click prints usage and a hint around its own
+
+
+def test_a_model_with_the_wrong_number_of_outputs_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "toy.py").write_text(TASK.replace("OUTPUTS", "2"))
+    for verb in (("train", "--steps", "5", "--schedule", "constant:lr=1"), ("range-test",)):
+        code, _, err = run(verb[0], "--task", "toy.py:make", "--batch-size", "32", *verb[1:])
+        assert code == 2
+        assert "2" in err
+        assert "3" in err
+
+
+def test_divergence_is_an_outcome_with_a_remedy(run: Run, tmp_path: Path, task: str) -> None:
+    options = ("--task", task, "--batch-size", "32", "--steps", "60", "--optimizer", "sgd")
+    code, out, _ = run("train", *options, "--schedule", "constant:lr=1e30")
+    assert code == 1
+    assert "diverged" in out
+    assert "smaller learning rate" in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_goes_on_where_it_stopped(
+    run: Run, tmp_path: Path, task: str, number: signal.Signals
+) -> None:
+    command = ("train", "--task", task, "--schedule", "one_cycle:max_lr=.5", "--steps", "600", "--batch-size", "32")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    line = [sys.executable, "-m", "superconv", *command, "--arm", "stopped"]
+    process = subprocess.Popen(line, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    rows = tmp_path / "runs/train/stopped"
+    deadline = time.monotonic() + 120
+    while not any(path.stat().st_size for path in rows.glob("*/rows.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "stopped at step" in out
+    assert "run the same command again" in out
+    _, resumed, _ = run(*command, "--arm", "stopped", "--json")
+    _, whole, _ = run(*command, "--arm", "whole", "--json")
+    one, other = json.loads(resumed)["summary"], json.loads(whole)["summary"]
+    assert one["steps"] == other["steps"] == 600
+    assert (one["test"], one["validation"], one["train_loss"]) == (
+        other["test"],
+        other["validation"],
+        other["train_loss"],
+    )
+
+
+def test_without_the_extra_the_program_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('no typer', name='typer')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "superconv"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == ("superconv: the command line program needs typer; run: pip install 'superconv[cli]'")
