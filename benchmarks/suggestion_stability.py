@@ -13,7 +13,7 @@ from superconv.data import Batches
 from .table import Goal, Table
 
 MODELS = ("lenet-slim-bn", "lenet-slim")
-RULES = ("steepest", "plateau_edge", "best_fork")
+RULES = ("steepest", "blow_up", "plateau_edge", "best_fork")
 LENGTHS = (100, 300)
 GOAL_RATIO = 2.0
 FORKS = 10
@@ -40,14 +40,14 @@ def compare(model_name: str, seeds: int) -> tuple[list[list[str]], list[Goal]]:
         short, long = ([ramp.suggest(rule).lr for ramp in ramps[steps]] for steps in LENGTHS)
         pairs = [(a, b) for a, b in zip(short, long, strict=True) if a is not None and b is not None]
         claim = f"max_lr by {rule} from {LENGTHS[0]} and {LENGTHS[1]} steps within {GOAL_RATIO:g}x ({model_name})"
+        levels = [_level(side) for side in (short, long)]
         if not pairs:
-            rows.append([model_name, rule, "none", "none", "", "", f"0/{seeds}"])
-            goals.append(Goal(claim, "no suggestion", None))
+            rows.append([model_name, rule, *levels, "", "", f"0/{seeds}"])
+            goals.append(Goal(claim, "no seed has a suggestion from both", False))
             continue
         ratios = [b / a for a, b in pairs]
         overall = math.exp(statistics.mean(map(math.log, ratios)))
         within = sum(1 / GOAL_RATIO <= ratio <= GOAL_RATIO for ratio in ratios)
-        levels = [f"{_geometric_mean(side):.3g}" for side in zip(*pairs, strict=True)]
         spread = f"{min(ratios):.2f}-{max(ratios):.2f}"
         rows.append([model_name, rule, *levels, f"{overall:.2f}", spread, f"{within}/{seeds}"])
         met = within == seeds
@@ -55,8 +55,12 @@ def compare(model_name: str, seeds: int) -> tuple[list[list[str]], list[Goal]]:
     return rows, goals
 
 
-def _geometric_mean(values: tuple[float, ...]) -> float:
-    return math.exp(statistics.mean(map(math.log, values)))
+def _level(lrs: list[float | None]) -> str:
+    """Geometric mean of the suggestions, and of how many, where some seeds have none."""
+    given = [math.log(lr) for lr in lrs if lr is not None]
+    if not given:
+        return "none"
+    return f"{math.exp(statistics.mean(given)):.3g}" + (f" (n = {len(given)})" if len(given) < len(lrs) else "")
 
 
 def run(quick: bool = False) -> list[Table]:
