@@ -151,8 +151,8 @@ class _Sigmoid:
 def _fit_sigmoid(x: Floats, y: Floats, anchor: Floats) -> _Sigmoid:
     span = float(x[-1] - x[0])
     below = 2.0 if len(anchor) else 0.1 * span  # with a loss at LR 0 the fall may begin before the first positive LR
-    centres = np.linspace(x[0] - below, x[-1] + 0.1 * span, 161)
-    widths = np.geomspace(0.15, max(0.6, span / 2.0), 20)
+    centres = np.linspace(x[0] - below, x[-1] + 0.1 * span, 121)
+    widths = np.geomspace(0.15, max(0.6, span / 2.0), 14)
     c, w = (g.ravel() for g in np.meshgrid(centres, widths, indexing="ij"))
     basis = 1.0 / (1.0 + np.exp(np.clip((x[None, :] - c[:, None]) / w[:, None], -60.0, 60.0)))
     basis = np.concatenate([basis, np.ones((len(c), len(anchor)))], axis=1)

@@ -23,14 +23,15 @@ def baseline(lr: ArrayLike, metric: ArrayLike, chance: float | None, higher_is_b
 
 
 def plateau_edge(
-    lr: ArrayLike, metric: ArrayLike, *, chance: float | None = None, higher_is_better: bool = True
+    lr: ArrayLike, metric: ArrayLike, *, chance: float | None = None, higher_is_better: bool = True, short: bool = False
 ) -> Found:
-    """Upper edge of the plateau: a third of it where the metric collapses beyond, itself where it does not.
+    """Upper edge of the plateau: a third of it, or itself where a long ramp found no collapse.
 
     Variable: the metric's height above chance, over log LR. Smoothing and edge: `plateau.find_plateau` (running
     median; last LR with 0.8 of the running maximum). Trimming: LR 0 and unmeasured points are left out.
 
         beyond the edge less than half of the peak is left:  lr = edge / 3     (safety: at the edge it breaks)
+        a short ramp, whatever it saw:                       lr = edge / 3     (there had been no time to break)
         otherwise (the ramp ended first, or a slow decline): lr = edge         (shown to be tolerated)
 
     Unlike the onset of the plateau, its upper edge hardly moves with the ramp's length.
@@ -40,6 +41,7 @@ def plateau_edge(
         lr, metric: (n,); NaN where not measured.
         chance: metric of a network that has learned nothing; None: the worst early value stands for it.
         higher_is_better: False for a loss or an error.
+        short: True for a ramp of few updates (`RangeTest.short`): it survives LRs beyond what the network stands.
     Reference: arXiv 1708.07120v1, Sec. 3 (LR range test: "no pronounced peak" in the super-convergent case, where
     the accuracy's maximum is noise); the factor 3 is the paper's own between bounds, ibid.
     """
@@ -52,6 +54,9 @@ def plateau_edge(
     if plateau.collapsed:
         text = f"the metric holds 80% of its height up to LR {edge:.3g} and collapses beyond; max_lr is a third of that"
         return Found(edge / SAFETY, (edge / SAFETY, edge), text)
+    if short:
+        text = f"the metric holds 80% of its height up to LR {edge:.3g}; max_lr is a third: the ramp was short"
+        return Found(edge / SAFETY, (edge / SAFETY, edge), text, at_edge=plateau.beyond <= 1.0)
     if plateau.beyond <= 1.0:
         text = f"the metric still holds 80% of its height at the ramp's end ({edge:.3g}); a longer ramp may allow more"
         return Found(edge, (edge / SAFETY, edge), text, at_edge=True)

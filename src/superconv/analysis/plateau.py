@@ -44,8 +44,8 @@ class Plateau:
 
     @property
     def collapsed(self) -> bool:
-        """True where the ramp went on beyond the edge, and less than half of the running peak was left there."""
-        return self.points_beyond > 0 and self.after < 0.5
+        """True where beyond the edge, or at the ramp's end, less than half of the running peak was left."""
+        return self.points_beyond > 0 and min(self.after, float(self.retained[-1])) < 0.5
 
 
 def measured(lr: ArrayLike, metric: ArrayLike) -> tuple[Floats, Floats]:

@@ -154,6 +154,12 @@ class RangeTest:
         return self.stop is StopReason.diverged
 
     @property
+    def short(self) -> bool:
+        """True for a ramp of fewer than 1,000 updates; a log whose updates a row are unknown counts as long."""
+        per_row = self.settings.get("updates_per_row", 1)
+        return per_row is not None and len(self) * per_row < Thresholds().short_updates
+
+    @property
     def total_updates(self) -> int:
         """Optimizer updates that were spent: as counted while measuring, else ramp, forks and scout."""
         counted = self.settings.get("updates")

@@ -39,6 +39,8 @@ class Ramp(Protocol):
     def chance(self) -> float | None: ...  # noqa: D102
     @property
     def eval_samples(self) -> int | None: ...  # noqa: D102
+    @property
+    def short(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def _by_forks(ramp: Ramp) -> Found:
 
 def _by_edge(ramp: Ramp) -> Found:
     return metric_rules.plateau_edge(
-        ramp.lr, ramp.metric, chance=ramp.chance, higher_is_better=ramp.higher_is_better
-    )  # fmt: skip
+        ramp.lr, ramp.metric, chance=ramp.chance, higher_is_better=ramp.higher_is_better, short=ramp.short
+    )
 
 
 def _by_peak(ramp: Ramp) -> Found:
