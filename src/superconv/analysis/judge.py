@@ -50,10 +50,8 @@ def judge(
         higher_is_better: False for a loss or an error.
         eval_samples: samples behind each value.
         diverged: the ramp ended because the training loss diverged at its last LR.
-        forks: annealed branches of the ramp.
-        updates_per_row: 1 where every update is a row; None: unknown, taken for the log of a long training.
-        metric_name: for the sentences.
-        thresholds: None: `Thresholds()`.
+        forks, updates_per_row: see `upper_edge`.
+        metric_name, thresholds: for the sentences; None: `Thresholds()`.
     Reference: arXiv 1708.07120v1, Sec. 3: "no pronounced peak, accuracy stays high over an unusually wide range of
     large rates". The authors' networks at LR 3 stand at 3 / 0.35 = 8.6 times their ordinary LR.
     """
@@ -77,19 +75,24 @@ def judge(
         if plateau is None:
             text = f"the {metric_name} never rises above chance: nothing learned, use more steps"
             return _inconclusive(text, evidence)
-        scale = _scale(level, higher_is_better)
-        error = _peak_error(y, level, plateau, eval_samples, metric_name)
         edge = upper_edge(
             plateau, rates, reference=reference_lr, updates_per_row=updates_per_row, forks=forks, chance=level,
             higher_is_better=higher_is_better, diverged=diverged, metric_name=metric_name, limits=limits,
         )  # fmt: skip
-        numbers = evidence | _evidence(plateau, edge, scale, error, reference_lr)
+        scale = _scale(level, higher_is_better)
+        error = _peak_error(y, level, plateau, eval_samples, metric_name)
         least = max(limits.peak_errors * error, limits.min_peak * scale)
+        numbers = evidence | _evidence(plateau, edge, scale, error, reference_lr)
         found.append(_decide(plateau, edge, reference_lr, least, metric_name, numbers))
-    if len({v.tolerance for v in found}) > 1:
-        both = " or ".join(f"{v.tolerance} at chance {level:.3g}" for v, level in zip(found, levels, strict=True))
-        return _inconclusive(f"it depends on the unknown chance level ({both}): pass chance=", found[0].evidence)
-    return found[0]
+    return _agreement(found, levels)
+
+
+def _agreement(found: Sequence[Verdict], levels: Sequence[float]) -> Verdict:
+    """The verdict that holds at every chance level that is possible."""
+    if len({v.tolerance for v in found}) == 1:
+        return found[0]
+    both = " or ".join(f"{v.tolerance} at chance {level:.3g}" for v, level in zip(found, levels, strict=True))
+    return _inconclusive(f"it depends on the unknown chance level ({both}): pass chance=", found[0].evidence)
 
 
 def _inconclusive(reason: str, evidence: dict[str, Any]) -> Verdict:
