@@ -11,7 +11,9 @@ from superconv.training.preserve import preserved
 
 def make_model() -> nn.Module:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Sequential(nn.ReLU(), nn.Linear(8, 3)))
+    model = nn.Sequential(
+        nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Sequential(nn.ReLU(), nn.Linear(8, 3))
+    )
     model.register_buffer("hidden", torch.ones(3), persistent=False)
     return model
 

@@ -69,7 +69,6 @@ class Acting(StopSignal):
         return super().reason()
 
 
-
 def test_a_finished_run_is_found_and_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = make_task()
     first = run_arm(task, make_arm(), 3, root=tmp_path, device="cpu")
@@ -214,9 +213,7 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(tmp_path: Path) -> No
     assert run_arm(make_task(), make_arm(), 0, root=tmp_path, device="cpu").stop is StopReason.completed
 
 
-def test_a_run_that_another_process_has_just_finished_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_another_process_has_just_finished_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def finished_in_between(*arguments: Any) -> Any:
         run = open_run(*arguments)
         ask, first = run.summary, [True]

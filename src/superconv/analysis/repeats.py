@@ -28,4 +28,5 @@ def joint_verdict(ramps: Sequence[RangeTest]) -> Verdict:
         return verdicts[0]
     counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
     reason = f"the {len(ramps)} repeats disagree ({counts}): use more steps, or more seeds"
-    return replace(verdicts[0], tolerance="inconclusive", reasons=(reason, *(v.reasons[0] for v in verdicts if v.reasons)))
+    why = tuple(verdict.reasons[0] for verdict in verdicts if verdict.reasons)
+    return replace(verdicts[0], tolerance="inconclusive", reasons=(reason, *why))

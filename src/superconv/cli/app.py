@@ -9,7 +9,12 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import data, demo, range_test, report, schedule, train
+from .data import app as data
+from .demo import demo
+from .range_test import range_test
+from .report import report
+from .schedule import schedule
+from .train import train
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -20,12 +25,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("demo")(demo.demo)
-app.command("range-test")(range_test.range_test)
-app.command("train")(train.train)
-app.command("schedule")(schedule.schedule)
-app.command("report")(report.report)
-app.add_typer(data.app, name="data")
+app.command("demo")(demo)
+app.command("range-test")(range_test)
+app.command("train")(train)
+app.command("schedule")(schedule)
+app.command("report")(report)
+app.add_typer(data, name="data")
 
 
 def _print_version(wanted: bool) -> None:

@@ -40,7 +40,7 @@ def demo(
             plan,
             root=runs_dir,
             data_dir=data_dir,
-            display=display,
+            report=display.show,
             stop=stop,
             tuned=load_tuned(tuned) if tuned else None,
         )
@@ -66,24 +66,27 @@ def _print(result: DemoResult, as_json: bool) -> None:
 
     console = Console()
     for content in tables(result.findings):
-        table = Table(*content["columns"], title=content["title"], caption=content["note"] or None)
+        table = Table(title=content["title"], caption=content["note"] or None)
+        for column in content["columns"]:
+            table.add_column(
+                column, overflow="fold", min_width=len("inconclusive") if column.endswith("steps") else None
+            )
         for row in content["rows"]:
             table.add_row(*map(str, row))
         console.print(table)
     for finding in result.findings:
         console.print(f"\n{finding.sentence}")
-        console.print("\n".join(str(finding.verdict).splitlines()))
+        for reason in finding.verdict.reasons:
+            console.print(f"  {reason}")
     console.print(f"\n{result.seconds:.0f} s. The report: {page}", soft_wrap=True)
 
 
 def _tune(plan: Plan, runs_dir: Path, data_dir: Path | None, output: Path, quiet: bool) -> None:
-    from .. import runs
     from ..experiments.demo import DATA
-    from ..experiments.demo_tuning import tune
+    from ..experiments.demo_tuning import store_tuned, tune
     from .progress import bar
 
     with bar(quiet) as display:
         found = tune(plan.networks, plan.lengths, data=DATA, root=runs_dir, data_dir=data_dir, report=display.show)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    runs.atomic_write(output, runs.dumps(found, indent=1) + "\n")
-    print(f"{found['cost']['updates']} updates, {found['cost']['seconds']} s; wrote {output}")
+    written = " and ".join(map(str, store_tuned(found, output)))
+    print(f"{found['cost']['updates']} updates, {found['cost']['seconds']} s; wrote {written}")

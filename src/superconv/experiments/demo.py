@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from .. import runs
 from ..analysis.range_test import RangeTest, suggest
@@ -26,12 +27,14 @@ from .demo_arms import (
     suggested,
 )
 from .demo_findings import Finding, conclude, tables
-from .demo_tuning import Tuned, load_tuned
+from .demo_tuning import Report, Tuned, load_tuned
 from .range_tests import RangeTestPlan, run_range_test
 from .runner import run_arm
 from .stopping import StopSignal
+from .workers import run_jobs, stop_requested
 
 DATA = "mnist5k"
+CLASSES = 10
 EXPERIMENT = "demo"
 TOLERANT, DELICATE = "lenet-slim-bn", "lenet-slim"
 TITLE = "Can these networks be trained faster with large learning rates?"
@@ -51,7 +54,7 @@ class Plan:
 
     networks: tuple[str, ...] = (TOLERANT, DELICATE)
     lengths: tuple[int, ...] = (40, 80, 160, 320)
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7)
     range_seeds: tuple[int, ...] = (0, 1)
     ramp_steps: int = 100
     forks: int = 10
@@ -59,16 +62,6 @@ class Plan:
 
 FULL = Plan()
 QUICK = Plan(lengths=(40, 80), seeds=(0, 1), range_seeds=(0,), ramp_steps=60, forks=6)
-
-
-class Display(Protocol):
-    """What the demo needs of a progress display."""
-
-    def measuring(self, prefix: str = "") -> Any:
-        """A `progress` function for a range test."""
-
-    def show(self, description: str, done: int, total: int, text: str) -> None:
-        """Set a bar."""
 
 
 @dataclass(frozen=True)
@@ -94,57 +87,100 @@ def run_demo(
     root: str | Path = "runs",
     data_dir: str | Path | None = None,
     device: str | None = None,
-    display: Display | None = None,
+    report: Report | None = None,
     stop: StopSignal | None = None,
     tuned: Tuned | None = None,
+    workers: int | None = None,
 ) -> DemoResult:
     """Range tests, verdicts, then 1cycle against ordinary training at several lengths over seeds.
 
     Arms: "one-cycle", whose max_lr comes from the range tests alone and nothing else is tuned; "default", piecewise
     constant from LR 0.01; "tuned-piecewise" and "tuned-one-cycle", both tuned with the same number of trials on
-    validation data beforehand (`superconv demo --tune`). What is finished is not done again.
+    validation data beforehand (`superconv demo --tune`). Range tests and trainings run in local processes, one thread
+    each; what is finished is not done again.
+
+    Args:
+        report: called with (what, done, total, text) when a job is finished.
+        workers: processes; None: one a core.
     """
     started = time.perf_counter()
-    stop, tuned = stop or StopSignal(), load_tuned() if tuned is None else tuned
-    path, findings = Path(root) / EXPERIMENT, []
+    stop, tuned, path = stop or StopSignal(), load_tuned() if tuned is None else tuned, Path(root) / EXPERIMENT
+
+    def all_of(function: Callable[..., Any], jobs: dict[Any, tuple[Any, ...]], what: str) -> dict[Any, Any] | None:
+        keys, results = list(jobs), {}
+        for index, result in run_jobs(function, list(jobs.values()), workers=workers, stop=stop):
+            results[keys[index]] = result
+            if report is not None:
+                report(what, len(results), len(jobs), " ".join(map(str, keys[index])))
+        return results if len(results) == len(jobs) and None not in results.values() else None
+
+    where = (data_dir, root, device)
+    tests = {
+        (n, seed): (n, _range_test_plan(n, plan), seed, *where) for n in plan.networks for seed in plan.range_seeds
+    }
+    ramps = all_of(_measure, tests, "range tests")
+    if ramps is None:
+        return DemoResult((), path, time.perf_counter() - started, stopped=True)
+    suggestions = {n: suggest([ramps[n, seed] for seed in plan.range_seeds]) for n in plan.networks}
+    trainings = {
+        (n, kind, steps, seed): (n, arm, seed, *where)
+        for seed in plan.seeds
+        for n in plan.networks
+        for (kind, steps), arm in _arms(n, plan, suggestions[n], tuned).items()
+    }
+    summaries = all_of(_train, trainings, "trainings")
+    if summaries is None:
+        return DemoResult((), path, time.perf_counter() - started, stopped=True)
+    findings = []
     for network in plan.networks:
-        task = named_task(DATA, network, data_dir=data_dir)
-        ramps = _range_tests(task, network, plan, root, device, display)
-        suggestion = suggest(ramps)
-        arms = _arms(network, plan, suggestion, tuned)
-        summaries: dict[tuple[str, int, int], Mapping[str, Any]] = {}
-        for seed in plan.seeds:
-            for (kind, steps), arm in arms.items():
-                result = run_arm(task, arm, seed, root=root, experiment=EXPERIMENT, device=device, stop=stop)
-                if result.summary is None:
-                    return DemoResult((), path, time.perf_counter() - started, stopped=True)
-                summaries[kind, steps, seed] = result.summary
-                if display is not None:
-                    text = f"{kind}, {steps} steps, seed {seed}"
-                    display.show(f"{network} trainings", len(summaries), len(arms) * len(plan.seeds), text)
-        verdict = joint_verdict(ramps)
-        findings.append(conclude(network, task.data.num_classes, ramps, verdict, suggestion, summaries))
+        own = [ramps[network, seed] for seed in plan.range_seeds]
+        runs_of = {key[1:]: summary for key, summary in summaries.items() if key[0] == network}
+        findings.append(conclude(network, CLASSES, own, joint_verdict(own), suggestions[network], runs_of))
     seconds = time.perf_counter() - started
-    _store(path, findings, task, seconds)
+    _store(path, findings, named_task(DATA, plan.networks[0], data_dir=data_dir), seconds)
     return DemoResult(tuple(findings), path, seconds)
 
 
-def _range_tests(
-    task: Task, network: str, plan: Plan, root: str | Path, device: str | None, display: Display | None
-) -> list[RangeTest]:
-    test = RangeTestPlan(
+@cache
+def _task(network: str, data_dir: str | Path | None) -> Task:
+    return named_task(DATA, network, data_dir=data_dir)
+
+
+def _measure(
+    network: str, plan: RangeTestPlan, seed: int, data_dir: str | Path | None, root: str | Path, device: str | None
+) -> RangeTest | None:
+    """In a worker: one range test; None where it was told to stop."""
+
+    def give_way(*_: object) -> None:
+        if stop_requested().reason() is not None:
+            raise _Stopped
+
+    try:
+        task = _task(network, data_dir)
+        return run_range_test(task, plan, seed, root=root, experiment=EXPERIMENT, device=device, progress=give_way)[0]
+    except _Stopped:
+        return None
+
+
+class _Stopped(Exception):
+    """Leaves a range test between two steps."""
+
+
+def _train(
+    network: str, arm: Arm, seed: int, data_dir: str | Path | None, root: str | Path, device: str | None
+) -> dict[str, Any] | None:
+    """In a worker: one training's summary; None where it was told to stop."""
+    stop, task = stop_requested(), _task(network, data_dir)
+    return run_arm(task, arm, seed, root=root, experiment=EXPERIMENT, device=device, stop=stop).summary
+
+
+def _range_test_plan(network: str, plan: Plan) -> RangeTestPlan:
+    return RangeTestPlan(
         name=f"{network} range test",
         optimizer_options={"momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY},
         total_steps=plan.ramp_steps,
         forks=plan.forks,
     )
-    ramps = []
-    for seed in plan.range_seeds:
-        progress = False if display is None else display.measuring(f"{network} seed {seed} ")
-        ramps.append(
-            run_range_test(task, test, seed, root=root, experiment=EXPERIMENT, device=device, progress=progress)[0]
-        )
-    return ramps
 
 
 def _arms(network: str, plan: Plan, suggestion: Suggestion, tuned: Tuned) -> dict[tuple[str, int], Arm]:

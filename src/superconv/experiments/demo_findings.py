@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,12 +60,8 @@ class Finding:
     @property
     def sentence(self) -> str:
         """The network in one sentence."""
-        gains = []
-        for pair in self.comparisons[:2]:
-            steps, difference = next(iter(pair.differences.items()))
-            gains.append(f"{pair.label} {points(difference)} points at {steps} steps, {speed(pair.speed_up)}")
         held = f"{self.network}: tolerance of large learning rates {self.verdict.tolerance}"
-        return "; 1cycle ".join([held, *gains]) + "."
+        return "; 1cycle ".join([held, *(in_words(pair) for pair in self.comparisons[:2])]) + "."
 
 
 def conclude(
@@ -120,18 +117,27 @@ def points(difference: PairedDifference) -> str:
 
 
 def speed(gain: SpeedUp) -> str:
-    """ "speed-up 1.5x (1.2 to 1.9)", or why there is none."""
+    """ "1.5x (1.2 to 1.9): faster", or the word for why there is no number."""
     if gain.value is None:
-        return f"speed-up {gain.outcome}"
+        return gain.outcome
     if gain.lower is None or gain.upper is None:
-        return f"speed-up {gain.text} ({gain.outcome})"
+        return f"{gain.text}: {gain.outcome}"
     upper = "no upper bound" if gain.upper == float("inf") else f"{gain.upper:.2g}"
-    return f"speed-up {gain.text} ({gain.lower:.2g} to {upper})"
+    return f"{gain.text} ({gain.lower:.2g} to {upper}): {gain.outcome}"
+
+
+def in_words(pair: Comparison) -> str:
+    """Outcomes counted over the lengths, the range of the differences, and the speed-up."""
+    counts = Counter(pair.words.values())
+    said = ", ".join(f"{word} at {count}" for word, count in counts.most_common())
+    means = [difference.mean for difference in pair.differences.values() if difference.mean is not None]
+    span = f"{100 * min(means):+.1f} to {100 * max(means):+.1f} points" if means else "nothing to compare"
+    return f"{pair.label} {said} of {len(pair.words)} lengths ({span}), speed-up {speed(pair.speed_up)}"
 
 
 def tables(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     """The demo's tables as plain data: title, columns, rows, note."""
-    return [_suggestions(findings), _accuracies(findings), _comparisons(findings)]
+    return [_suggestions(findings), _accuracies(findings), *(_comparisons(finding) for finding in findings)]
 
 
 def _suggestions(findings: Sequence[Finding]) -> dict[str, Any]:
@@ -165,19 +171,18 @@ def _mean(values: Mapping[int, float]) -> str:
     return f"{100 * mean:.2f} +- {100 * spread:.2f}"
 
 
-def _comparisons(findings: Sequence[Finding]) -> dict[str, Any]:
+def _comparisons(finding: Finding) -> dict[str, Any]:
+    lengths = sorted(next(iter(finding.accuracies.values())))
     rows = []
-    for finding in findings:
-        for pair in finding.comparisons:
-            for steps, difference in pair.differences.items():
-                rows.append([finding.network, pair.label, str(steps), points(difference), pair.words[steps], ""])
-            rows.append([finding.network, pair.label, "all lengths", "", pair.speed_up.outcome, pair.speed_up.text])
-    seeds = next((d.seeds for f in findings for c in f.comparisons for d in c.differences.values()), ())
+    for pair in finding.comparisons:
+        cells = [f"{points(pair.differences[steps])}: {pair.words[steps]}" for steps in lengths]
+        rows.append([pair.label, *cells, speed(pair.speed_up)])
+    seeds = next((d.seeds for pair in finding.comparisons for d in pair.differences.values()), ())
     note = (
-        f"1cycle minus piecewise constant in points of test accuracy at equal steps, paired by seed "
-        f"(n={len(seeds)}, seeds {', '.join(map(str, seeds))}), 95% intervals, p-values adjusted over the lengths "
-        f"(Holm), {100 * MARGIN:g} points taken as the smallest difference that matters. Last column: ratio of steps "
-        "at the accuracy that the baseline reaches at its longest length."
+        f"Points of test accuracy, 1cycle minus piecewise constant after equal steps, paired by seed (n={len(seeds)}, "
+        f"seeds {seeds[0]}-{seeds[-1]}), 95% intervals, p-values adjusted over the lengths (Holm); {100 * MARGIN:g} "
+        "points is the smallest difference that matters. Speed-up: ratio of steps at the accuracy that the baseline "
+        "reaches at its longest length."
     )
-    columns = ["network", "compared", "steps", "difference", "outcome", "speed-up"]
-    return {"title": "Is 1cycle better?", "columns": columns, "rows": rows, "note": note}
+    columns = ["1cycle", *(f"{steps} steps" for steps in lengths), "speed-up"]
+    return {"title": f"{finding.network}: is 1cycle better?", "columns": columns, "rows": rows, "note": note}

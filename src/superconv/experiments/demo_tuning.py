@@ -109,6 +109,16 @@ def tune(
     }
 
 
+def store_tuned(found: Mapping[str, Any], output: Path) -> tuple[Path, Path]:
+    """Write everything to `output`, and what the demo needs of it into the package."""
+    kept = {key: value for key, value in found.items() if key != "trials"}
+    shipped = Path(__file__).with_name(FILE)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for path, content in ((output, found), (shipped, kept)):
+        runs.atomic_write(path, runs.dumps(content, indent=1) + "\n")
+    return output, shipped
+
+
 def _candidates() -> Iterator[Settings]:
     """The same points for every arm and length: what one arm may try, the other may."""
     points = torch.quasirandom.SobolEngine(2, scramble=True, seed=0).draw(TRIALS).tolist()

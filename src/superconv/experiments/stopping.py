@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from ..records import StopReason
 
@@ -17,17 +18,19 @@ class StopSignal:
 
     Args:
         max_minutes: stop when this much time has passed since the object was made; None: no limit.
+        event: a threading or multiprocessing event that another thread or process sets to stop this one.
     """
 
-    def __init__(self, max_minutes: float | None = None) -> None:
+    def __init__(self, max_minutes: float | None = None, event: Any = None) -> None:
         if max_minutes is not None and not max_minutes > 0:
             raise ValueError(f"max_minutes must be positive, got {max_minutes}")
         self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
         self._signalled = False
+        self._event = event
 
     def reason(self) -> StopReason | None:
         """`interrupted`, `time_limit`, or None to go on."""
-        if self._signalled:
+        if self._signalled or (self._event is not None and self._event.is_set()):
             return StopReason.interrupted
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return StopReason.time_limit

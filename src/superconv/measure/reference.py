@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..schedules import constant
+from ..analysis.reference import best_constant
+from ..schedules import Schedule, constant
+from ..schedules.curve import Piecewise
 from ..training.batch_source import BatchSource
 from .ramp import Probe
 
 GRID_POINTS = 6
+WARMUP = 0.2  # of the steps
 GRID_FACTOR = 10**0.5  # half a decade; the two points beside the best are then halved to a quarter
 
 
@@ -18,7 +21,7 @@ class Reference:
     """A grid of constant learning rates and the metric after the same number of steps at each.
 
     Args:
-        lr: the one with the best metric; None where no training stayed finite.
+        lr: the best one, as `best_constant` reads it; None where no training stayed finite.
         lrs, metrics: the grid, ascending; NaN where it diverged.
     """
 
@@ -35,29 +38,40 @@ class Reference:
 def find_reference(
     probe: Probe, source: BatchSource, *, end_lr: float, steps: int, higher_is_better: bool = True
 ) -> Reference:
-    """Train clones of the state at constant learning rates below `end_lr` for `steps` each, and take the best.
+    """Train clones of the state at constant learning rates below `end_lr` for `steps` each, and read off the best.
 
-    Grid: end_lr / GRID_FACTOR^k, k = 0 .. GRID_POINTS - 1, and half-way (in log LR) on either side of its best point.
-    Of equal metrics the largest rate is taken, so that the tolerance measured against it is not overstated.
+    Grid: end_lr / GRID_FACTOR^k, k = 0 .. GRID_POINTS - 1, and half-way (in log LR) on either side of its best point;
+    the rate is read by `best_constant`, which lets neighbours that tie within noise share it. The first fifth of the
+    steps is a linear warm-up, as a ramp is one too: without it a net breaks at rates that its ramp passes unharmed.
     Everything is as before afterwards.
     """
-    sign = 1.0 if higher_is_better else -1.0
     tried: dict[float, float] = {}
+    samples: list[int] = []
 
     def try_out(lr: float) -> None:
-        final, losses = probe.branch(source, constant(steps, lr=lr))
+        final, losses = probe.branch(source, _warmed_up(steps, lr))
         finite = final is not None and all(map(math.isfinite, losses))
         tried[lr] = final.metric if final is not None and finite else math.nan
-
-    def best() -> float | None:
-        stable = [(sign * metric, lr) for lr, metric in tried.items() if math.isfinite(metric)]
-        return max(stable)[1] if stable else None
+        samples.append(final.samples if final is not None else 0)
 
     for k in range(GRID_POINTS):
         try_out(end_lr / GRID_FACTOR**k)
-    centre = best()
-    if centre is not None:
+    stable = [(metric if higher_is_better else -metric, lr) for lr, metric in tried.items() if math.isfinite(metric)]
+    if stable:
+        centre = max(stable)[1]
         for lr in (centre / GRID_FACTOR**0.5, centre * GRID_FACTOR**0.5):
             try_out(lr)
     lrs = tuple(sorted(tried))
-    return Reference(best(), lrs, tuple(tried[lr] for lr in lrs))
+    metrics = tuple(tried[lr] for lr in lrs)
+    shares = probe.metric.name == "accuracy"  # the binomial error is that of a share
+    best = best_constant(
+        lrs, metrics, samples=max(samples) or None if shares else None, higher_is_better=higher_is_better
+    )
+    return Reference(best, lrs, metrics)
+
+
+def _warmed_up(steps: int, lr: float) -> Schedule:
+    warmup = round(WARMUP * steps)
+    if warmup == 0 or steps < 3:
+        return constant(steps, lr=lr)
+    return Schedule(steps, {"lr": Piecewise([0, warmup, steps - 1], [lr / (warmup + 1), lr, lr])})

@@ -18,7 +18,8 @@ def environment() -> dict[str, Any]:
     Returns: "superconv", "python", "torch", "numpy": versions, None where not installed; "platform", "machine",
         "cpu_count"; "threads": torch's where it is loaded, else OMP_NUM_THREADS, else None; "git_revision": of this
         package where it runs from a checkout, "+changed" appended where files differ from it, else None;
-        "project_revision": likewise of the current directory; "command": the command line, quoted for a shell.
+        "project_revision": likewise of the current directory; "command": the command line, quoted for a shell,
+        the program by its name alone.
     """
     return {
         "superconv": superconv.__version__,
@@ -31,7 +32,7 @@ def environment() -> dict[str, Any]:
         "threads": _threads(),
         "git_revision": _package_revision(),
         "project_revision": git_revision(Path.cwd()),
-        "command": shlex.join([*sys.argv]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
 
 

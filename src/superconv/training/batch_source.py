@@ -142,9 +142,7 @@ def pair(batch: Any) -> tuple[Any, Any]:
         got = f"a mapping with keys {sorted(map(str, batch))}"
     else:
         got = f"a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, Sequence) else "")
-    raise ValueError(
-        f"a batch must be a pair (inputs, targets), got {got}; pass split=lambda batch: (inputs, targets)"
-    )
+    raise ValueError(f"a batch must be a pair (inputs, targets), got {got}; pass split=lambda batch: (inputs, targets)")
 
 
 def move(value: Any, device: torch.device) -> Any:
