@@ -346,7 +346,7 @@ def test_scale_invariant_weights_are_found_and_grow() -> None:
 
 
 def test_batches_that_run_dry_keep_their_points() -> None:
-    model, optimizer, loader = setup()
+    model, optimizer, _ = setup()
     with pytest.warns(UserWarning, match="iterator"):
         ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, iter(eval_batches()), end_lr=1.0, total_steps=20)
     assert (ramp.stop, len(ramp.lr)) == (sc.StopReason.batches_exhausted, 3)

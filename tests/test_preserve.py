@@ -136,9 +136,14 @@ def test_restores_after_any_exception(error: type[BaseException]) -> None:  # pi
     optimizer = OPTIMIZERS["sgd"](model.parameters())
     train(model, optimizer, 1)
     before = everything(model, optimizer)
-    with pytest.raises(error), preserved(model, optimizer):
-        train(model, optimizer, 2)
-        raise error
+
+    def broken() -> None:
+        with preserved(model, optimizer):
+            train(model, optimizer, 2)
+            raise error
+
+    with pytest.raises(error):
+        broken()
     assert everything(model, optimizer) == before
 
 

@@ -164,10 +164,10 @@ def test_the_pasted_line_runs():
 
 
 def test_repeats_that_disagree_are_said_to():
-    narrow = ramp(forks=(), reference_lr=0.3)
-    other = ramp(forks=(), reference_lr=0.001)
-    assert narrow.verdict().tolerance != other.verdict().tolerance
-    assert "the repeats disagree" in summary([narrow, other])
+    collapses = ramp(forks=(), reference_lr=0.3)
+    holds = dataclasses.replace(collapses, metric=np.full(len(collapses), 0.9))
+    assert collapses.verdict().tolerance != holds.verdict().tolerance
+    assert "the repeats disagree" in summary([collapses, holds])
 
 
 def test_a_diverged_ramp_says_so():

@@ -215,7 +215,10 @@ def test_seeds_that_disagree_are_inconclusive(tmp_path):
     ramp(False, 1).save(tmp_path / "range-lenet-slim-bn" / "seed1-aaaaaaaaaa" / "range_test.json")
     groups_found = {g["arm"]: g for g in report.report_json(tmp_path)["experiments"][0]["range_tests"]}
     assert groups_found["range-lenet-slim-bn"]["tolerance"] == "inconclusive"
-    assert groups_found["range-lenet-slim-bn"]["reasons"][0] == "the seeds disagree: wide, narrow"
+    assert (
+        groups_found["range-lenet-slim-bn"]["reasons"][0]
+        == "the repeats disagree (1 wide, 1 narrow): use more steps, or more seeds"
+    )
 
 
 def test_shared_settings_are_said_once(demo):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .range_test import RangeTest, suggest
+from .repeats import joint_verdict
 from .suggestion import Suggestion
 
 
@@ -28,7 +29,7 @@ def summary(ramps: Sequence[RangeTest], rule: str | None = None) -> str:
     for ramp in ramps:
         if ramp.stop.remedy:
             lines.append(f"the ramp ended at LR {_last_lr(ramp)}: {ramp.stop.message}")
-    lines.extend(_verdicts(ramps))
+    lines.extend(str(joint_verdict(ramps)).splitlines())
     return "\n".join(lines)
 
 
@@ -53,15 +54,6 @@ def paste_line(suggestion: Suggestion) -> str:
 def number(value: float) -> str:
     """Two significant figures, more would be a claim: 0.5, 3, 0.00012, 12."""
     return f"{float(f'{value:.1e}'):g}"
-
-
-def _verdicts(ramps: Sequence[RangeTest]) -> list[str]:
-    verdicts = [ramp.verdict() for ramp in ramps]
-    kinds = {v.tolerance for v in verdicts}
-    if len(kinds) == 1:
-        return str(verdicts[0]).splitlines()
-    counted = ", ".join(f"{sum(v.tolerance == k for v in verdicts)} {k}" for k in sorted(kinds))
-    return [f"tolerance of large learning rates: inconclusive, the repeats disagree ({counted})"]
 
 
 def _last_lr(ramp: RangeTest) -> str:

@@ -24,9 +24,9 @@ def joint_verdict(ramps: Sequence[RangeTest]) -> Verdict:
     pooled = math.exp(sum(map(math.log, references)) / len(references)) if references else None
     verdicts = [ramp.verdict(reference_lr=pooled) for ramp in ramps]
     kinds = [verdict.tolerance for verdict in verdicts]
+    reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)
     if len(set(kinds)) == 1:
-        return verdicts[0]
-    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
-    reason = f"the {len(ramps)} repeats disagree ({counts}): use more steps, or more seeds"
-    why = tuple(verdict.reasons[0] for verdict in verdicts if verdict.reasons)
-    return replace(verdicts[0], tolerance="inconclusive", reasons=(reason, *why))
+        return replace(verdicts[0], reasons=tuple(reasons))
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    disagreement = f"the repeats disagree ({counts}): use more steps, or more seeds"
+    return replace(verdicts[0], tolerance="inconclusive", reasons=(disagreement, *reasons))

@@ -57,9 +57,8 @@ def _print(result: DemoResult, as_json: bool) -> None:
     page = build_report(result.path)
     pictures = write_pngs(result.path, result.path)
     if as_json:
-        print(
-            json.dumps({"report": str(page), "pictures": [str(p) for p in pictures], "tables": tables(result.findings)})
-        )
+        where = {"report": str(page), "pictures": [str(picture) for picture in pictures]}
+        print(json.dumps({**where, "tables": tables(result.findings)}))
         return
     from rich.console import Console
     from rich.table import Table
@@ -68,9 +67,8 @@ def _print(result: DemoResult, as_json: bool) -> None:
     for content in tables(result.findings):
         table = Table(title=content["title"], caption=content["note"] or None)
         for column in content["columns"]:
-            table.add_column(
-                column, overflow="fold", min_width=len("inconclusive") if column.endswith("steps") else None
-            )
+            width = len("inconclusive") if column.endswith(" steps") else None
+            table.add_column(column, overflow="fold", min_width=width)
         for row in content["rows"]:
             table.add_row(*map(str, row))
         console.print(table)

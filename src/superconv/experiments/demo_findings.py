@@ -143,7 +143,7 @@ def tables(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 def _suggestions(findings: Sequence[Finding]) -> dict[str, Any]:
     rows = []
     for finding in findings:
-        suggestion, ratio = finding.suggestion, finding.verdict.evidence.get("ratio")
+        suggestion, ratio = finding.suggestion, finding.verdict.evidence.get("edge_ratio")
         lr = "none" if suggestion.max_lr is None else f"{suggestion.max_lr:.2g}"
         span = "" if suggestion.interval is None else f"{suggestion.interval[0]:.2g} to {suggestion.interval[1]:.2g}"
         edge = "" if ratio is None else f"{ratio:.1f}x"

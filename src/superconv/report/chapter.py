@@ -100,7 +100,7 @@ def build_chapter(experiment: Experiment, anchor: str) -> Chapter:
 
 def _sentence(ramps: Sequence[RampGroup], groups: Sequence[Group], metric: str) -> str:
     """What can be said without the experiment's own conclusion; no winner is named, since none was tested."""
-    parts = [f"{g.arm}: tolerance of large learning rates {g.tolerance}, {g.headline}" for g in ramps]
+    parts = [f"{g.arm}: tolerance of large learning rates {g.verdict.tolerance}, {g.headline}" for g in ramps]
     reached = []
     for group in groups:
         for arm, name in short_names(group).items():

@@ -22,8 +22,8 @@ def _chapter(chapter: Chapter) -> list[str]:
     if chapter.ramps:
         lines += ["## Range tests", ""]
     for group in chapter.ramps:
-        lines += [f"- **{_inline(group.arm)}**: {group.tolerance}; {_inline(group.reading)}"]
-        lines += [f"  - {_inline(reason)}" for reason in group.reasons]
+        lines += [f"- **{_inline(group.arm)}**: {group.verdict.tolerance}; {_inline(group.reading)}"]
+        lines += [f"  - {_inline(reason)}" for reason in group.verdict.reasons]
         lines += [f"  - {_code(group.paste)}"] if group.paste else []
     lines.append("")
     for table in (*chapter.tables, chapter.problems, chapter.shared, chapter.differing):

@@ -135,8 +135,8 @@ def _card(group: RampGroup) -> str:
     paste = f"<pre tabindex=0><code>{_text(group.paste)}</code></pre>" if group.paste else ""
     return (
         f'<div class="card"><h4>{_text(group.arm)}</h4>'
-        f'<p><span class="badge {_text(group.tolerance)}">{_text(group.tolerance)}</span> '
-        f"<strong>{_text(group.headline)}</strong></p>{paste}{_list(group.reasons)}</div>"
+        f'<p><span class="badge {_text(group.verdict.tolerance)}">{_text(group.verdict.tolerance)}</span> '
+        f"<strong>{_text(group.headline)}</strong></p>{paste}{_list(group.verdict.reasons)}</div>"
     )
 
 

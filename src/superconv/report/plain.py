@@ -43,9 +43,9 @@ def _ramps(group: RampGroup) -> dict[str, Any]:
     return {
         "arm": group.arm,
         "repeats": group.names,
-        "tolerance": group.tolerance,
-        "reasons": group.reasons,
-        "evidence": [verdict.evidence for verdict in group.verdicts],
+        "tolerance": group.verdict.tolerance,
+        "reasons": group.verdict.reasons,
+        "evidence": group.verdict.evidence,
         "suggestion": {
             "rule": suggestion.rule, "lr": suggestion.lr, "min_lr": suggestion.min_lr, "max_lr": suggestion.max_lr,
             "interval": suggestion.interval, "reason": suggestion.reason,

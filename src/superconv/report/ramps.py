@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..analysis.range_test import RangeTest, suggest
 from ..analysis.range_test_text import headline, paste_line
+from ..analysis.repeats import joint_verdict
 from ..analysis.suggestion import Suggestion
 from ..analysis.verdict import Verdict
 from .read import Run
@@ -21,28 +22,14 @@ class RampGroup:
         names: "seed 0", "seed 1", ...: one a ramp.
         ramps: the range tests.
         suggestion: what they suggest together.
-        verdicts: one a ramp.
+        verdict: what they say together.
     """
 
     arm: str
     names: tuple[str, ...]
     ramps: tuple[RangeTest, ...]
     suggestion: Suggestion
-    verdicts: tuple[Verdict, ...]
-
-    @property
-    def tolerance(self) -> str:
-        """The verdict that all seeds share; "inconclusive" where they differ."""
-        kinds = {verdict.tolerance for verdict in self.verdicts}
-        return kinds.pop() if len(kinds) == 1 else "inconclusive"
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why, each reason once."""
-        kinds = [verdict.tolerance for verdict in self.verdicts]
-        found = dict.fromkeys(reason for verdict in self.verdicts for reason in verdict.reasons)
-        differ = [f"the seeds disagree: {', '.join(kinds)}"] if len(set(kinds)) > 1 else []
-        return (*differ, *found)
+    verdict: Verdict
 
     @property
     def reading(self) -> str:
@@ -70,8 +57,7 @@ def group_ramps(runs: Sequence[Run]) -> list[RampGroup]:
     for arm, mine in found.items():
         ramps = tuple(run.ramp for run in mine if run.ramp is not None)
         names = tuple(_name(run, mine) for run in mine)
-        verdicts = tuple(ramp.verdict() for ramp in ramps)
-        groups.append(RampGroup(arm, names, ramps, suggest(ramps), verdicts))
+        groups.append(RampGroup(arm, names, ramps, suggest(ramps), joint_verdict(ramps)))
     return groups
 
 
