@@ -162,7 +162,7 @@ def test_divergence_is_an_outcome_with_a_remedy(run: Run, tmp_path: Path, task: 
 def test_an_interrupted_training_goes_on_where_it_stopped(
     run: Run, tmp_path: Path, task: str, number: signal.Signals
 ) -> None:
-    command = ("train", "--task", task, "--schedule", "one_cycle:max_lr=.5", "--steps", "600", "--batch-size", "32")
+    command = ("train", "--task", task, "--schedule", "one_cycle:max_lr=.5", "--steps", "3000", "--batch-size", "32")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     line = [sys.executable, "-m", "superconv", *command, "--arm", "stopped"]
     process = subprocess.Popen(line, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -179,7 +179,7 @@ def test_an_interrupted_training_goes_on_where_it_stopped(
     _, resumed, _ = run(*command, "--arm", "stopped", "--json")
     _, whole, _ = run(*command, "--arm", "whole", "--json")
     one, other = json.loads(resumed)["summary"], json.loads(whole)["summary"]
-    assert one["steps"] == other["steps"] == 600
+    assert one["steps"] == other["steps"] == 3000
     assert (one["test"], one["validation"], one["train_loss"]) == (
         other["test"],
         other["validation"],
