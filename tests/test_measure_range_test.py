@@ -398,3 +398,18 @@ def test_no_batches_and_strange_batches_are_named() -> None:
         sc.lr_range_test(model, optimizer, F.cross_entropy, [], end_lr=1.0)
     with pytest.raises(ValueError, match="pair"):
         sc.lr_range_test(model, optimizer, F.cross_entropy, [torch.ones(3, 6)], end_lr=1.0)
+
+
+def test_forks_share_the_upper_decades_and_end_with_the_ramp() -> None:
+    model, optimizer, loader = setup()
+    common = {"end_lr": 1.0, "total_steps": 100, "fork_steps": 1, "seed": 0}
+    upper = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, start_lr=1e-4, forks=10, **common).forks
+    assert len(upper) == 10
+    assert upper[-1].lr == 1.0
+    assert 10**-2.5 <= upper[0].lr <= 10**-2.1
+    ratios = np.diff(np.log10([fork.lr for fork in upper]))
+    assert np.allclose(ratios, 0.25, atol=0.05)
+    every = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, start_lr=1e-4, forks=100, **common).forks
+    assert [fork.step for fork in every] == list(range(100))
+    linear = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, shape="linear", forks=4, **common).forks
+    assert [fork.step for fork in linear] == [24, 49, 74, 99]
