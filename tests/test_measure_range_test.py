@@ -381,7 +381,7 @@ def test_a_loss_that_is_not_finite_at_first_is_an_error_with_a_range_given_too()
         ({"total_steps": 1}, "at least 2 steps"),
         ({"forks": -1}, "forks must lie between"),
         ({"forks": [0.1, -3.0]}, "positive learning rates"),
-        ({"fork_steps": 0}, "fork_steps must be at least 1"),
+        ({"fork_steps": 1}, "fork_steps must be at least 2"),
         ({"evaluate_with": "runing"}, "'running'"),
         ({"start_lr": 1e3}, "not below"),
     ],
@@ -402,7 +402,7 @@ def test_no_batches_and_strange_batches_are_named() -> None:
 
 def test_forks_share_the_upper_decades_and_end_with_the_ramp() -> None:
     model, optimizer, loader = setup()
-    common = {"end_lr": 1.0, "total_steps": 100, "fork_steps": 1, "seed": 0}
+    common = {"end_lr": 1.0, "total_steps": 100, "fork_steps": 2, "seed": 0}
     upper = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, start_lr=1e-4, forks=10, **common).forks
     assert len(upper) == 10
     assert upper[-1].lr == 1.0

@@ -125,7 +125,7 @@ def lr_range_test(
             "evaluate_with": evaluate_with,
         },
     )
-    fork_steps = fork_steps or max(1, round(FORK_FRACTION * total_steps))
+    fork_steps = fork_steps or max(2, round(FORK_FRACTION * total_steps))
     with probe.preserved(train_batches):
         if seed is not None:
             seed_random_states(seed)
@@ -267,5 +267,5 @@ def _check(
         raise ValueError(f"forks must lie between 0 and total_steps={total_steps}, got {forks}")
     if not isinstance(forks, (int, np.integer)) and not all(lr > 0 for lr in forks):
         raise ValueError(f"forks must be positive learning rates or their number, got {list(forks)}")
-    if fork_steps is not None and fork_steps < 1:
-        raise ValueError(f"fork_steps must be at least 1, got {fork_steps}")
+    if fork_steps is not None and fork_steps < 2:
+        raise ValueError(f"fork_steps must be at least 2 (a branch ends at a learning rate of 0), got {fork_steps}")
