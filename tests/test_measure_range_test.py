@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -119,7 +120,16 @@ def test_an_error_at_any_step_restores_everything(error: type[BaseException], at
     assert finals[0] == finals[1]
 
 
+@pytest.fixture
+def terminal_interrupts() -> Iterator[None]:
+    """Ctrl-C as a terminal delivers it: a shell ignores SIGINT in what it starts in the background."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.013, 0.031, 0.057])
+@pytest.mark.usefixtures("terminal_interrupts")
 def test_a_real_ctrl_c_at_a_random_moment_restores_everything(delay: float) -> None:  # 3
     model, optimizer, loader = setup()
     seed_all()

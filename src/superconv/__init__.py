@@ -6,7 +6,36 @@ Names are loaded when they are first used, so that `import superconv` imports no
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names, for editors and type checkers
+    from . import data, models
+    from .analysis.comparison import paired_difference
+    from .analysis.range_test import RangeTest, suggest
+    from .analysis.speed_up import speed_up
+    from .analysis.suggestion import Suggestion
+    from .analysis.verdict import Verdict
+    from .data import Splits
+    from .measure.range_test import lr_range_test
+    from .records import Evaluation, History, StepRecord, StopReason
+    from .schedules import (
+        Schedule,
+        constant,
+        cosine,
+        lr_ramp,
+        one_cycle,
+        piecewise_constant,
+        total_steps,
+        triangular,
+        warmup_stable_decay,
+    )
+    from .task import Task
+    from .training.checkpoint import TrainState
+    from .training.evaluate import evaluate
+    from .training.loop import train, train_steps
+    from .training.optimizers import build_optimizer
+    from .training.preserve import preserved
+    from .training.schedule_lr import ScheduleLR
 
 __version__ = "0.1.0"
 
@@ -37,13 +66,48 @@ _NAMES = {
     "evaluate": "training.evaluate",
     "build_optimizer": "training.optimizers",
     "lr_range_test": "measure.range_test",
+    "paired_difference": "analysis.comparison",
+    "speed_up": "analysis.speed_up",
     "Splits": "data",
     "Task": "task",
     "data": "data",
     "models": "models",
 }
 
-__all__ = ["__version__", *_NAMES]
+__all__ = [
+    "Evaluation",
+    "History",
+    "RangeTest",
+    "Schedule",
+    "ScheduleLR",
+    "Splits",
+    "StepRecord",
+    "StopReason",
+    "Suggestion",
+    "Task",
+    "TrainState",
+    "Verdict",
+    "__version__",
+    "build_optimizer",
+    "constant",
+    "cosine",
+    "data",
+    "evaluate",
+    "lr_ramp",
+    "lr_range_test",
+    "models",
+    "one_cycle",
+    "paired_difference",
+    "piecewise_constant",
+    "preserved",
+    "speed_up",
+    "suggest",
+    "total_steps",
+    "train",
+    "train_steps",
+    "triangular",
+    "warmup_stable_decay",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -223,5 +223,5 @@ def _interrupts_deferred() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous if previous is not None else signal.SIG_DFL)
-    if pending and callable(previous):
-        previous(*pending[0])
+    if pending:
+        signal.raise_signal(signal.SIGINT)
