@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from superconv.__main__ import main
 
@@ -62,6 +63,8 @@ def test_train_skips_what_is_finished_and_reports_it(run: Run, tmp_path: Path, t
     first = json.loads(out)
     assert (code, first["stop"], first["summary"]["steps"]) == (0, "completed", 80)
     assert first["summary"]["test"]["metric"] > 0.8
+    weights = torch.load(Path(first["path"]) / "weights.pt", weights_only=True)
+    assert weights["3.weight"].shape == (3, 16)
     code, out, _ = run(*command)
     assert code == 0
     assert "found finished: completed after 80 steps" in out

@@ -68,7 +68,10 @@ def train(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network under a schedule. The same command again resumes, or shows what it reached."""
+    """Train a network under a schedule. The same command again resumes, or shows what it reached.
+
+    The run directory keeps every step (rows.jsonl), the summary, and the trained weights (weights.pt).
+    """
     from ..experiments.config import Arm
     from ..experiments.runner import run_arm
     from ..experiments.stopping import StopSignal
@@ -110,6 +113,7 @@ def train(
             root=runs_dir,
             experiment=experiment,
             device=device,
+            keep_weights=True,
             stop=stop,
             progress=display.training(f"{what.name} {chosen.name}"),
         )

@@ -22,7 +22,7 @@ class Arm:
         batch_size: samples per micro-batch.
         accumulation_steps: micro-batches per update.
         averaging_fraction: how slowly BatchNorm's running statistics move; None: as the model has it.
-        label_smoothing: of a cross-entropy loss.
+        label_smoothing: of a cross-entropy loss, in training and in the losses that are reported.
         augment: whether the data's training augmentation is used.
         evaluate_every: steps between evaluations on validation data; None: ten along the run.
         evaluate_with: where BatchNorm's statistics come from in evaluation.

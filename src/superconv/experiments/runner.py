@@ -33,6 +33,7 @@ from .stopping import StopSignal
 
 CHECKPOINT_SECONDS = 60.0  # at most this much work is lost to a kill
 VALIDATION_SAMPLES = 0.1  # of the training set, where a data set has no validation part
+WEIGHTS = "weights.pt"
 EVALUATIONS = 10  # along a run, where `evaluate_every` is not given
 NOT_FINITE_AT_FIRST = (
     "the loss is not finite at the first step, before any learning rate has acted: check the data for NaN and "
@@ -70,6 +71,7 @@ def run_arm(
     experiment: str = "train",
     device: torch.device | str | None = None,
     read_test: bool = True,
+    keep_weights: bool = False,
     stop: StopSignal | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
@@ -82,6 +84,7 @@ def run_arm(
     Args:
         device: None: a GPU where there is one.
         read_test: False leaves the test data alone (tuning).
+        keep_weights: store the trained model's `state_dict` as weights.pt in the run directory.
         stop: asked between two steps; where it says so the run ends with a checkpoint.
         progress: called with (done, total, record, loss, evaluation or None) whenever losses were read.
     Returns: a RunResult; divergence is an outcome with a summary, being stopped is one without.
@@ -102,7 +105,7 @@ def run_arm(
     with run, preserved():
         if run.summary() is not None:
             return _finished(run)  # by another process, between the two lines above
-        return _Training(task, arm, seed, splits, device, run).go(stop, progress, read_test)
+        return _Training(task, arm, seed, splits, device, run).go(stop, progress, read_test, keep_weights)
 
 
 def _finished(run: runs.Run) -> RunResult:
@@ -142,7 +145,7 @@ class _Training:
             to_channels_last(self.model)
         return wanted
 
-    def go(self, stop: StopSignal, progress: Progress | None, read_test: bool) -> RunResult:
+    def go(self, stop: StopSignal, progress: Progress | None, read_test: bool, keep_weights: bool) -> RunResult:
         """Train to the end, to a stop, or to divergence."""
         self._begin()
         started = time.perf_counter() - self.seconds
@@ -164,6 +167,8 @@ class _Training:
                     return RunResult(None, reason, self.run.path, self.state.step)
         diverged = diverged or self._write(started, progress)
         reason = StopReason.diverged if diverged else self.state.stop or StopReason.completed
+        if keep_weights:
+            runs.atomic_write(self.run.path / WEIGHTS, partial(torch.save, self.model.state_dict()))
         return self._finish(reason, time.perf_counter() - started, read_test)
 
     def _begin(self) -> None:
