@@ -13,6 +13,7 @@ from .ramps import RampGroup, group_ramps
 from .read import Experiment
 from .settings import settings_of
 from .tables import Table, final_table, problem_table, stored_tables
+from .variants import told_apart
 
 _MOST_SENTENCES = 4
 
@@ -67,17 +68,18 @@ def build_chapters(experiments: Sequence[Experiment]) -> list[Chapter]:
 def build_chapter(experiment: Experiment, anchor: str) -> Chapter:
     """Draw the conclusions that the runs allow and that experiment.json does not state already."""
     info = experiment.info
-    ramps = group_ramps(experiment.runs)
-    groups = group_trainings(experiment.runs)
+    runs = told_apart(experiment.runs)
+    ramps = group_ramps(runs)
+    groups = group_trainings(runs)
     metric = str(info.get("metric") or (ramps[0].ramps[0].metric_name if ramps else "metric"))
     final = final_table(groups, metric)
-    shared, differing = settings_of(experiment.runs)
+    shared, differing = settings_of(runs)
     stated = info.get("findings") or []
     findings = [str(finding) for finding in (stated if isinstance(stated, list) else [stated])]
     if experiment.problem:
         findings.append(f"The experiment's own conclusions cannot be read: {experiment.problem}")
     seconds = info.get("seconds")
-    states = [run.state for run in experiment.runs]
+    states = [run.state for run in runs]
     return Chapter(
         name=experiment.name,
         anchor=anchor,
@@ -87,7 +89,7 @@ def build_chapter(experiment: Experiment, anchor: str) -> Chapter:
         ramps=tuple(ramps),
         pictures=tuple(pictures_of(ramps, groups, metric)),
         tables=(*stored_tables(info), *([final] if final is not None else [])),
-        problems=problem_table(experiment.runs),
+        problems=problem_table(runs),
         shared=shared,
         differing=differing,
         note=str(info.get("note") or ""),

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from .read import Run, natural
 
+VARIANT = " · "  # stands between an arm's name and what tells it from another one of that name
+
 
 @dataclass(frozen=True)
 class Group:
@@ -54,11 +56,14 @@ def short_names(group: Group) -> dict[str, str]:
 
 
 def _short(arm: str, group: Group) -> str:
-    name = re.sub(rf"(^|[-_/@., =]+)(steps?[-_= ]*)?{group.steps}([-_ ]*steps?)?$", "", arm) if group.steps else arm
+    name, separator, variant = arm.partition(VARIANT)
+    if group.steps:
+        name = re.sub(rf"(^|[-_/@., =]+)(steps?[-_= ]*)?{group.steps}([-_ ]*steps?)?$", "", name)
     for prefix in (group.task, group.task.replace("/", "-"), group.task.split("/")[-1], group.task.split("/")[0]):
         if prefix and re.match(re.escape(prefix) + r"[-_/@:., ]", name):
-            return name[len(prefix) + 1 :].strip()
-    return name
+            name = name[len(prefix) + 1 :].strip()
+            break
+    return name and name + separator + variant
 
 
 def color_order(groups: Sequence[Group]) -> dict[str, int]:

@@ -18,7 +18,7 @@ def settings_of(runs: Sequence[Run]) -> tuple[Table | None, Table | None]:
     A setting that differs between the seeds of one arm shows its values joined; one that only some arms have, all
     with the same value, counts as shared.
     """
-    flat = [(run.arm, _flat(run.record)) for run in runs if run.record]
+    flat = [(run.arm, flat_settings(run.record)) for run in runs if run.record]
     if not flat:
         return None, None
     keys = list(dict.fromkeys(key for _, settings in flat for key in settings))
@@ -44,7 +44,7 @@ def settings_of(runs: Sequence[Run]) -> tuple[Table | None, Table | None]:
     )
 
 
-def _flat(record: dict[str, Any]) -> dict[str, str]:
+def flat_settings(record: dict[str, Any]) -> dict[str, str]:
     """Dotted keys and texts; a schedule in one text, since its curves are drawn."""
     found: dict[str, str] = {}
     for key, value in record.items():
