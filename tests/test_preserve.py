@@ -130,6 +130,25 @@ def test_modes_gradients_and_flags_come_back() -> None:  # pitfall 5
     assert model.hidden.tolist() == [1, 1, 1]
 
 
+def test_a_gradient_that_is_a_view_gets_its_content_back() -> None:  # as DistributedDataParallel's buckets are
+    model = nn.Linear(3, 2, bias=False)
+    bucket = torch.arange(6.0)
+    model.weight.grad = view = bucket.view(2, 3)
+    with preserved(model):
+        bucket.zero_()
+        model.weight.grad = None
+    assert model.weight.grad is view
+    assert bucket.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_refused_thing_leaves_the_others_as_they_were() -> None:
+    model = nn.Linear(3, 2)
+    model.weight.grad = gradient = torch.ones(2, 3)
+    with pytest.raises(TypeError, match="cannot restore"), preserved(model, "no"):
+        pass
+    assert model.weight.grad is gradient
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, MemoryError, GeneratorExit])
 def test_restores_after_any_exception(error: type[BaseException]) -> None:  # pitfall 3
     model = make_model()

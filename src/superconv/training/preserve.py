@@ -45,11 +45,12 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
     Raises:
         TypeError: a thing that cannot be restored.
     """
-    with _interrupts_deferred():
-        restores = [_random_states()]
-        for thing in things:
-            restores.append(_capture(thing, keep_copy_on))
+    restores: list[Restore] = []
     try:
+        with _interrupts_deferred():
+            restores.append(_random_states())
+            for thing in things:
+                restores.append(_capture(thing, keep_copy_on))
         yield
     finally:
         with _interrupts_deferred():
@@ -115,13 +116,18 @@ def _module(module: nn.Module, device: str | torch.device | None) -> Restore:
 
 def _gradient(parameter: nn.Parameter, device: str | torch.device | None) -> Restore:
     requires_grad, gradient = parameter.requires_grad, parameter.grad
-    content = None if gradient is None else _tensor(gradient, device)
+    content: Restore = _nothing
+    if gradient is not None and gradient._is_view():
+        content = _tensor(gradient, device)  # into a bucket that others write to (DistributedDataParallel)
+    elif gradient is not None:
+        # The block gets the copy, which it drops at its first zero_grad; the original waits unchanged. Copying its
+        # content as well would hold the gradients three times.
+        parameter.grad = gradient.clone()
 
     def restore() -> None:
         parameter.requires_grad_(requires_grad)
         parameter.grad = gradient
-        if content is not None:
-            content()
+        content()
 
     return restore
 
