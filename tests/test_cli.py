@@ -189,6 +189,61 @@ def test_an_interrupted_training_goes_on_where_it_stopped(
     )
 
 
+def test_ctrl_c_in_a_range_test_says_what_is_kept(run: Run, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("superconv.experiments.range_tests.lr_range_test", interrupted)
+    code, out, err = run("range-test", "--task", task, "--batch-size", "32")
+    assert (code, out) == (130, "")
+    assert "superconv: interrupted; what was finished is kept" in err
+
+
+def test_a_diverged_run_says_what_was_measured(run: Run, task: str) -> None:
+    code, out, _ = run("train", "--task", task, "--batch-size", "32", "--steps", "60", "--schedule", "constant:lr=1e30")
+    assert code == 1
+    assert "loss not finite, 64 samples" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--json", "--markdown"), "--markdown"),
+        (("--json", "--output", "x"), "--output"),
+        (("--markdown", "--open"), "--open"),
+    ],
+)
+def test_a_printed_report_refuses_options_of_a_page(
+    run: Run, tmp_path: Path, options: tuple[str, ...], named: str
+) -> None:
+    (tmp_path / "runs").mkdir()
+    code, out, err = run("report", *options)
+    assert (code, out) == (2, "")
+    assert f"superconv: {named} does not go with" in err
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_the_progress_line_fits_its_screen(run: Run, task: str, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    options = (
+        "--task",
+        task,
+        "--batch-size",
+        "32",
+        "--steps",
+        "60",
+        "--schedule",
+        "piecewise_constant:lr=.1,milestones=50%",
+    )
+    _, _, err = run("train", *options)
+    line = err.strip()
+    assert len(line) <= columns
+    assert "60/60" in line
+    assert "left 0:00:00" in line
+    assert "lr 0.01" in line
+    assert line.endswith("%")
+
+
 def test_without_the_extra_the_program_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('no typer', name='typer')")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -204,3 +204,11 @@ def test_plot_has_losses_metric_forks_and_the_suggested_range():
 def test_plot_of_next_to_nothing():
     assert RangeTest.from_arrays(lr=[], train_loss=[]).plot().panels[0].lines[0].x == ()
     assert len(RangeTest.from_arrays(lr=[0.0, 0.1], train_loss=[2.0, np.nan]).plot().panels) == 1
+
+
+def test_its_text_is_a_line_however_long_the_ramp():
+    lr = np.linspace(0.0, 3.0, 1000)
+    accuracy = np.where(np.arange(1000) % 10 == 0, 0.5, np.nan)
+    text = repr(RangeTest.from_arrays(lr=lr, train_loss=np.ones(1000), eval_accuracy=accuracy))
+    assert text == "<RangeTest: 1000 updates, LR 0 to 3, accuracy at 100, 0 forks; completed>"
+    assert repr(RangeTest.from_arrays(lr=[], train_loss=[])).startswith("<RangeTest: 0 updates, accuracy at 0")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from superconv import report
 from superconv.report import curves, groups, read, settings, tables
+from superconv.runs import RunError
 
 
 class Page(HTMLParser):
@@ -343,6 +344,12 @@ def test_report_goes_where_it_is_sent(tmp_path):
     write_ramps(tmp_path / "runs")
     assert report.build_report(tmp_path / "runs", tmp_path / "out" / "r.html") == tmp_path / "out" / "r.html"
     assert report.build_report(str(tmp_path / "runs")) == tmp_path / "runs" / "report.html"
+
+
+def test_a_file_where_the_folder_should_be_is_explained(demo, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(RunError, match=r"a file stands where a directory is needed.*move it"):
+        report.build_report(demo, tmp_path / "taken" / "report.html")
 
 
 def test_hundreds_of_long_runs_stay_small_and_quick(tmp_path):

@@ -28,7 +28,7 @@ __all__ = ["Fork", "RangeTest", "suggest"]
 _ARRAYS = ("lr", "train_loss", "metric", "eval_loss", "weight_norm")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RangeTest:
     """Training under an LR ramp, as measured: one entry an update, NaN where nothing was measured.
 
@@ -140,6 +140,11 @@ class RangeTest:
 
     def __len__(self) -> int:
         return len(self.lr)
+
+    def __repr__(self) -> str:
+        span = f", LR {self.lr[0]:.3g} to {self.lr[-1]:.3g}" if len(self) else ""
+        measured = f", {self.metric_name} at {int(np.isfinite(self.metric).sum())}, {len(self.forks)} forks"
+        return f"<RangeTest: {len(self)} updates{span}{measured}; {self.stop.value}>"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RangeTest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -11,12 +12,13 @@ import typer
 from .. import __version__
 from .data import app as data
 from .demo import demo
+from .interrupt import interruptible
 from .range_test import range_test
 from .report import report
 from .schedule import schedule
 from .train import train
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_USAGE = 1, 2
 
 app = typer.Typer(
     name="superconv",
@@ -25,11 +27,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("demo")(demo)
-app.command("range-test")(range_test)
-app.command("train")(train)
-app.command("schedule")(schedule)
-app.command("report")(report)
+for _name, _verb in (
+    ("demo", demo),
+    ("range-test", range_test),
+    ("train", train),
+    ("schedule", schedule),
+    ("report", report),
+):
+    app.command(_name)(interruptible(_verb))
 app.add_typer(data, name="data")
 
 
@@ -50,15 +55,19 @@ def _options(
 
 def run() -> None:
     """Run the program. What a user did wrong is one sentence on stderr; SUPERCONV_DEBUG=1 shows the traceback."""
+    warnings.showwarning = _show_warning
     try:
         app()
-    except KeyboardInterrupt:
-        _end("interrupted", EXIT_INTERRUPTED)
     except (ValueError, ModuleNotFoundError) as error:  # bad input: the message says what, allowed, and remedy
         _end(str(error), EXIT_USAGE)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _end(f"{error.strerror or error}{where}", EXIT_FAILED)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning is a sentence too: a line of source code tells the user of a program nothing."""
+    print(f"superconv: {message}", file=sys.stderr)
 
 
 def _end(message: str, code: int) -> None:

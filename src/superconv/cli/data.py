@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .interrupt import interruptible
 from .options import AsJson, DataDir
 
 app = typer.Typer(help="List data sets, or fetch one.", no_args_is_help=False, invoke_without_command=True)
@@ -40,8 +41,12 @@ def list_data(context: typer.Context, data_dir: DataDir = None, as_json: AsJson 
 
 
 @app.command("fetch")
+@interruptible
 def fetch(name: Annotated[str, typer.Argument(help="A data set's name.")], data_dir: DataDir = None) -> None:
-    """Download a data set from its publisher, checksum verified; nothing to do where it lies already."""
+    """Download a data set, checksum verified.
+
+    It comes from its publisher; nothing is done where it lies already.
+    """
     from ..data import fetch as fetch_data
 
     print(fetch_data(name, data_dir, progress=True))

@@ -24,7 +24,10 @@ def demo(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Range tests, verdicts and an honest comparison on 5,000 real MNIST images."""
+    """Show the whole method on 5,000 real images.
+
+    Range tests, verdicts, and 1cycle against ordinary training, tuned and not, on MNIST.
+    """
     from ..experiments.demo import FULL, QUICK, run_demo
     from ..experiments.demo_tuning import load_tuned
     from ..experiments.stopping import StopSignal

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+WIDE = 120  # characters: a line with everything in it fits
+
 
 class Bar:
     """One bar a description; quiet where nobody looks."""
@@ -28,7 +30,7 @@ class Bar:
 
         def report(done: int, total: int, record: Any, loss: float, evaluation: Any) -> None:
             if evaluation is not None:
-                self._metric[description] = f"  validation {evaluation.metric:.2%}"
+                self._metric[description] = f"  valid {evaluation.metric:.2%}"
             text = f"lr {record.lr[0]:.3g}  loss {loss:.4f}{self._metric.get(description, '')}"
             self.show(description, done, total, text)
 
@@ -45,7 +47,10 @@ class Bar:
 
 @contextmanager
 def bar(quiet: bool = False) -> Iterator[Bar]:
-    """A live display on stderr; on something that is no terminal rich prints its last state only."""
+    """A live display on stderr; on something that is no terminal rich prints its last state only.
+
+    On a narrow screen the numbers come first: the bar itself and the time spent are left out.
+    """
     if quiet:
         yield Bar(None)
         return
@@ -59,14 +64,16 @@ def bar(quiet: bool = False) -> Iterator[Bar]:
         TimeRemainingColumn,
     )
 
+    console = Console(stderr=True)
+    wide = console.width >= WIDE
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        *((BarColumn(bar_width=24),) if wide else ()),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        *((TimeElapsedColumn(),) if wide else ()),
         TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[text]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console) as progress:
         yield Bar(progress)

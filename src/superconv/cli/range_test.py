@@ -68,7 +68,10 @@ def range_test(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure which learning rates a network tolerates; print what to do with them."""
+    """Measure which learning rates a network stands.
+
+    Prints what to do with them. The same command again shows what was measured.
+    """
     from ..analysis.range_test import suggest
     from ..analysis.range_test_text import summary
     from ..experiments.range_tests import RangeTestPlan, run_range_test
@@ -113,6 +116,7 @@ def range_test(
         return
     print(summary(ramps))
     if plot:
+        print("\nThe first of them:" if seeds > 1 else "")
         print(ramps[0].plot().to_text())
     for path in paths:
         print(path)

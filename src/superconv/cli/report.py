@@ -11,7 +11,7 @@ import typer
 
 
 def report(
-    directory: Annotated[Path, typer.Argument(help="An experiment's folder, such as runs/demo.")],
+    directory: Annotated[Path, typer.Argument(help="An experiment's folder, such as runs/demo.")] = Path("runs"),
     output: Annotated[Path | None, typer.Option(help="The HTML file; DIRECTORY/report.html by default.")] = None,
     png: Annotated[Path | None, typer.Option(help="Write the figures as PNG into this folder, too.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown instead.")] = False,
@@ -23,6 +23,8 @@ def report(
 
     if not directory.is_dir():
         raise ValueError(f"{directory} is not a folder of runs; give one such as runs/demo")
+    if as_json or markdown:
+        _refuse({"--markdown": as_json and markdown, "--output": output, "--png": png, "--open": show})
     if as_json:
         print(json.dumps(reports.report_json(directory), indent=1))
         return
@@ -36,3 +38,10 @@ def report(
             print(f"wrote {picture}")
     if show:
         webbrowser.open(page.resolve().as_uri())
+
+
+def _refuse(given: dict[str, object]) -> None:
+    """Options that a text on stdout has no use for are named, not ignored."""
+    for option, value in given.items():
+        if value:
+            raise ValueError(f"{option} does not go with a report that is printed (--json, --markdown); leave one out")

@@ -115,7 +115,7 @@ def train(
             device=device,
             keep_weights=True,
             stop=stop,
-            progress=display.training(f"{what.name} {chosen.name}"),
+            progress=display.training(chosen.name),
         )
     if as_json:
         print(json.dumps({"path": str(result.path), "stop": result.stop.value, "summary": result.summary}))
@@ -130,11 +130,16 @@ def _sentences(result: RunResult, steps: int) -> str:
     if summary is None:
         return f"stopped at step {result.steps} of {steps}: {stop.message}; {stop.remedy}"
     measured = "; ".join(
-        f"{split} {part['metric']:.2%} (loss {part['loss']:.4f}, {part['samples']} samples)"
+        f"{split} {part['metric']:.2%} (loss {_loss(part['loss'])}, {part['samples']} samples)"
         for split in ("test", "validation")
-        if (part := summary.get(split)) and None not in (part["metric"], part["loss"])
+        if (part := summary.get(split)) and part["metric"] is not None
     )
     found = "found finished: " if result.skipped else ""
     remedy = f"\n{stop.message}: {stop.remedy}" if stop.remedy else ""
     took = f"{stop.value} after {summary['steps']} steps, {summary['seconds']:.1f} s"
     return f"{found}{took}: {measured or 'nothing measured'}{remedy}\n{result.path}"
+
+
+def _loss(value: float | None) -> str:
+    """In a run's summary a loss that is not finite is null."""
+    return "not finite" if value is None else f"{value:.4f}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..runs.atomic import atomic_write
+from ..runs.errors import explained
 from .chapter import Chapter, build_chapters
 from .markdown import markdown_text
 from .page import html_page
@@ -27,7 +28,8 @@ def build_report(directory: str | Path, output: str | Path | None = None) -> Pat
     """
     target = Path(output) if output is not None else Path(directory) / "report.html"
     page = html_page(_chapters(directory), f"superconv: {Path(directory).resolve().name}")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with explained(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     return atomic_write(target, page)
 
 
