@@ -119,7 +119,7 @@ def test_schedule_and_data_print_and_list(run: Run, tmp_path: Path) -> None:
         ),
         ("train --model lenet --steps 5 --schedule constant:lr=1", "say what to train"),
         ("train --task TASK --data mnist --steps 5 --schedule constant:lr=1", "either --task"),
-        ("train --task TASK --steps 5 --epochs 2 --schedule constant:lr=1", "one of the two"),
+        ("train --task TASK --steps 5 --epochs 2 --schedule constant:lr=1", "not both"),
         ("train --task nowhere:make --steps 5 --schedule constant:lr=1", "nowhere"),
         ("train --task TASK --steps 5 --schedule constant:lr=1 --optimizer sdg", "did you mean 'sgd'"),
         ("train --task TASK --steps 5 --schedule constant:lr=1 --precision fp8", "fp16"),
@@ -197,6 +197,16 @@ def test_ctrl_c_in_a_range_test_says_what_is_kept(run: Run, task: str, monkeypat
     code, out, err = run("range-test", "--task", task, "--batch-size", "32")
     assert (code, out) == (130, "")
     assert "superconv: interrupted; what was finished is kept" in err
+
+
+def test_without_a_length_it_is_thirty_epochs_and_two_lengths_are_refused(run: Run, task: str) -> None:
+    options = ("train", "--task", task, "--batch-size", "32", "--schedule", "one_cycle:max_lr=.1")
+    code, out, _ = run(*options, "--json")
+    assert code == 0
+    assert json.loads(out)["summary"]["steps"] == 30 * 256 // 32
+    code, _, err = run(*options, "--steps", "5", "--epochs", "5")
+    assert code == 2
+    assert "not both" in err
 
 
 def test_a_diverged_run_says_what_was_measured(run: Run, task: str) -> None:

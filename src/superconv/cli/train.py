@@ -32,6 +32,8 @@ from .options import (
 if TYPE_CHECKING:
     from ..experiments.runner import RunResult
 
+DEFAULT_EPOCHS = 30
+
 
 def train(
     schedule: Annotated[str, typer.Option(help="POLICY:KEY=VALUE,... for example one_cycle:max_lr=3,initial_lr=.1")],
@@ -39,7 +41,7 @@ def train(
     model: ModelName = None,
     task: TaskName = None,
     data_dir: DataDir = None,
-    epochs: Annotated[float | None, typer.Option(help="Length in epochs.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Length in epochs; 30 where no length is given.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length in optimizer updates.")] = None,
     optimizer: OptimizerName = "sgd",
     momentum: Momentum = None,
@@ -73,19 +75,19 @@ def train(
     The run directory keeps every step (rows.jsonl), the summary, and the trained weights (weights.pt).
     """
     from ..experiments.config import Arm
-    from ..experiments.runner import run_arm
+    from ..experiments.runner import VALIDATION_SAMPLES, run_arm
     from ..experiments.stopping import StopSignal
     from ..models import averaging_fraction_for
     from ..schedules import parse_schedule, total_steps
     from .progress import bar
 
     what = make_task(data, model, task, data_dir)
-    if (epochs is None) == (steps is None):
-        raise ValueError("give the length as --epochs or as --steps (one of the two)")
+    if epochs is not None and steps is not None:
+        raise ValueError("give the length as --epochs or as --steps, not both")
     if steps is None:
-        samples = train_samples or len(what.data.with_validation(0.1).train)
-        assert epochs is not None
-        steps = total_steps(epochs, samples, batch_size, accumulation_steps=accumulation_steps)
+        samples = train_samples or len(what.data.with_validation(VALIDATION_SAMPLES).train)
+        length = DEFAULT_EPOCHS if epochs is None else epochs
+        steps = total_steps(length, samples, batch_size, accumulation_steps=accumulation_steps)
     chosen = Arm(
         name=arm or schedule.partition(":")[0],
         schedule=parse_schedule(schedule, steps),
