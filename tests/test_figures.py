@@ -96,6 +96,14 @@ def test_right_axis_log_axis_span_and_marks_reach_plotly():
     assert layout["xaxis"]["hoverformat"] == ".4~g"
 
 
+def test_a_panel_without_lines_has_axes_and_says_so():
+    full = Panel([Line([0, 1], [0, 1], "a")], "full")
+    spec = plotly_spec.build(Figure("", [full, Panel([], "empty")], columns=2))
+    assert {trace["xaxis"] for trace in spec["data"]} == {"x", "x2"}  # else plotly misplaces the title
+    notes = [note["text"] for note in spec["layout"]["annotations"] if note["xref"] == "x2 domain"]
+    assert notes == ["<b>empty</b>", "nothing to show"]
+
+
 def test_log_y_range_is_given_in_exponents():
     panel = Panel([Line([1, 2], [1, 10])], y_scale="log", y_range=(0.1, 100))
     assert plotly_spec.build(Figure("", [panel]))["layout"]["yaxis"]["range"] == [-1.0, 2.0]

@@ -33,6 +33,8 @@ def build(figure: Figure) -> dict[str, Any]:
         for line in panel.lines:
             axis = rights[number] if line.right else number
             data.extend(_traces(panel, line, ink(line, indices), number, axis, shown))
+        if not panel.lines:
+            data.append(_nothing(number))
         layout.update(_axes(panel, number, rights.get(number)))
         layout["annotations"] += list(_annotations(panel, number))
         layout["shapes"] += list(_shapes(panel, number))
@@ -170,6 +172,12 @@ def _traces(panel: Panel, line: Line, look: Ink, number: int, axis: int, shown: 
     yield trace
 
 
+def _nothing(number: int) -> dict[str, Any]:
+    """An unseen point: plotly draws no axes without one, and then puts the panel's title somewhere else."""
+    place = {"xaxis": _key("x", number), "yaxis": _key("y", number)}
+    return {**place, "type": "scatter", "x": [None], "y": [None], "showlegend": False, "hoverinfo": "skip"}
+
+
 def _marking(line: Line, look: Ink) -> dict[str, Any]:
     if line.style == "bars":
         return {"type": "bar", "marker": {"color": look.color}}
@@ -223,6 +231,8 @@ def _annotations(panel: Panel, number: int) -> Iterator[dict[str, Any]]:
         yield {"text": f"<b>{_two_lines(panel.title)}</b>", "showarrow": False, "font": {"size": 13}, "align": "left",
                "xref": f"{x} domain", "yref": f"{y} domain", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom",
                "yshift": 8}  # fmt: skip
+    if not panel.lines:
+        yield {**quiet, "text": "nothing to show", "xref": f"{x} domain", "yref": f"{y} domain", "x": 0.5, "y": 0.5}
     labels = [(s, s.label) for s in panel.spans] + [(m, m.label) for m in panel.marks if m.x is not None]
     for place, (item, label) in enumerate((i, label) for i, label in labels if label):
         at = _middle(item, panel) if isinstance(item, Span) else item.x
