@@ -295,3 +295,9 @@ def test_every_entry_describes_itself():
         assert source.size.endswith(("MB", "download"))
         assert all(len(download.md5) == 32 and len(download.urls) >= 2 for download in source.downloads)
     assert catalog.NAMES["cifar10"].size == "170 MB"
+
+
+def test_tab_completion_offers_the_public_names_before_they_are_loaded() -> None:
+    import superconv.data
+
+    assert dir(superconv.data) == sorted(superconv.data.__all__)
