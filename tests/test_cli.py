@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,7 +126,6 @@ def test_schedule_and_data_print_and_list(run: Run, tmp_path: Path) -> None:
         ("train --task TASK --steps 5 --schedule constant:lr=1 --precision fp8", "fp16"),
         ("train --task TASK --steps 5 --schedule constant:lr=1 --batch-size 0", "batch_size must be at least 1"),
         ("train --task TASK --steps 5 --schedule constant:lr=1 --batch-size 9999", "9999"),
-        ("train --task TASK --steps 5 --schedule constant:lr=1 --runs-dir FILE", "FILE"),
         ("train --task TASK --steps 5 --schedule constant:lr=1 --evaluate-with runing", "'running'"),
         ("range-test --task TASK --start-lr 1 --end-lr .1", "must be below"),
         ("range-test --task TASK --reference-lr x", "'grid' or 'none'"),
@@ -133,6 +133,12 @@ def test_schedule_and_data_print_and_list(run: Run, tmp_path: Path) -> None:
         ("schedule one_cycle:max_lr=-1", "max_lr"),
         ("data fetch mnist5", "did you mean 'mnist5k'"),
         ("demo --tuned FILE", "tuned settings"),
+        ("demo --tune --quick", "leave --quick out"),
+        (
+            "train --task TASK --steps 5 --schedule constant:lr=1 --evaluate-every 0",
+            "evaluate_every must be at least 1",
+        ),
+        ("range-test --task TASK --evaluate-every 0", "evaluate_every must be at least 1"),
     ],
 )
 def test_a_mistake_is_one_clear_sentence(run: Run, tmp_path: Path, task: str, arguments: str, words: str) -> None:
@@ -141,7 +147,25 @@ def test_a_mistake_is_one_clear_sentence(run: Run, tmp_path: Path, task: str, ar
     assert code == 2
     assert out == ""
     assert words in err
+    assert not list(tmp_path.glob("runs/train/*"))  # a mistake leaves no unfinished run behind
     assert len(err.strip().splitlines()) <= 4  # click prints usage and a hint around its own
+
+
+def test_what_the_machine_refuses_is_a_failure_not_a_mistake(run: Run, tmp_path: Path, task: str) -> None:
+    (tmp_path / "FILE").write_text("in the way")
+    code, _, err = run("train", "--task", task, "--steps", "5", "--schedule", "constant:lr=1", "--runs-dir", "FILE")
+    assert code == 1
+    assert "FILE" in err
+
+
+def test_an_optimizer_without_momentum_takes_a_cycle(run: Run, task: str) -> None:
+    command = ("train", "--task", task, "--optimizer", "adagrad", "--schedule", "one_cycle:max_lr=.1", "--steps", "20")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, out, err = run(*command, "--batch-size", "32")
+    assert code == 0
+    assert err.count("made without it and is left alone") == 1
+    assert "completed after 20 steps" in out
 
 
 def test_a_model_with_the_wrong_number_of_outputs_is_named(run: Run, tmp_path: Path) -> None:

@@ -215,19 +215,9 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(tmp_path: Path) -> No
 
 def test_a_run_that_another_process_has_just_finished_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def finished_in_between(*arguments: Any) -> Any:
-        run = open_run(*arguments)
-        ask, first = run.summary, [True]
-
-        def summary() -> Any:
-            if first:
-                first.clear()
-                with open_run(*arguments) as other:
-                    other.finish({"stop": "completed", "steps": 7})
-                return None
-            return ask()
-
-        monkeypatch.setattr(run, "summary", summary)
-        return run
+        with open_run(*arguments) as other:
+            other.finish({"stop": "completed", "steps": 7})
+        return open_run(*arguments)
 
     monkeypatch.setattr(runner.runs, "open_run", finished_in_between)
     result = run_arm(make_task(), make_arm(), 0, root=tmp_path, device="cpu")

@@ -98,6 +98,10 @@ class History:
     seconds: float = 0.0
     momentum: tuple[float | None, ...] = field(default=())
 
+    def __repr__(self) -> str:
+        last = f", final loss {self.loss[-1]:.4g}" if self.loss else ""
+        return f"History({len(self)} steps{last}, {len(self.evaluations)} evaluations, {self.stop.value})"
+
     @property
     def final(self) -> Evaluation | None:
         """The last evaluation, or None where none was made."""

@@ -59,7 +59,10 @@ def run() -> None:
     try:
         app()
     except (ValueError, ModuleNotFoundError) as error:  # bad input: the message says what, allowed, and remedy
-        _end(str(error), EXIT_USAGE)
+        from ..runs import RunError
+
+        # A full disk, a directory in use, a killed worker: the command itself was right.
+        _end(str(error), EXIT_FAILED if isinstance(error, RunError) else EXIT_USAGE)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _end(f"{error.strerror or error}{where}", EXIT_FAILED)

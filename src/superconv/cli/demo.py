@@ -12,13 +12,16 @@ import typer
 from .options import AsJson, DataDir, Quiet, RunsDir
 
 if TYPE_CHECKING:
-    from ..experiments.demo import DemoResult, Plan
+    from ..experiments.demo import DemoResult
 
 
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer steps and seeds: it runs, but shows little.")] = False,
     tune: Annotated[bool, typer.Option("--tune", help="Tune the baselines again first (about half an hour).")] = False,
-    tuned: Annotated[Path | None, typer.Option(help="Tuned settings to use, or with --tune to write.")] = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option(help="Tuned settings to use; with --tune: where to write, instead of the default ones."),
+    ] = None,
     data_dir: DataDir = None,
     runs_dir: RunsDir = Path("runs"),
     as_json: AsJson = False,
@@ -33,14 +36,15 @@ def demo(
     from ..experiments.stopping import StopSignal
     from .progress import bar
 
-    plan = QUICK if quick else FULL
     if tune:
-        _tune(plan, runs_dir, data_dir, tuned or Path("results/demo/tuning.json"), quiet)
+        if quick:
+            raise ValueError("--tune tunes every length of the full demo; leave --quick out")
+        _tune(runs_dir, data_dir, tuned, as_json, quiet)
         return
     stop = StopSignal()
     with stop.listening(), bar(quiet) as display:
         result = run_demo(
-            plan,
+            QUICK if quick else FULL,
             root=runs_dir,
             data_dir=data_dir,
             report=display.show,
@@ -82,12 +86,18 @@ def _print(result: DemoResult, as_json: bool) -> None:
     console.print(f"\n{result.seconds:.0f} s. The report: {page}", soft_wrap=True)
 
 
-def _tune(plan: Plan, runs_dir: Path, data_dir: Path | None, output: Path, quiet: bool) -> None:
-    from ..experiments.demo import DATA
-    from ..experiments.demo_tuning import store_tuned, tune
+def _tune(runs_dir: Path, data_dir: Path | None, output: Path | None, as_json: bool, quiet: bool) -> None:
+    from ..experiments.demo import DATA, FULL
+    from ..experiments.demo_tuning import PUBLISHED, store_tuned, tune
     from .progress import bar
 
     with bar(quiet) as display:
-        found = tune(plan.networks, plan.lengths, data=DATA, root=runs_dir, data_dir=data_dir, report=display.show)
-    written = " and ".join(map(str, store_tuned(found, output)))
-    print(f"{found['cost']['updates']} updates, {found['cost']['seconds']} s; wrote {written}")
+        found = tune(FULL.networks, FULL.lengths, data=DATA, root=runs_dir, data_dir=data_dir, report=display.show)
+    written = store_tuned(found, output or PUBLISHED, ship=output is None)
+    if as_json:
+        print(
+            json.dumps({"cost": found["cost"], "winners": found["winners"], "files": [str(path) for path in written]})
+        )
+        return
+    names = " and ".join(map(str, written))
+    print(f"{found['cost']['updates']} updates, {found['cost']['seconds']} s; wrote {names}")

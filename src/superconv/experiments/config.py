@@ -8,6 +8,7 @@ from typing import Any
 
 from ..schedules import Schedule
 from ..training.evaluate import EvaluateWith
+from ..training.loop import check_options
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Arm:
             raise ValueError("an arm's learning rate comes from its schedule; leave lr out of optimizer_options")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        check_options(self.accumulation_steps, self.evaluate_every, self.clip_grad_norm, self.evaluate_with)
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
 

@@ -211,7 +211,7 @@ def _store(path: Path, findings: Sequence[Finding], task: Task, seconds: float) 
         "findings": [*sentences[1:], *(line for finding in findings for line in finding.verdict.reasons)],
         "tables": tables(findings),
         "note": task.data.note,
-        "command": "superconv demo",
+        "command": runs.environment()["command"],
         "seconds": round(seconds, 1),
     }
     runs.atomic_write(path / "experiment.json", runs.dumps(record, indent=1) + "\n")

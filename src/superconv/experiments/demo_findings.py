@@ -159,7 +159,7 @@ def _accuracies(findings: Sequence[Finding]) -> dict[str, Any]:
         for steps in sorted(next(iter(finding.accuracies.values()))):
             cells = [_mean(finding.accuracies.get(kind, {}).get(steps, {})) for kind in kinds]
             rows.append([finding.network, str(steps), *cells])
-    note = "Mean test accuracy in percent over the seeds, +- standard deviation. Only 'tuned' arms were tuned."
+    note = "Mean test accuracy in percent over the seeds, ± standard deviation. Only 'tuned' arms were tuned."
     return {"title": "Test accuracy", "columns": ["network", "steps", *kinds], "rows": rows, "note": note}
 
 
@@ -168,7 +168,7 @@ def _mean(values: Mapping[int, float]) -> str:
         return "-"
     mean = sum(values.values()) / len(values)
     spread = (sum((v - mean) ** 2 for v in values.values()) / max(1, len(values) - 1)) ** 0.5
-    return f"{100 * mean:.2f} +- {100 * spread:.2f}"
+    return f"{100 * mean:.2f} ± {100 * spread:.2f}"
 
 
 def _comparisons(finding: Finding) -> dict[str, Any]:

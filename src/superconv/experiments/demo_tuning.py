@@ -20,6 +20,7 @@ from .runner import run_arm
 
 FORMAT = 1
 FILE = "demo_tuned.json"  # beside this module, so that an installed package has it
+PUBLISHED = Path("results/demo/tuning.json")  # of a checkout: every trial, with its cost
 KINDS = (TUNED_PIECEWISE, TUNED_ONE_CYCLE)
 TRIALS = 16
 TRIAL_SEEDS = (100, 101)
@@ -109,14 +110,17 @@ def tune(
     }
 
 
-def store_tuned(found: Mapping[str, Any], output: Path) -> tuple[Path, Path]:
-    """Write everything to `output`, and what the demo needs of it into the package."""
+def store_tuned(found: Mapping[str, Any], output: Path, *, ship: bool = False) -> list[Path]:
+    """Write everything to `output`; with `ship` also what the demo needs of it into the package, as its default.
+
+    Returns: the files written.
+    """
     kept = {key: value for key, value in found.items() if key != "trials"}
-    shipped = Path(__file__).with_name(FILE)
+    files = {output: found, **({Path(__file__).with_name(FILE): kept} if ship else {})}
     output.parent.mkdir(parents=True, exist_ok=True)
-    for path, content in ((output, found), (shipped, kept)):
+    for path, content in files.items():
         runs.atomic_write(path, runs.dumps(content, indent=1) + "\n")
-    return output, shipped
+    return list(files)
 
 
 def _candidates() -> Iterator[Settings]:

@@ -24,7 +24,7 @@ from ..training.batch_source import call_model, pair
 from ..training.checkpoint import TrainState
 from ..training.evaluate import evaluate
 from ..training.loop import READ_EVERY, STATISTICS_BATCHES, first_non_finite, read_losses, train_steps
-from ..training.optimizers import build_optimizer
+from ..training.optimizers import build_optimizer, has_momentum
 from ..training.precision import make_scaler, to_channels_last, wants_channels_last
 from ..training.preserve import preserved
 from ..training.random_states import seed_random_states
@@ -99,13 +99,15 @@ def run_arm(
     config = {"task": identity, **arm.to_dict(), "read_test": read_test}
     splits = _splits(task.data, arm)
     info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
-    run = runs.open_run(root, experiment, arm.name, seed, config, info)
-    if run.summary() is not None:
-        return _finished(run)
-    with run, preserved():
-        if run.summary() is not None:
-            return _finished(run)  # by another process, between the two lines above
-        return _Training(task, arm, seed, splits, device, run).go(stop, progress, read_test, keep_weights)
+    place = (root, experiment, arm.name, seed, config)
+    if runs.state_of(runs.run_path(*place)) == "finished":
+        return _finished(runs.open_run(*place))
+    with preserved():
+        training = _Training(task, arm, seed, splits, device)  # first, so that a mistake in it leaves no directory
+        with runs.open_run(*place, info) as run:
+            if run.summary() is not None:
+                return _finished(run)  # by another process, since we looked
+            return training.go(run, stop, progress, read_test, keep_weights)
 
 
 def _finished(run: runs.Run) -> RunResult:
@@ -117,8 +119,10 @@ def _finished(run: runs.Run) -> RunResult:
 class _Training:
     """Everything of one run that is alive."""
 
-    def __init__(self, task: Task, arm: Arm, seed: int, splits: Splits, device: torch.device, run: runs.Run) -> None:
-        self.task, self.arm, self.run, self.splits = task, arm, run, splits
+    run: runs.Run  # from `go` on
+
+    def __init__(self, task: Task, arm: Arm, seed: int, splits: Splits, device: torch.device) -> None:
+        self.task, self.arm, self.splits = task, arm, splits
         seed_random_states(seed)
         self.model = _build_model(task, arm, seed, device)
         self.loss_fn = _loss(task, arm)
@@ -128,15 +132,18 @@ class _Training:
         self.validation = _for_evaluation(splits.validation, memory)
         self.test = _for_evaluation(splits.test, memory)
         values = arm.schedule.values()
-        momentum = {"momentum": float(values["momentum"][0])} if "momentum" in values else {}
-        options = {**momentum, **arm.optimizer_options}
+        cycled = "momentum" in values and has_momentum(arm.optimizer)  # without it, the loop says so once
+        options = {**({"momentum": float(values["momentum"][0])} if cycled else {}), **arm.optimizer_options}
         self.optimizer = build_optimizer(arm.optimizer, self.model, lr=float(values["lr"].max()), **options)
         scaler = make_scaler(arm.precision, device.type)
         self.state = TrainState(self.model, self.optimizer, batches, scaler=scaler)
         self.forward: nn.Module = torch.compile(self.model) if arm.compile else self.model  # type: ignore[assignment]
+        often = max(1, arm.schedule.total_steps // EVALUATIONS)
+        self.evaluate_every = often if arm.evaluate_every is None else arm.evaluate_every
         self.pending: list[StepRecord] = []
         self.last_loss = math.nan  # of the last update
         self.seconds = 0.0  # that earlier calls spent on what is kept
+        self._check_model()
 
     def _channels_last(self, device: torch.device) -> bool:
         wanted = self.arm.channels_last
@@ -145,8 +152,11 @@ class _Training:
             to_channels_last(self.model)
         return wanted
 
-    def go(self, stop: StopSignal, progress: Progress | None, read_test: bool, keep_weights: bool) -> RunResult:
+    def go(
+        self, run: runs.Run, stop: StopSignal, progress: Progress | None, read_test: bool, keep_weights: bool
+    ) -> RunResult:
         """Train to the end, to a stop, or to divergence."""
+        self.run = run
         self._begin()
         started = time.perf_counter() - self.seconds
         saved = time.monotonic()
@@ -175,8 +185,6 @@ class _Training:
         """Go to the checkpoint, if there is one; rows that were written after it are dropped and made again."""
         if self.run.checkpoint_path.exists():
             self.state.load(self.run.checkpoint_path)
-        else:
-            self._check_model()
         self.run.truncate_rows(self.state.step - 1)
         for row in self.run.rows():
             self.seconds = max(self.seconds, row.get("seconds", 0.0))
@@ -194,7 +202,7 @@ class _Training:
             precision=arm.precision,
             clip_grad_norm=arm.clip_grad_norm,
             eval_batches=self.validation,
-            evaluate_every=arm.evaluate_every or max(1, arm.schedule.total_steps // EVALUATIONS),
+            evaluate_every=self.evaluate_every,
             evaluate_with=arm.evaluate_with,
             metric=self.task.metric,
             split=self.task.split,

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..runs import RunError
 from .stopping import StopSignal
 
 POLL_SECONDS = 0.2
@@ -34,7 +35,7 @@ def run_jobs(
     Args:
         function: at module level, with arguments and results that pickle.
         workers: processes; None: one a core.
-    Raises: what a job raised; ValueError: a worker was killed.
+    Raises: what a job raised; RunError, a ValueError: a worker was killed.
     """
     stop = stop or StopSignal()
     context = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads, and their locks
@@ -55,7 +56,7 @@ def run_jobs(
                 for future in done:
                     yield running.pop(future), future.result()
         except BrokenProcessPool:
-            raise ValueError(
+            raise RunError(
                 "a worker process was killed, perhaps for want of memory; run the same command again: it goes on "
                 "where it stopped"
             ) from None
@@ -73,5 +74,6 @@ def _prepare(event: Any) -> None:
     """A worker: Ctrl-C reaches the parent alone, which tells its workers."""
     global _stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: event.set())  # a scheduler tells the whole group
     torch.set_num_threads(1)
     _stop = StopSignal(event=event)

@@ -105,6 +105,8 @@ def lr_range_test(
     shape = shape or "exponential"
     _check(start_lr, end_lr, total_steps, shape, forks, fork_steps)
     check_evaluate_with(evaluate_with)
+    if evaluate_every is not None and evaluate_every < 1:
+        raise ValueError(f"evaluate_every must be at least 1 step or None (25 along the ramp), got {evaluate_every}")
     if scaler is None:
         scaler = make_scaler(precision, device_of(model).type)
     guess = ChanceLevel(metric, chance)
@@ -125,7 +127,7 @@ def lr_range_test(
             "evaluate_with": evaluate_with,
         },
     )
-    fork_steps = fork_steps or max(2, round(FORK_FRACTION * total_steps))
+    fork_steps = max(2, round(FORK_FRACTION * total_steps)) if fork_steps is None else fork_steps
     with probe.preserved(train_batches):
         if seed is not None:
             seed_random_states(seed)
@@ -137,7 +139,7 @@ def lr_range_test(
         curve = probe.ramp(
             source,
             schedule,
-            evaluate_every=evaluate_every or max(1, total_steps // EVALUATIONS),
+            evaluate_every=max(1, total_steps // EVALUATIONS) if evaluate_every is None else evaluate_every,
             stop_when_diverged=stop_when_diverged,
             fork_at=_fork_positions(forks, schedule, shape),
             fork_steps=fork_steps,

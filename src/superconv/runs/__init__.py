@@ -6,7 +6,7 @@ from .errors import RunError, RunLocked
 from .find import FoundRun, find_runs, state_of
 from .plain import dumps, identity, plain
 from .rows import read_rows
-from .run import FORMAT, Run, open_run
+from .run import FORMAT, Run, open_run, run_path
 
 __all__ = [
     "FORMAT",
@@ -22,5 +22,6 @@ __all__ = [
     "open_run",
     "plain",
     "read_rows",
+    "run_path",
     "state_of",
 ]

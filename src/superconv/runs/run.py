@@ -186,17 +186,21 @@ def open_run(
             raise ValueError(f"{what} is {name!r}; it names a folder: use letters, digits and ._+=@,- only")
     if seed < 0:
         raise ValueError(f"seed is {seed}, allowed is 0 or more")
-    key = identity(config)
-    path = Path(root) / experiment / arm / f"seed{seed}-{key}"
+    path = run_path(root, experiment, arm, seed, config)
     if (path / "run.json").exists():
         return Run(path, _matching(path, config))
-    record = {"format": FORMAT, "experiment": experiment, "arm": arm, "seed": int(seed), "hash": key}
+    record = {"format": FORMAT, "experiment": experiment, "arm": arm, "seed": int(seed), "hash": identity(config)}
     record["config"] = plain(config, nonfinite="name")
     record["info"] = plain(dict(info or {}), nonfinite="name")
     with explained(path):
         path.mkdir(parents=True, exist_ok=True)
     atomic_write(path / "run.json", dumps(record, indent=1) + "\n")
     return Run(path, record)
+
+
+def run_path(root: str | Path, experiment: str, arm: str, seed: int, config: Mapping[str, Any]) -> Path:
+    """Where `open_run` puts a run; nothing is made."""
+    return Path(root) / experiment / arm / f"seed{seed}-{identity(config)}"
 
 
 def _matching(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def train_steps(
     Raises:
         ValueError: nothing to train on; a batch that `split` cannot take apart; an option out of range.
     """
-    _check(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
+    check_options(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
     device = device_of(model)
     state = _state(state, model, optimizer, batches, precision, device)
     groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
@@ -221,7 +221,8 @@ class _Update:
         return grad_norm, self.scaler.get_scale() < scale
 
 
-def _check(accumulation_steps: int, evaluate_every: int | None, clip: float | None, evaluate_with: str) -> None:
+def check_options(accumulation_steps: int, evaluate_every: int | None, clip: float | None, evaluate_with: str) -> None:
+    """Raise ValueError for a value of these options of `train_steps` that is out of range."""
     if accumulation_steps < 1:
         raise ValueError(f"accumulation_steps must be at least 1, got {accumulation_steps}")
     if evaluate_every is not None and evaluate_every < 1:

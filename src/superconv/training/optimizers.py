@@ -122,6 +122,15 @@ def _with_momentum(name: str, choice: _Choice, momentum: float | None, options: 
     return options
 
 
+def has_momentum(name: str) -> bool:
+    """Whether an optimizer, by name or import path, is usually run with a momentum: SGD and all that have betas.
+
+    Raises: ValueError: no such optimizer.
+    """
+    choice = _choice(name)
+    return choice.momentum is not None or "betas" in inspect.signature(choice.build).parameters
+
+
 def _check_options(name: str, choice: _Choice, options: Mapping[str, Any], settings: GroupSettings) -> None:
     parameters = inspect.signature(choice.build).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
