@@ -133,6 +133,7 @@ def test_schedule_and_data_print_and_list(run: Run, tmp_path: Path) -> None:
         ("schedule one_cycle:max_lr=-1", "max_lr"),
         ("data fetch mnist5", "did you mean 'mnist5k'"),
         ("demo --tuned FILE", "tuned settings"),
+        ("range-test --task TASK --optimizer sdg", "did you mean 'sgd'"),
         ("demo --tune --quick", "leave --quick out"),
         (
             "train --task TASK --steps 5 --schedule constant:lr=1 --evaluate-every 0",
@@ -147,7 +148,7 @@ def test_a_mistake_is_one_clear_sentence(run: Run, tmp_path: Path, task: str, ar
     assert code == 2
     assert out == ""
     assert words in err
-    assert not list(tmp_path.glob("runs/train/*"))  # a mistake leaves no unfinished run behind
+    assert not list(tmp_path.glob("runs/*/*"))  # a mistake leaves no unfinished run behind
     assert len(err.strip().splitlines()) <= 4  # click prints usage and a hint around its own
 
 

@@ -69,6 +69,8 @@ def run_range_test(
 ) -> tuple[RangeTest, Path]:
     """Measure, or find the same measurement finished. Only training and validation data are read.
 
+    A measurement that is interrupted leaves nothing and begins anew: it takes seconds to minutes.
+
     Returns: the range test, and its run directory.
     Raises:
         ValueError: a plan or a model that does not fit the task.
@@ -78,17 +80,18 @@ def run_range_test(
     splits = task.data.with_validation(VALIDATION_SAMPLES)
     config = {"task": {"name": task.name, "hash": source_hash(task)[:16]}, **asdict(plan)}
     info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
-    run = runs.open_run(root, experiment, plan.name, seed, config, info)
-    if run.summary() is not None:
-        return RangeTest.load(run.path / FILE), run.path
-    with run:
-        if run.summary() is not None:  # finished by another process, between the two lines above
-            return RangeTest.load(run.path / FILE), run.path
-        ramp = _measure(task, plan, seed, splits, device, progress)
-        with explained(run.path / FILE):
-            ramp.save(run.path / FILE)
+    place = (root, experiment, plan.name, seed, config)
+    path = runs.run_path(*place)
+    if runs.state_of(path) == "finished":
+        return RangeTest.load(path / FILE), path
+    ramp = _measure(task, plan, seed, splits, device, progress)  # first: a mistake in it leaves no directory
+    with runs.open_run(*place, info) as run:
+        if run.summary() is not None:  # by another process meanwhile: the one that was first stands
+            return RangeTest.load(path / FILE), path
+        with explained(path / FILE):
+            ramp.save(path / FILE)
         run.finish(_summary(ramp))
-    return ramp, run.path
+    return ramp, path
 
 
 def _measure(
