@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -67,12 +67,14 @@ def _print(result: DemoResult, as_json: bool) -> None:
         where = {"report": str(page), "pictures": [str(picture) for picture in pictures]}
         print(json.dumps({**where, "tables": tables(result.findings)}))
         return
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
+    layout: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
     console = Console()
     for content in tables(result.findings):
-        table = Table(title=content["title"], caption=content["note"] or None)
+        table = Table(title=content["title"], caption=content["note"] or None, **layout)
         for column in content["columns"]:
             width = len("inconclusive") if column.endswith(" steps") else None
             table.add_column(column, overflow="fold", min_width=width)
