@@ -57,7 +57,8 @@ def test_tables_hold_every_arm_and_length_and_both_answers() -> None:
     says, accuracies, better = tables([finding])
     assert says["rows"] == [["net", "wide", "9.0x", "none", "", "best_fork"]]
     assert [row[1] for row in accuracies["rows"]] == ["40", "80", "160"]
-    assert [row[0] for row in better["rows"]] == [label for _, _, label in PAIRS]
+    assert [row[0] for row in better["rows"]] == ["40", "80", "160", "speed-up"]
+    assert better["columns"] == ["steps", *(f"1cycle {label}" for _, _, label in PAIRS)]
     for table in (says, accuracies, better):
         assert all(len(row) == len(table["columns"]) for row in table["rows"])
 

@@ -71,13 +71,12 @@ def _print(result: DemoResult, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    layout: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "padding": (0, 1, 0, 0)}
+    layout: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False}
     console = Console()
     for content in tables(result.findings):
         table = Table(title=content["title"], caption=content["note"] or None, **layout)
         for column in content["columns"]:
-            width = len("inconclusive") if column.endswith(" steps") else None
-            table.add_column(column, overflow="fold", min_width=width)
+            table.add_column(column, overflow="fold")
         for row in content["rows"]:
             table.add_row(*map(str, row))
         console.print(table)

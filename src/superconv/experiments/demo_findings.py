@@ -173,16 +173,18 @@ def _mean(values: Mapping[int, float]) -> str:
 
 def _comparisons(finding: Finding) -> dict[str, Any]:
     lengths = sorted(next(iter(finding.accuracies.values())))
-    rows = []
-    for pair in finding.comparisons:
-        cells = [f"{points(pair.differences[steps])}: {pair.words[steps]}" for steps in lengths]
-        rows.append([pair.label, *cells, speed(pair.speed_up)])
-    seeds = next((d.seeds for pair in finding.comparisons for d in pair.differences.values()), ())
+    pairs = finding.comparisons
+    rows = [
+        [str(steps), *(f"{points(pair.differences[steps])}: {pair.words[steps]}" for pair in pairs)]
+        for steps in lengths
+    ]
+    rows.append(["speed-up", *(speed(pair.speed_up) for pair in pairs)])
+    seeds = next((d.seeds for pair in pairs for d in pair.differences.values()), ())
     note = (
         f"Points of test accuracy, 1cycle minus piecewise constant after equal steps, paired by seed (n={len(seeds)}, "
         f"seeds {seeds[0]}-{seeds[-1]}), 95% intervals, p-values adjusted over the lengths (Holm); {100 * MARGIN:g} "
         "points is the smallest difference that matters. Speed-up: ratio of steps at the accuracy that the baseline "
         "reaches at its longest length."
     )
-    columns = ["1cycle", *(f"{steps} steps" for steps in lengths), "speed-up"]
+    columns = ["steps", *(f"1cycle {pair.label}" for pair in pairs)]
     return {"title": f"{finding.network}: is 1cycle better?", "columns": columns, "rows": rows, "note": note}
