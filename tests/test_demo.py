@@ -118,7 +118,7 @@ def test_tuning_chooses_on_validation_and_stores_winners(tmp_path: Path, monkeyp
     summaries = list(tmp_path.glob("demo-tuning/*/*/summary.json"))
     assert len(summaries) == 2 * (16 * 2 + 3 * 3)
     assert all(json.loads(path.read_text())["test"] is None for path in summaries)
-    monkeypatch.setattr("superconv.experiments.demo_tuning.FILE", str(tmp_path / "shipped.json"))
+    monkeypatch.setattr("superconv.experiments.demo_tuning.SHIPPED", tmp_path / "shipped.json")
     assert store_tuned(found, tmp_path / "tuning.json") == [tmp_path / "tuning.json"]
     assert not (tmp_path / "shipped.json").exists()
     store_tuned(found, tmp_path / "tuning.json", ship=True)

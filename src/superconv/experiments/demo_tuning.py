@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -19,7 +18,7 @@ from .demo_arms import TUNED_ONE_CYCLE, TUNED_PIECEWISE, Settings, make_arm
 from .runner import run_arm
 
 FORMAT = 1
-FILE = "demo_tuned.json"  # beside this module, so that an installed package has it
+SHIPPED = Path(__file__).with_name("demo_tuned.json")  # beside this module, so that an installed package has it
 PUBLISHED = Path("results/demo/tuning.json")  # of a checkout: every trial, with its cost
 KINDS = (TUNED_PIECEWISE, TUNED_ONE_CYCLE)
 TRIALS = 16
@@ -38,15 +37,13 @@ def load_tuned(path: str | Path | None = None) -> Tuned:
 
     Raises: ValueError: no such file, or one of another format.
     """
+    path = Path(path or SHIPPED)
     try:
-        text = (Path(path) if path else resources.files(__package__) / FILE).read_text()
-        stored = json.loads(text)
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"cannot read the tuned settings {path or FILE}: {error}; run superconv demo --tune") from None
+        stored = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot read the tuned settings {path}: {error}; run superconv demo --tune") from None
     if stored.get("format") != FORMAT:
-        raise ValueError(
-            f"{path or FILE} has format {stored.get('format')!r}, {FORMAT} is read; run superconv demo --tune"
-        )
+        raise ValueError(f"{path} has format {stored.get('format')!r}, {FORMAT} is read; run superconv demo --tune")
     tuned: dict[str, dict[str, dict[int, Settings]]] = {}
     for row in stored["winners"]:
         settings = Settings(row["lr"], row["weight_decay"])
@@ -116,7 +113,7 @@ def store_tuned(found: Mapping[str, Any], output: Path, *, ship: bool = False) -
     Returns: the files written.
     """
     kept = {key: value for key, value in found.items() if key != "trials"}
-    files = {output: found, **({Path(__file__).with_name(FILE): kept} if ship else {})}
+    files = {output: found, **({SHIPPED: kept} if ship else {})}
     output.parent.mkdir(parents=True, exist_ok=True)
     for path, content in files.items():
         runs.atomic_write(path, runs.dumps(content, indent=1) + "\n")
