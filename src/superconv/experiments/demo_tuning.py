@@ -42,8 +42,9 @@ def load_tuned(path: str | Path | None = None) -> Tuned:
         stored = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read the tuned settings {path}: {error}; run superconv demo --tune") from None
-    if stored.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {stored.get('format')!r}, {FORMAT} is read; run superconv demo --tune")
+    got = stored.get("format") if isinstance(stored, dict) else None
+    if got != FORMAT:
+        raise ValueError(f"{path} has format {got!r}, {FORMAT} is read; run superconv demo --tune")
     tuned: dict[str, dict[str, dict[int, Settings]]] = {}
     for row in stored["winners"]:
         settings = Settings(row["lr"], row["weight_decay"])
