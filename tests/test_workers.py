@@ -1,5 +1,9 @@
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +66,22 @@ def test_errors_come_back_and_a_killed_worker_is_named() -> None:
 
 def test_no_jobs_is_nothing_to_do() -> None:
     assert list(run_jobs(square, [])) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the first worker in /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_while_workers_start_is_a_clean_stop(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "superconv", "demo", "--quick", "--quiet"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 60
+    while len(children.read_text().split()) < 2:  # the resource tracker, then the first worker
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert err.splitlines() == ["stopped; run the same command again: it goes on where it stopped"]

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from ..runs import RunError
 from .stopping import StopSignal
 
 POLL_SECONDS = 0.2
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _stop = StopSignal()  # of this process; a worker's is set from its parent
 
@@ -51,7 +53,8 @@ def run_jobs(
                     waiting.clear()
                 while waiting and len(running) < count:
                     index, job = waiting.pop()
-                    running[pool.submit(function, *job)] = index
+                    with _signals_blocked():  # a worker that starts inherits this, until it is prepared
+                        running[pool.submit(function, *job)] = index
                 done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield running.pop(future), future.result()
@@ -70,10 +73,25 @@ def stop_requested() -> StopSignal:
     return _stop
 
 
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait; where the system has no signal masks (Windows) they do not."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare(event: Any) -> None:
     """A worker: Ctrl-C reaches the parent alone, which tells its workers."""
     global _stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: event.set())  # a scheduler tells the whole group
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     torch.set_num_threads(1)
     _stop = StopSignal(event=event)
