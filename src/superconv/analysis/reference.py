@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .likely_best import likely_best
+
 
 def best_constant(
     lrs: Sequence[float], metrics: Sequence[float | None], *, samples: int | None = None, higher_is_better: bool = True
 ) -> float | None:
-    """Mean of log LR over the grid, each LR weighted by how likely it is the best one.
+    """Mean of log LR over the grid, each LR weighted by how likely it is the best one (`likely_best`).
 
-        weight(lr) = exp(-(best - metric(lr)) / s),   s = sqrt(best (1 - best) / samples), the binomial standard error
-                     of one evaluation (accuracies), at least 1% of the distance between the best and the worst LR
+        error = sqrt(best (1 - best) / samples), the binomial standard error of one evaluation (accuracies),
+                at least 1% of the distance between the best and the worst LR
 
     Normalised networks are equally good over one or two decades of constant rates; the plain argmax lands anywhere in
     there, and the tolerance measured against it is as arbitrary. Rates of a grid that was refined around its
@@ -37,11 +39,6 @@ def best_constant(
     alive = np.isfinite(y)
     if not alive.any():
         return None
-    if alive.sum() == 1:
-        return float(np.exp(x[alive][0]))
     best, worst = float(y[alive].max()), float(y[alive].min())
     error = math.sqrt(best * (1.0 - best) / samples) if samples and 0.0 < best < 1.0 else 0.0
-    scale = max(error, 0.01 * (best - worst), 1e-12)
-    cells = np.gradient(x)  # half the distance between the neighbours
-    weight = np.where(alive, np.exp(-(best - np.where(alive, y, worst)) / scale), 0.0) * cells
-    return float(np.exp((weight * x).sum() / weight.sum()))
+    return likely_best(np.exp(x), y, error=max(error, 0.01 * (best - worst), 1e-12)).lr
