@@ -75,7 +75,12 @@ class Bench:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        with torch.no_grad():  # still in train mode: batch statistics
+        return self.accuracy(model)
+
+    def accuracy(self, model: torch.nn.Module) -> float:
+        """On the held-out samples, with batch statistics."""
+        model.train()
+        with torch.no_grad():
             right = sum(int((model(x).argmax(1) == y).sum()) for x, y in self.evaluation)
         return right / self.samples
 
@@ -99,6 +104,15 @@ class Bench:
         return reference, {f"{lr:.4g}": v for lr, v in sorted(tried.items())}
 
 
+def load_splits(data: str, data_dir: str | None, samples: int) -> sc.Splits:
+    """A named data set with 1,000 validation samples and at most `samples` training samples."""
+    splits = sc.data.load(data, data_dir).with_validation(1000)
+    return sc.Splits(
+        splits.train.take(range(min(samples, len(splits.train)))), splits.validation, splits.test,
+        splits.num_classes, preparation=splits.preparation,
+    )  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="mnist5k")
@@ -112,11 +126,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/range_tests"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    splits = sc.data.load(args.data, args.data_dir).with_validation(1000)
-    splits = sc.Splits(
-        splits.train.take(range(min(args.samples, len(splits.train)))), splits.validation, splits.test,
-        splits.num_classes, preparation=splits.preparation,
-    )  # fmt: skip
+    splits = load_splits(args.data, args.data_dir, args.samples)
     networks = product(args.models.split(","), args.optimizers.split(","), map(int, args.steps.split(",")))
     for (model, optimizer, steps), seed in product(list(networks), map(int, args.seeds.split(","))):
         bench = Bench(splits, model, optimizer, steps, seed)

@@ -5,7 +5,6 @@
 Reads the authors' logs and results/range_tests. For each kind of evidence (long ramp, short ramp, forks) the thresholds
 cut the gap between the largest narrow and the smallest wide edge ratio into thirds on a log scale. Where the two
 overlap, what lies in the overlap is inconclusive. Each family is then judged by thresholds fitted without it. SGD
-without momentum ("sgd-plain") is judged too, but kept out of the fit: the rule is known to fail there.
 """
 
 from __future__ import annotations

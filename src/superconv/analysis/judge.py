@@ -77,7 +77,8 @@ def judge(
             return _inconclusive(text, evidence)
         edge = upper_edge(
             plateau, rates, reference=reference_lr, updates_per_row=updates_per_row, forks=forks, chance=level,
-            higher_is_better=higher_is_better, diverged=diverged, metric_name=metric_name, limits=limits,
+            higher_is_better=higher_is_better, eval_samples=eval_samples, diverged=diverged, metric_name=metric_name,
+            limits=limits,
         )  # fmt: skip
         scale = _scale(level, higher_is_better)
         error = _peak_error(y, level, plateau, eval_samples, metric_name)

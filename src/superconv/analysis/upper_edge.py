@@ -38,7 +38,8 @@ class UpperEdge:
 
 def upper_edge(
     plateau: Plateau, lr: Floats, *, reference: float, updates_per_row: int | None, forks: Sequence[Fork],
-    chance: float, higher_is_better: bool, diverged: bool, metric_name: str, limits: Thresholds,
+    chance: float, higher_is_better: bool, eval_samples: int | None, diverged: bool, metric_name: str,
+    limits: Thresholds,
 ) -> UpperEdge:  # fmt: skip
     """The edge by forks where three were measured, else by the ramp, moved back by `dwell` updates if it was short.
 
@@ -47,10 +48,11 @@ def upper_edge(
         lr: (n,) LR of all rows, measured or not.
         reference: best constant LR.
         updates_per_row: 1 where every update is a row; None: unknown, the log of a long training.
-        forks, chance, higher_is_better, diverged, metric_name: as in `judge`.
+        forks, chance, higher_is_better, eval_samples, diverged, metric_name: as in `judge`.
         limits: thresholds.
     """
-    branches = fork_edge(forks, chance=chance, higher_is_better=higher_is_better)
+    samples = eval_samples if metric_name == "accuracy" else None
+    branches = fork_edge(forks, chance=chance, higher_is_better=higher_is_better, eval_samples=samples)
     if branches is not None:
         fell = branches.failed_beyond or (diverged and branches.lr >= max(f.lr for f in forks))
         words = f"branches annealed from LRs up to {branches.lr:.3g} keep {FORK_HOLD:.0%} of the best {metric_name}"
