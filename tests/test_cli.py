@@ -287,3 +287,17 @@ def test_without_the_extra_the_program_says_what_to_install(tmp_path: Path) -> N
     )
     assert done.returncode == 1
     assert done.stderr.strip() == ("superconv: the command line program needs typer; run: pip install 'superconv[cli]'")
+
+
+def test_preparation_reaches_the_training_and_its_identity(run: Run) -> None:
+    options = ["train", "--data", "mnist5k", "--model", "lenet-slim", "--steps", "2", "--schedule", "constant:lr=1e-5"]
+    found = {}
+    for more in ([], ["--preparation", "mean-image"], ["--preparation", "scaled", "--mirror", "--crop-padding", "2"]):
+        code, out, err = run(*options, "-q", "--json", *more)
+        assert code == 0, err
+        result = json.loads(out)
+        found[result["path"]] = result["summary"]["train_loss"]
+    assert len(found) == len(set(found.values())) == 3  # another preparation is another run, with another loss
+    code, _, err = run(*options, "--preparation", "mean-imge")
+    assert code == 2
+    assert "mean-image" in err

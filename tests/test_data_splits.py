@@ -150,3 +150,18 @@ def test_to_moves_tensors_and_keeps_the_rest():
 def test_errors_say_what_to_do(make, says):
     with pytest.raises(DataError, match=says):
         make()
+
+
+def test_prepared_replaces_what_is_asked_and_nothing_else():
+    own = Splits(pictures(), None, pictures(9), 3, preparation=Preparation.scaled(mirror=True, crop_padding=2))
+    cropped = own.prepared(crop_padding=4).preparation
+    assert (cropped.kind, cropped.mirror, cropped.crop_padding) == ("scaled", True, 4)
+    still = own.prepared("identity", mirror=False).preparation
+    assert (still.kind, still.mirror, still.crop_padding) == ("identity", False, 2)
+    mean = own.prepared("mean-image").preparation
+    assert torch.equal(mean.offset, own.train.inputs.double().mean(0).float())  # of the training part alone
+    assert torch.equal(mean.factor, torch.ones(1, 1, 1))  # the range 0 to 255 is kept
+    bare = Splits(pictures(), None, pictures(9), 3).prepared(mirror=True).preparation
+    assert (bare.kind, float(bare.factor), bare.mirror) == ("scaled", pytest.approx(1 / 255), True)
+    with pytest.raises(DataError, match="mean-imge.*mean-image"):
+        own.prepared("mean-imge")

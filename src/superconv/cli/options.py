@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,18 @@ TaskName = Annotated[
     typer.Option("--task", help="Your own: package.module:function or file.py:function, returning a Task."),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie; default: SUPERCONV_DATA, then your cache.")]
+PreparationName = Annotated[
+    str | None,
+    typer.Option(
+        "--preparation",
+        help="mean-image (subtracted, range 0-255, as in the paper), scaled (1/256) or identity; default: the data's "
+        "own, mean and deviation per channel.",
+    ),
+]
+Mirror = Annotated[bool | None, typer.Option(help="Mirror training pictures at random; default: the data's own.")]
+CropPadding = Annotated[
+    int | None, typer.Option(help="Random crops of pictures padded by this many pixels; default: the data's own.")
+]
 OptimizerName = Annotated[
     str, typer.Option("--optimizer", help="sgd, nesterov, adam, adamw, ... or package.module:Class.")
 ]
@@ -35,8 +48,30 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
 
 
-def make_task(data: str | None, model: str | None, task: str | None, data_dir: Path | None) -> Task:
-    """The task that the options name. Raises: ValueError: both ways, or neither."""
+def make_task(
+    data: str | None,
+    model: str | None,
+    task: str | None,
+    data_dir: Path | None,
+    *,
+    preparation: str | None = None,
+    mirror: bool | None = None,
+    crop_padding: int | None = None,
+) -> Task:
+    """The task that the options name, its pictures prepared as they say.
+
+    Raises: ValueError: both ways to name it, or neither; a preparation that does not fit.
+    """
+    from ..experiments.runner import VALIDATION_SAMPLES
+
+    found = _find_task(data, model, task, data_dir)
+    if preparation is None and mirror is None and crop_padding is None:
+        return found
+    splits = found.data.with_validation(VALIDATION_SAMPLES)  # so that a mean image knows the training part alone
+    return replace(found, data=splits.prepared(preparation, mirror=mirror, crop_padding=crop_padding))
+
+
+def _find_task(data: str | None, model: str | None, task: str | None, data_dir: Path | None) -> Task:
     from ..task import load_task, named_task
 
     if task is not None:

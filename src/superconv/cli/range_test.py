@@ -15,14 +15,17 @@ from .options import (
     AsJson,
     BatchSize,
     ClipGradNorm,
+    CropPadding,
     DataDir,
     DataName,
     EvaluateWith,
+    Mirror,
     ModelName,
     Momentum,
     NormWeightDecay,
     OptimizerName,
     Precision,
+    PreparationName,
     Quiet,
     RunsDir,
     TaskName,
@@ -40,6 +43,9 @@ def range_test(
     model: ModelName = None,
     task: TaskName = None,
     data_dir: DataDir = None,
+    preparation: PreparationName = None,
+    mirror: Mirror = None,
+    crop_padding: CropPadding = None,
     optimizer: OptimizerName = "sgd",
     momentum: Momentum = None,
     weight_decay: WeightDecay = 1e-4,
@@ -77,7 +83,7 @@ def range_test(
     from ..experiments.range_tests import RangeTestPlan, run_range_test
     from .progress import bar
 
-    what = make_task(data, model, task, data_dir)
+    what = make_task(data, model, task, data_dir, preparation=preparation, mirror=mirror, crop_padding=crop_padding)
     plan = RangeTestPlan(
         name=what.name.replace("/", "-").replace(":", "-"),
         optimizer=optimizer,

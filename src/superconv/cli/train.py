@@ -13,14 +13,17 @@ from .options import (
     AsJson,
     BatchSize,
     ClipGradNorm,
+    CropPadding,
     DataDir,
     DataName,
     EvaluateWith,
+    Mirror,
     ModelName,
     Momentum,
     NormWeightDecay,
     OptimizerName,
     Precision,
+    PreparationName,
     Quiet,
     RunsDir,
     TaskName,
@@ -43,6 +46,9 @@ def train(
     data_dir: DataDir = None,
     epochs: Annotated[float | None, typer.Option(help="Length in epochs; 30 where no length is given.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length in optimizer updates.")] = None,
+    preparation: PreparationName = None,
+    mirror: Mirror = None,
+    crop_padding: CropPadding = None,
     optimizer: OptimizerName = "sgd",
     momentum: Momentum = None,
     weight_decay: WeightDecay = 1e-4,
@@ -81,7 +87,7 @@ def train(
     from ..schedules import parse_schedule, total_steps
     from .progress import bar
 
-    what = make_task(data, model, task, data_dir)
+    what = make_task(data, model, task, data_dir, preparation=preparation, mirror=mirror, crop_padding=crop_padding)
     if epochs is not None and steps is not None:
         raise ValueError("give the length as --epochs or as --steps, not both")
     if steps is None:

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..near_names import near
 from .errors import DataError
 from .preparation import Preparation
-from .samples import Samples, as_samples
+from .samples import Data, Samples, as_samples
 from .shuffling import choose
+
+PREPARATIONS = ("mean-image", "scaled", "identity")
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -112,6 +115,31 @@ class Splits:
         note = _joined(self.note, f"train: {n:,} of {total:,} samples, by seed {seed}")
         return self._replace(train=self.train.take(chosen), note=note)
 
+    def prepared(
+        self, kind: str | None = None, *, mirror: bool | None = None, crop_padding: int | None = None
+    ) -> Splits:
+        """These splits with another preparation of their pictures.
+
+        Args:
+            kind: "mean-image" (the training part's mean per pixel, range 0 to 255 kept, as in the paper), "scaled"
+                (1/256, as in Caffe's LeNet) or "identity"; None: the data's own.
+            mirror, crop_padding: the training augmentation; None: as it is.
+        Raises: DataError: an unknown kind, or samples that are not held in tensors.
+        """
+        own = self.preparation or _by_default(self.train)
+        augmentation: dict[str, Any] = {
+            "mirror": own.mirror if mirror is None else mirror,
+            "crop_padding": own.crop_padding if crop_padding is None else crop_padding,
+        }
+        if kind is None:
+            return self._replace(preparation=own.replace(**augmentation))
+        if kind == "mean-image":
+            return self._replace(preparation=Preparation.mean_image(self.train, **augmentation))
+        if kind not in PREPARATIONS:
+            raise DataError(f"preparation {kind!r} is unknown; {near(kind, PREPARATIONS)}")
+        make = {"scaled": Preparation.scaled, "identity": Preparation.identity}[kind]
+        return self._replace(preparation=make(**augmentation))
+
     def to(self, device: torch.device | str) -> Splits:
         """The same splits with every tensor on `device`."""
         moved = {
@@ -126,6 +154,12 @@ class Splits:
         for field, value in changes.items():
             object.__setattr__(changed, field, value)
         return changed
+
+
+def _by_default(samples: Samples) -> Preparation:
+    """What `Batches` does where no preparation is given."""
+    pixels = isinstance(samples, Data) and samples.inputs.dtype == torch.uint8
+    return Preparation.scaled(1 / 255) if pixels else Preparation.identity()
 
 
 def _seed(seed: int) -> int:
