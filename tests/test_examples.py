@@ -11,6 +11,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 # example -> (packages it needs, the final LR that its schedule ends with)
 NEEDS = {
     "plain_loop": ((), 0.5 / 10 / 1000),
+    "lr_monitor": ((), 0.01),
     "lightning_fit": (("lightning",), 0.5 / 10 / 1000),
     "hf_trainer": (("transformers", "accelerate"), 0.01 / 10 / 1000),
     "accelerate_loop": (("accelerate",), 0.5 / 10 / 1000),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from .analysis.suggestion import Suggestion
     from .analysis.verdict import Verdict
     from .data import Splits
+    from .measure.curvature.monitor import LRMonitor
     from .measure.range_test import lr_range_test
     from .records import Evaluation, History, StepRecord, StopReason
     from .schedules import (
@@ -66,6 +67,7 @@ _NAMES = {
     "evaluate": "training.evaluate",
     "build_optimizer": "training.optimizers",
     "lr_range_test": "measure.range_test",
+    "LRMonitor": "measure.curvature.monitor",
     "paired_difference": "analysis.comparison",
     "speed_up": "analysis.speed_up",
     "Splits": "data",
@@ -77,6 +79,7 @@ _NAMES = {
 __all__ = [
     "Evaluation",
     "History",
+    "LRMonitor",
     "RangeTest",
     "Schedule",
     "ScheduleLR",

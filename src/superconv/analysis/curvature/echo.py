@@ -1,0 +1,93 @@
+"""The echo: how far an estimate of the learning rate follows the learning rate that was used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..student_t import critical_value
+from .iterates import identity_ratio
+from .jackknife import STANDARD_ERRORS, Estimate
+
+ECHO = "echo: this number reflects the LR, not the curvature"
+TOLERANCE = 0.25  # of estimate / (pure-noise value), besides its standard error
+
+
+def is_echo(rho: Estimate, noise_rho: float) -> bool | None:
+    """Whether updates are correlated as pure noise makes them, so that the paper's estimate is lr times a constant.
+
+    |ln(estimate / noise value)| = |ln((1 - noise_rho) / (1 - rho))| / 2  <=  max(ln 1.25, 2 standard errors)
+
+    Returns: None where rho is not known, or so badly (two standard errors above ln 2) that nothing follows.
+    """
+    if rho.value is None or rho.standard_error is None:
+        return None
+    if rho.value >= 1.0:
+        return False
+    distance = abs(math.log(identity_ratio(rho.value) / identity_ratio(noise_rho)))
+    error = STANDARD_ERRORS * rho.standard_error / (2.0 * (1.0 - rho.value))
+    if error > math.log(2.0):
+        return None
+    return distance <= max(math.log(1.0 + TOLERANCE), error)
+
+
+def slope(lrs: ArrayLike, estimates: ArrayLike) -> float:
+    """d log(estimate) / d log(lr) by least squares; pairs that are not finite and positive are left out.
+
+    Returns: the slope; NaN where fewer than three pairs or one LR remain.
+    Example:
+        >>> round(slope([0.01, 0.1, 1.0], [0.2, 2.0, 20.0]), 3)
+        1.0
+    """
+    x, y = np.asarray(lrs, dtype=np.float64), np.asarray(estimates, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"one estimate an LR is needed, got shapes {x.shape} and {y.shape}")
+    use = np.isfinite(x) & np.isfinite(y) & (x > 0) & (y > 0)
+    x, y = np.log(x[use]), np.log(y[use])
+    if len(x) < 3 or not float(np.ptp(x)) > 0:
+        return math.nan
+    x = x - x.mean()
+    return float(x @ y / (x @ x))
+
+
+@dataclass(frozen=True)
+class EchoExponent:
+    """A measured exponent: 0 where an estimate is the network's own, 1 where it follows the LR.
+
+    Args:
+        exponent: mean over seeds.
+        lower, upper: Student's 95% interval over seeds; the exponent itself below two of them.
+        n: seeds.
+    """
+
+    exponent: float
+    lower: float
+    upper: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.exponent:.2f} ({self.lower:.2f} to {self.upper:.2f})"
+
+
+def over_seeds(slopes: Sequence[float], confidence: float = 0.95) -> EchoExponent | None:
+    """The mean of one slope a seed, with Student's interval; None where no slope is finite."""
+    values = np.array([value for value in slopes if math.isfinite(value)])
+    if not len(values):
+        return None
+    mean, n = float(values.mean()), len(values)
+    half = 0.0 if n < 2 else critical_value(confidence, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+    return EchoExponent(mean, mean - half, mean + half, n)
+
+
+# estimator -> regime -> exponent
+MEASURED: dict[str, dict[str, EchoExponent]] = {}
+
+
+def worth(estimator: str) -> str:
+    """What an estimate is worth, in brackets: the measured exponent along training; empty for an unmeasured one."""
+    found = MEASURED.get(estimator, {}).get("along")
+    return "" if found is None else f" (follows the LR as LR^{found.exponent:.1f})"
