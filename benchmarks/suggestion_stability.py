@@ -12,7 +12,7 @@ from superconv.data import Batches
 
 from .table import Goal, Table
 
-MODELS = ("lenet-slim-bn", "lenet-slim")
+MODELS = ("lenet-slim-bn", "lenet-slim", "mlp-bn", "mlp")
 RULES = ("steepest", "blow_up", "plateau_edge", "best_fork")
 LENGTHS = (100, 300)
 GOAL_RATIO = 2.0

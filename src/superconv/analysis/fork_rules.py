@@ -44,16 +44,16 @@ def best_fork(
     Smoothing: by `likely_best`, the mean of log LR weighted by how likely each branch is the best one;
     trimming: diverged and unmeasured branches are out.
 
-        error    = standard error of a difference of two evaluations,  sqrt(2 m (1 - m) / eval_samples) for
-                   an accuracy m, and at least 2% of the spread between the best and the worst branch
+        error    = two standard errors of a difference of two evaluations,  2 sqrt(2 m (1 - m) / eval_samples)
+                   for an accuracy m, and at least 4% of the spread between the best and the worst branch
         lr       = exp(sum_i w_i log lr_i),   w_i ~ exp(-(best - metric_i) / error) x its stretch of log LR
         interval = the central 90% of the weight
 
-    A mean, because the best of several equal branches is the luckiest, not the best: on two networks and ten
-    seeds, max_lr from ramps of 100 and of 300 steps differed by up to 5.5x when read as the centre of the tied
-    branches, by up to 1.6x so (docs/verdict.md). Branches of one ramp share their past and their evaluation
-    samples, so their differences are less noisy than the error says: it stands for the run-to-run variation of
-    training as well, which one ramp cannot show; seeds do (`suggest`).
+    A mean, because the best of several equal branches is the luckiest, not the best: on four networks and ten
+    seeds each, max_lr from ramps of 100 and of 300 steps differed by up to 5.5x when read as the centre of the
+    tied branches, by up to 3.3x with one standard error, by up to 2.0x with two (docs/lab-log.md). Two, because
+    training varies from run to run as well, which the evaluation's error does not hold and one ramp cannot
+    show; seeds do (`suggest`).
 
     Args:
         forks: branches of one ramp, any order.
@@ -77,7 +77,7 @@ def best_fork(
     if top - worst <= 1e-12 * (1.0 + np.nanmax(np.abs(scores))):
         return nowhere("all forks end equally good or bad: they do not tell the learning rates apart")
     noise = _standard_error(abs(top), eval_samples) if binomial and uses_metric else 0.0
-    error = max(noise, 0.02 * (top - worst))
+    error = 2.0 * max(noise, 0.02 * (top - worst))
     found = likely_best(lrs, scores, error=error)
     tied = lrs[scores >= top - error]  # False for NaN
     text = f"the best of {len(forks)} forks is at LR {tied[0]:.3g}"
