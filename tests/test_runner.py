@@ -253,10 +253,11 @@ def test_progress_is_told_of_every_reading(tmp_path: Path) -> None:
     calls: list[tuple[Any, ...]] = []
     run_arm(make_task(), make_arm(), 0, root=tmp_path, device="cpu", progress=lambda *told: calls.append(told))
     assert [(done, total) for done, total, *_ in calls] == [(13, STEPS), (26, STEPS), (39, STEPS), (40, STEPS)]
-    done, _, record, loss, evaluation = calls[-1]
+    done, _, record, loss, evaluation, reading = calls[-1]
     assert record.step == done - 1
     assert loss == float(record.loss)
     assert evaluation.samples == 30
+    assert reading is None
 
 
 def test_the_callers_random_states_are_left_alone(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import typer
 from .. import __version__
 from .data import app as data
 from .demo import demo
+from .estimate_lr import estimate_lr
 from .interrupt import interruptible
 from .range_test import range_test
 from .report import report
@@ -31,6 +32,7 @@ for _name, _verb in (
     ("demo", demo),
     ("range-test", range_test),
     ("train", train),
+    ("estimate-lr", estimate_lr),
     ("schedule", schedule),
     ("report", report),
 ):

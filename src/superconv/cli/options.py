@@ -40,6 +40,9 @@ NormWeightDecay = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(help="Samples per micro-batch.")]
 Accumulation = Annotated[int, typer.Option("--accumulation-steps", help="Micro-batches per update.")]
+MonitorEvery = Annotated[
+    int | None, typer.Option(min=1, help="Updates between curvature readings; default: about 24 a run, at most 50.")
+]
 Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
 ClipGradNorm = Annotated[float | None, typer.Option(help="Clip the gradient norm to this.")]
 EvaluateWith = Annotated[str, typer.Option(help="BatchNorm statistics in evaluation: batch, reestimated or running.")]

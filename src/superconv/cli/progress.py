@@ -28,10 +28,12 @@ class Bar:
     def training(self, description: str) -> Any:
         """A `Progress` function for `run_arm`."""
 
-        def report(done: int, total: int, record: Any, loss: float, evaluation: Any) -> None:
+        def report(done: int, total: int, record: Any, loss: float, evaluation: Any, reading: Any) -> None:
             if evaluation is not None:
                 self._metric[description] = f"  valid {evaluation.metric:.2%}"
             text = f"lr {record.lr[0]:.3g}  loss {loss:.4f}{self._metric.get(description, '')}"
+            if reading is not None:
+                text += f"  {_curvature(reading)}"
             self.show(description, done, total, text)
 
         return report
@@ -43,6 +45,15 @@ class Bar:
             self.show(f"{prefix}{phase}", done, total, f"lr {record.lr[0]:.2e}  loss {float(record.loss):.3f}")
 
         return report
+
+
+def _curvature(reading: Any) -> str:
+    """What an LR monitor's reading is, in the width of a column: paper's estimate (or that it echoes), secant."""
+    text = "paper's est. -" if reading.paper_estimate is None else f"paper's est. {reading.paper_estimate:.2g}"
+    if reading.echo:
+        text += " (echo)"
+    secant = reading.probes.secant.quotient.value if reading.probes is not None else None
+    return text + (f"  secant {secant:.2g}" if secant is not None else "")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from .options import (
     Mirror,
     ModelName,
     Momentum,
+    MonitorEvery,
     NormWeightDecay,
     OptimizerName,
     Precision,
@@ -67,6 +68,10 @@ def train(
     evaluate_with: EvaluateWith = "running",
     compile_model: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
     channels_last: Annotated[bool | None, typer.Option(help="Image memory format; default: the faster one.")] = None,
+    monitor_lr: Annotated[
+        bool, typer.Option("--monitor-lr", help="Show what curvature says about the learning rate, along the run.")
+    ] = False,
+    monitor_every: MonitorEvery = None,
     seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop with a checkpoint after this time.")] = None,
@@ -81,6 +86,7 @@ def train(
     The run directory keeps every step (rows.jsonl), the summary, and the trained weights (weights.pt).
     """
     from ..experiments.config import Arm
+    from ..experiments.monitoring import monitor_every as usual_interval
     from ..experiments.runner import VALIDATION_SAMPLES, run_arm
     from ..experiments.stopping import StopSignal
     from ..models import averaging_fraction_for
@@ -112,6 +118,8 @@ def train(
         channels_last=channels_last,
         train_samples=train_samples,
     )
+    if monitor_every is not None and not monitor_lr:
+        raise ValueError("--monitor-every is for --monitor-lr; give both, or neither")
     stop = StopSignal(max_minutes)
     with stop.listening(), bar(quiet) as display:
         result = run_arm(
@@ -122,6 +130,7 @@ def train(
             experiment=experiment,
             device=device,
             keep_weights=True,
+            monitor_every=(monitor_every or usual_interval(steps)) if monitor_lr else None,
             stop=stop,
             progress=display.training(chosen.name),
         )

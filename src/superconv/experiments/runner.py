@@ -6,7 +6,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,9 @@ import torch
 from torch import nn
 
 from .. import runs
+from ..analysis.curvature.statement import LRReading
 from ..data import Batches, Samples, Splits
+from ..measure.curvature.monitor import LRMonitor
 from ..models import set_averaging_fraction
 from ..records import Evaluation, StepRecord, StopReason
 from ..task import Task, check_outputs, source_hash
@@ -29,6 +31,7 @@ from ..training.precision import make_scaler, to_channels_last, wants_channels_l
 from ..training.preserve import preserved
 from ..training.random_states import seed_random_states
 from .config import Arm
+from .monitoring import rows_of, watch
 from .stopping import StopSignal
 
 CHECKPOINT_SECONDS = 60.0  # at most this much work is lost to a kill
@@ -40,7 +43,8 @@ NOT_FINITE_AT_FIRST = (
     "infinities, the model's initialisation and the loss function"
 )
 
-Progress = Callable[[int, int, StepRecord, float, Evaluation | None], None]  # done, total, record, loss, evaluation
+# done, total, record, loss, evaluation or None, the monitor's last reading or None
+Progress = Callable[[int, int, StepRecord, float, Evaluation | None, LRReading | None], None]
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,7 @@ def run_arm(
     device: torch.device | str | None = None,
     read_test: bool = True,
     keep_weights: bool = False,
+    monitor_every: int | None = None,
     stop: StopSignal | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
@@ -85,8 +90,11 @@ def run_arm(
         device: None: a GPU where there is one.
         read_test: False leaves the test data alone (tuning).
         keep_weights: store the trained model's `state_dict` as weights.pt in the run directory.
+        monitor_every: updates between readings of what curvature says about the learning rate (`LRMonitor`, on
+            validation batches), which become rows of the run; None: not watched. The training is the same either way.
         stop: asked between two steps; where it says so the run ends with a checkpoint.
-        progress: called with (done, total, record, loss, evaluation or None) whenever losses were read.
+        progress: called with (done, total, record, loss, evaluation or None, reading or None) whenever losses were
+            read.
     Returns: a RunResult; divergence is an outcome with a summary, being stopped is one without.
     Raises:
         ValueError: an arm that does not fit the task; a loss that is not finite before any update was made.
@@ -97,13 +105,17 @@ def run_arm(
     stop = stop or StopSignal()
     identity = {"name": task.name, "hash": source_hash(task)[:16]}
     config = {"task": identity, **arm.to_dict(), "read_test": read_test}
+    if monitor_every is not None:
+        config["monitor_every"] = monitor_every
     splits = _splits(task.data, arm)
     info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
     place = (root, experiment, arm.name, seed, config)
     if runs.state_of(runs.run_path(*place)) == "finished":
         return _finished(runs.open_run(*place))
     with preserved():
-        training = _Training(task, arm, seed, splits, device)  # first, so that a mistake in it leaves no directory
+        training = _Training(
+            task, arm, seed, splits, device, monitor_every
+        )  # first, so that a mistake in it leaves no directory
         with runs.open_run(*place, info) as run:
             if run.summary() is not None:
                 return _finished(run)  # by another process, since we looked
@@ -120,9 +132,12 @@ class _Training:
     """Everything of one run that is alive."""
 
     run: runs.Run  # from `go` on
+    monitor: LRMonitor | None  # likewise
 
-    def __init__(self, task: Task, arm: Arm, seed: int, splits: Splits, device: torch.device) -> None:
-        self.task, self.arm, self.splits = task, arm, splits
+    def __init__(
+        self, task: Task, arm: Arm, seed: int, splits: Splits, device: torch.device, monitor_every: int | None
+    ) -> None:
+        self.task, self.arm, self.splits, self.monitor_every = task, arm, splits, monitor_every
         seed_random_states(seed)
         self.model = _build_model(task, arm, seed, device)
         self.loss_fn = _loss(task, arm)
@@ -131,6 +146,7 @@ class _Training:
         batches = Batches(splits.train, arm.batch_size, seed=seed, augment=arm.augment, **memory)
         self.validation = _for_evaluation(splits.validation, memory)
         self.test = _for_evaluation(splits.test, memory)
+        self.memory = memory
         values = arm.schedule.values()
         cycled = "momentum" in values and has_momentum(arm.optimizer)  # without it, the loop says so once
         options = {**({"momentum": float(values["momentum"][0])} if cycled else {}), **arm.optimizer_options}
@@ -144,6 +160,23 @@ class _Training:
         self.last_loss = math.nan  # of the last update
         self.seconds = 0.0  # that earlier calls spent on what is kept
         self._check_model()
+        if monitor_every is not None:  # checked here, before there is a directory
+            self._watch().close()
+
+    def _watch(self) -> LRMonitor:
+        assert self.monitor_every is not None
+        assert self.splits.validation is not None
+        return watch(
+            self.task,
+            self.model,
+            self.optimizer,
+            self.loss_fn,
+            self.splits.validation,
+            batch_size=self.arm.batch_size,
+            every=self.monitor_every,
+            steps_done=self.state.step,
+            memory=self.memory,
+        )
 
     def _channels_last(self, device: torch.device) -> bool:
         wanted = self.arm.channels_last
@@ -161,7 +194,8 @@ class _Training:
         started = time.perf_counter() - self.seconds
         saved = time.monotonic()
         diverged = False
-        with closing(self._steps()) as steps:
+        self.monitor = None if self.monitor_every is None else self._watch()
+        with closing(self._steps()) as steps, closing(self.monitor) if self.monitor else nullcontext():
             for record in steps:
                 self.pending.append(record)
                 reason = stop.reason()
@@ -226,17 +260,29 @@ class _Training:
         if bad is not None and records[bad].step == 0:
             raise ValueError(NOT_FINITE_AT_FIRST)
         seconds = round(time.perf_counter() - started, 3)
+        readings = self._new_readings()
         for record, loss in zip(records, losses, strict=False):
             if not record.skipped:
                 self.run.append(_row(record, loss, seconds))
                 self.last_loss = loss
             if record.evaluation is not None:
                 self.run.append(_evaluation_row(record, "validation", seconds))
+            while readings and readings[0]["step"] <= record.step:
+                self.run.append(readings.pop(0))
         if records and progress is not None:
             last = records[-1]
             measured = next((r.evaluation for r in reversed(records) if r.evaluation is not None), None)
-            progress(last.step + 1, self.arm.schedule.total_steps, last, losses[len(records) - 1], measured)
+            reading = self.monitor.latest if self.monitor is not None else None
+            progress(last.step + 1, self.arm.schedule.total_steps, last, losses[len(records) - 1], measured, reading)
         return bad is not None
+
+    def _new_readings(self) -> list[dict[str, Any]]:
+        """Rows of what the monitor read since the last call."""
+        if self.monitor is None:
+            return []
+        rows = rows_of(self.monitor.rows)
+        self.monitor.rows.clear()
+        return rows
 
     def _finish(self, reason: StopReason, seconds: float, read_test: bool) -> RunResult:
         reestimated = self.arm.evaluate_with == "reestimated"

@@ -11,6 +11,7 @@ import numpy as np
 from ..figures import Figure, Line, Mark, Panel, Span
 from ..figures.spec import Scale
 from ..schedules import Schedule
+from .curvature import curvature_figure
 from .curves import Floats, band_note, interval, over_seeds
 from .groups import Group, color_order, short_names
 from .ramps import RampGroup
@@ -37,6 +38,7 @@ def pictures_of(ramps: Sequence[RampGroup], groups: Sequence[Group], metric: str
         (final_figure(groups, metric), "final-values", "Results"),
         (curves_figure(groups, metric), "training-curves", "Training curves"),
         (schedules_figure(groups), "schedules", "Schedules"),
+        (curvature_figure(groups), "curvature", "What curvature says"),
     ):
         if figure is not None:
             found.append(Picture(name, section, figure))

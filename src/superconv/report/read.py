@@ -21,6 +21,9 @@ State = Literal["finished", "diverged", "unfinished", "damaged"]
 _FOLDER = re.compile(r"seed(\d+)(?:-|$)")
 _TRAIN_KEYS = ("step", "lr", "momentum", "loss")
 _EVAL_KEYS = ("step", "metric", "eval_loss")
+_CURVATURE_KEYS = (
+    "step", "lr", "effective_lr", "paper_estimate", "noise_line", "secant", "expected_step", "stability_limit",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Run:
         summary: the content of summary.json, or None.
         train: step, lr, momentum and loss of every update row; NaN where a row lacks one.
         evaluations: step, metric and eval_loss of the evaluation rows on validation data (on what there is, else).
+        curvature: step, lr and the estimates of every reading of an LR monitor; NaN where none was stated.
         split: which data `evaluations` were made on.
         ramp: the range test that lies in it, or None.
         problem: what cannot be read, in a sentence; else empty.
@@ -48,6 +52,7 @@ class Run:
     summary: dict[str, Any] | None
     train: dict[str, Floats]
     evaluations: dict[str, Floats]
+    curvature: dict[str, Floats] = field(default_factory=dict)
     split: str = ""
     ramp: RangeTest | None = None
     problem: str = ""
@@ -196,6 +201,7 @@ def _read_run(path: Path, home: Path) -> Run:
         summary=summary,
         train=_columns([row for row in rows if "loss" in row], _TRAIN_KEYS),
         evaluations=evaluations,
+        curvature=_columns([_reading(row["curvature"]) for row in rows if "curvature" in row], _CURVATURE_KEYS),
         split=split,
         ramp=ramp,
         problem="; ".join(problem for problem in problems if problem).replace(f"{path}/", ""),
@@ -234,6 +240,14 @@ def _evaluations(rows: list[dict[str, Any]]) -> tuple[str, dict[str, Floats]]:
 def _columns(rows: list[dict[str, Any]], keys: tuple[str, ...]) -> dict[str, Floats]:
     rows = [row for row in rows if np.isfinite(_number(row.get("step")))]
     return {key: np.array([_number(row.get(key)) for row in rows], dtype=np.float64) for key in keys}
+
+
+def _reading(row: Any) -> dict[str, Any]:
+    """A reading's numbers side by side; those of probes lie one level deeper."""
+    reading = _dict(row)
+    probes = _dict(reading.get("probes"))
+    secant = _dict(_dict(probes.get("secant")).get("quotient"))
+    return {**reading, "secant": secant.get("value"), "expected_step": _dict(probes.get("expected_step")).get("value")}
 
 
 def _number(value: Any) -> float:

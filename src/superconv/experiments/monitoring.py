@@ -1,0 +1,75 @@
+"""Watching a run's learning rate: an `LRMonitor` on held-out batches, and its readings as rows of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from ..analysis.curvature.jackknife import MINIMUM_PROBES
+from ..data import Batches, Samples
+from ..measure.curvature.monitor import LRMonitor
+from ..task import Task
+
+KEY = "curvature"  # of the rows that hold a reading
+READINGS = 24  # along a run, where the interval is not given
+MOST_STEPS = 50  # between readings, where it is not given
+PROBE_SHARE = 4  # the batch size over that of a probe batch: a probe costs as much as one step
+PROBE_SEED = 1_000_003  # of the order of the held-out samples; no run's own seed comes near
+
+
+def monitor_every(total_steps: int) -> int:
+    """Updates between readings that suit a run: about 24 readings, and at least one in 50 updates."""
+    return max(1, min(MOST_STEPS, total_steps // READINGS))
+
+
+def probe_batch_size(batch_size: int, samples: int) -> int:
+    """A quarter of the batch, or as much as gives the monitor its 16 batches from so few held-out samples.
+
+    At least two, since BatchNorm in training refuses one.
+
+    Raises: ValueError: fewer samples than that takes.
+    """
+    needed = 2 * MINIMUM_PROBES
+    if samples < 2 * needed:
+        raise ValueError(
+            f"the curvature estimates need {needed} held-out batches of two, the validation data has {samples} "
+            "samples; leave more of them, or train without the monitor"
+        )
+    return max(2, min(batch_size // PROBE_SHARE, samples // needed))
+
+
+def watch(
+    task: Task,
+    model: nn.Module,
+    optimizer: Optimizer,
+    loss_fn: Any,
+    held_out: Samples,
+    *,
+    batch_size: int,
+    every: int,
+    steps_done: int = 0,
+    memory: Mapping[str, Any],
+) -> LRMonitor:
+    """A monitor on the run's optimizer; close it when the run ends.
+
+    A run that was resumed begins its smoothing and its probes anew; the readings before are in its rows.
+
+    Args:
+        held_out: samples that take no part in the updates.
+        every: updates between readings.
+        steps_done: updates before this call.
+        memory: device, memory format and preparation of the batches.
+    """
+    size = probe_batch_size(batch_size, len(held_out))
+    batches = Batches(held_out, size, seed=PROBE_SEED, augment=False, **memory)
+    monitor = LRMonitor(model, optimizer, loss_fn, batches, every=every, split=task.split)
+    monitor.step = steps_done
+    return monitor
+
+
+def rows_of(readings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One row a reading, named by the update after which it was made."""
+    return [{"step": reading["step"] - 1, KEY: dict(reading)} for reading in readings]
