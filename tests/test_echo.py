@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from superconv.analysis.curvature.echo import is_echo, over_seeds, slope, worth
+from superconv.analysis.curvature.echo import MEASURED, is_echo, over_seeds, slope, worth
 from superconv.analysis.curvature.jackknife import Estimate
 
 
@@ -45,5 +45,13 @@ def test_echo_within_a_quarter_or_two_standard_errors():
     assert is_echo(Estimate(None, None, 3, "few"), 0.9) is None
 
 
-def test_an_unmeasured_estimate_has_no_price():
+def test_the_table_is_complete_and_tells_what_a_number_is_worth():
+    for regimes in MEASURED.values():
+        assert set(regimes) == {"along", "common"}
+        for found in regimes.values():
+            assert found.lower <= found.exponent <= found.upper
+            assert found.n >= 3
+    assert {"paper_absolute", "paper_spaced", "secant", "expected_step", "stability_limit"} <= set(MEASURED)
+    assert MEASURED["paper_absolute"]["along"].exponent > 0.8
+    assert f"LR^{MEASURED['secant']['along'].exponent:.1f}" in worth("secant")
     assert worth("unknown") == ""
