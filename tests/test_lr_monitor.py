@@ -50,6 +50,26 @@ def run(name, watch, steps=42, **options):
     return [*model.state_dict().values(), *gradients, *state, torch.get_rng_state(), torch.rand(3)], monitor
 
 
+@pytest.mark.parametrize("method", ["finite_difference", "exact"])
+def test_products_of_either_kind_give_the_curvature_along_the_gradient(method):
+    line = nn.Linear(1, 1, bias=False)
+    optimizer = torch.optim.SGD(line.parameters(), lr=0.01)
+    data = torch.ones(4, 1), torch.zeros(4, 1)
+    calls = []
+
+    def loss_fn(outputs, targets):
+        calls.append(1)
+        return F.mse_loss(outputs, targets)
+
+    with LRMonitor(line, optimizer, loss_fn, [data] * 16, every=1, method=method) as monitor:
+        before = len(calls)
+        for _ in range(8):
+            line.weight.grad = torch.ones(1, 1)
+            optimizer.step()
+    assert len(calls) - before == 8 * 4  # a batch's gradients: A, B, the product, A before the update
+    assert monitor.latest.probes.expected_step.value == pytest.approx(0.5, rel=1e-3 if method != "exact" else 1e-6)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_watching_changes_no_bit(name):
     alone, _ = run(name, None)
@@ -226,6 +246,7 @@ def test_bad_input():
         "got no probe_batches": lambda: LRMonitor(model, optimizer, F.cross_entropy),
         "got 3 batches, 16 are needed": lambda: LRMonitor(model, optimizer, F.cross_entropy, some[:3]),
         "used up": lambda: LRMonitor(model, optimizer, F.cross_entropy, iter([])),
+        "method: got 'exactly'": lambda: LRMonitor(model, optimizer, F.cross_entropy, some, method="exactly"),
         "a Linear": lambda: LRMonitor(model, nn.Linear(1, 1)),
         "trains no real parameter": lambda: LRMonitor(frozen, optimizer),
         "does not depend on the model": lambda: LRMonitor(model, optimizer, lambda a, b: torch.ones(()), some),

@@ -21,7 +21,7 @@ from ...training.batch_source import Split
 from ...training.distributed import inner_module
 from ...training.preserve import generators_of, preserved
 from .iterates import DEFAULT_WINDOW, IterateSums
-from .objective import BatchObjective
+from .objective import METHODS, BatchObjective, Method
 from .probe import probe
 
 LossFunction = Callable[[Any, Any], Tensor]
@@ -56,6 +56,7 @@ class LRMonitor:
         spacing: updates between iterates of the paper's estimate (1 and 10 in the paper).
         window: triples that rho looks back over.
         include_batch_norm: add BatchNorm's stored blobs to the paper's sums, as in the authors' scripts.
+        method: of the probes' Hessian product: "finite_difference" (one gradient) or "exact" (four to six).
         split: batch -> (inputs, targets), where a batch is no pair.
         seed: of dropout masks in the probes.
     Raises: ValueError: nothing to watch, too few probe batches, an option out of range or without effect.
@@ -80,13 +81,15 @@ class LRMonitor:
         spacing: int = 1,
         window: int = DEFAULT_WINDOW,
         include_batch_norm: bool = False,
+        method: Method = "finite_difference",
         split: Split | None = None,
         seed: int = 0,
     ) -> None:
-        _check(every, probes, loss_fn, probe_batches, split)
+        _check(every, probes, loss_fn, probe_batches, split, method)
         self.model, self.loss_fn = inner_module(model), loss_fn
         self.every = every
-        self._split, self._seed = split, seed
+        self._options: dict[str, Any] = {"split": split, "method": method}
+        self._seed = seed
         self._optimizer = _with_hooks(optimizer)
         self._batches = [] if probe_batches is None else _take(probe_batches, 2 * probes)
         watched, self.left_out = _watched(self.model, self._optimizer)
@@ -166,15 +169,21 @@ class LRMonitor:
         index = self.step // self.every - 1
         pair = 2 * index % len(self._batches)
         a, b = self._batches[pair], self._batches[pair + 1]
-        found = probe(
-            self.model, self.loss_fn, a, b, previous=self._sums.previous, split=self._split, seed=self._seed + index
-        )
+        previous = self._sums.previous
+        found = probe(self.model, self.loss_fn, a, b, previous=previous, seed=self._seed + index, **self._options)
         self._probes.append(found)
 
 
 def _check(
-    every: int, probes: int, loss_fn: LossFunction | None, batches: Iterable[Any] | None, split: Split | None
+    every: int,
+    probes: int,
+    loss_fn: LossFunction | None,
+    batches: Iterable[Any] | None,
+    split: Split | None,
+    method: str,
 ) -> None:
+    if method not in METHODS:
+        raise ValueError(f"method: got {method!r}, allowed are {', '.join(map(repr, METHODS))}")
     if every < 1:
         raise ValueError(f"every is {every}, allowed are integers from 1 (updates between readings); 50 is usual")
     if probes < MINIMUM_PROBES:

@@ -36,8 +36,9 @@ def probe(
         a, b: batches, drawn independently of each other and of the update; equally large.
         previous: parameters before the update by name; one that is not there did not move.
         seed: of the random states in passes over A; B has another one, so that dropout masks are independent too.
-        method: of the product, as in `BatchObjective.product`; "finite_difference" is one-sided here, with a relative
-            error of about 1e-3 in float32.
+        method: of the product. A finite difference is one-sided here. Where ReLU, max-pooling and BatchNorm put kinks
+            between its two points it differs from the exact product, which sees none: single pairs by up to a factor
+            of two, eight pooled pairs by 2% to 48% (lenet-slim-bn, mlp-bn) and 0.5% to 4% (lenet-slim, no BatchNorm).
     Returns: the products; all NaN where B's gradient is not finite (training diverged).
     Raises: ValueError: as `BatchObjective`.
     """
