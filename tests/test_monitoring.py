@@ -128,3 +128,13 @@ def test_estimate_lr_and_monitored_training_from_outside(
     code, out, err = program(monkeypatch, capsys, *train, "--monitor-lr", "--monitor-every", "5")
     assert code == 0, err
     assert "paper's est." in err  # the live column
+
+
+def test_the_report_shows_the_readings_in_a_section_of_their_own_and_names_the_metric(tmp_path: Path) -> None:
+    from superconv.report import build_report
+
+    run(tmp_path, monitor_every=2)
+    page = build_report(tmp_path).read_text()
+    assert ">What curvature says</h" in page
+    assert "it is an echo of the LR" in page
+    assert "validation accuracy" in page

@@ -21,7 +21,7 @@ from ..data import Batches, Samples, Splits
 from ..measure.curvature.monitor import LRMonitor
 from ..models import set_averaging_fraction
 from ..records import Evaluation, StepRecord, StopReason
-from ..task import Task, check_outputs, source_hash
+from ..task import Task, check_outputs, metric_name, source_hash
 from ..training.batch_source import call_model, pair
 from ..training.checkpoint import TrainState
 from ..training.evaluate import evaluate
@@ -109,6 +109,7 @@ def run_arm(
         config["monitor_every"] = monitor_every
     splits = _splits(task.data, arm)
     info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
+    info["metric"] = metric_name(task.metric)
     place = (root, experiment, arm.name, seed, config)
     if runs.state_of(runs.run_path(*place)) == "finished":
         return _finished(runs.open_run(*place))

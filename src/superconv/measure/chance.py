@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..task import metric_function
+from ..task import metric_function, metric_name
 from ..training.distributed import gather_from_ranks
 
 
@@ -22,7 +22,7 @@ class ChanceLevel:
     """
 
     def __init__(self, metric: str | Callable[[Any, Any], Any] | None, given: float | None) -> None:
-        self.name = metric if isinstance(metric, str) else getattr(metric, "__name__", "metric") if metric else "none"
+        self.name = metric_name(metric)
         self._measure = metric_function(metric)
         self._metric = metric
         self._given = given

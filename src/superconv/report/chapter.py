@@ -10,7 +10,7 @@ from .curves import interval
 from .groups import Group, group_trainings, short_names
 from .pictures import Picture, pictures_of, slug
 from .ramps import RampGroup, group_ramps
-from .read import Experiment
+from .read import Experiment, Run
 from .settings import settings_of
 from .tables import Table, final_table, problem_table, stored_tables
 from .variants import told_apart
@@ -71,7 +71,7 @@ def build_chapter(experiment: Experiment, anchor: str) -> Chapter:
     runs = told_apart(experiment.runs)
     ramps = group_ramps(runs)
     groups = group_trainings(runs)
-    metric = str(info.get("metric") or (ramps[0].ramps[0].metric_name if ramps else "metric"))
+    metric = str(info.get("metric") or _metric_name(runs, ramps))
     final = final_table(groups, metric)
     shared, differing = settings_of(runs)
     stated = info.get("findings") or []
@@ -98,6 +98,12 @@ def build_chapter(experiment: Experiment, anchor: str) -> Chapter:
         created=str(info.get("created") or ""),
         count={state: states.count(state) for state in dict.fromkeys(states)},
     )
+
+
+def _metric_name(runs: Sequence[Run], ramps: Sequence[RampGroup]) -> str:
+    """The one metric of all trainings, else of the range tests; "metric" where they differ or none says."""
+    told = {run.metric_name for run in runs if run.metric_name} or {ramp.metric_name for g in ramps for ramp in g.ramps}
+    return told.pop() if len(told) == 1 else "metric"
 
 
 def _sentence(ramps: Sequence[RampGroup], groups: Sequence[Group], metric: str) -> str:

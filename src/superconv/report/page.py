@@ -20,7 +20,7 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 _SHORT = 28  # letters of a cell that is not broken into lines
-_SECTIONS = ("Results", "Range tests", "Training curves", "Schedules")
+_SECTIONS = ("Results", "Range tests", "Training curves", "Schedules", "What curvature says")
 
 _PAGE = """<!doctype html>
 <html lang="en">

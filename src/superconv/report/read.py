@@ -83,6 +83,11 @@ class Run:
         return str(task.get("name", "") if isinstance(task, dict) else task or "")
 
     @property
+    def metric_name(self) -> str:
+        """What was evaluated; empty where the run does not say."""
+        return str(_dict(self.record.get("info")).get("metric") or "")
+
+    @property
     def steps(self) -> int:
         """Planned length; of a run without a stored schedule, what it did."""
         planned = _number((self.schedule or {}).get("total_steps"))

@@ -3,7 +3,7 @@
 from .definition import Task
 from .identity import source_hash
 from .loading import load_task
-from .metrics import METRICS, check_outputs, metric_function
+from .metrics import METRICS, check_outputs, metric_function, metric_name
 from .named import cross_entropy, named_task
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "cross_entropy",
     "load_task",
     "metric_function",
+    "metric_name",
     "named_task",
     "source_hash",
 ]

@@ -66,6 +66,13 @@ def metric_function(metric: str | Metric | None) -> Metric | None:
     return METRICS[metric]
 
 
+def metric_name(metric: str | Metric | None) -> str:
+    """How tables and axes call a metric: its name, its function's, "none"."""
+    if metric is None:
+        return "none"
+    return metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
+
+
 def check_outputs(outputs: Any, targets: Any, num_classes: int) -> None:
     """Complain about a model whose outputs do not fit class labels; once, on a first batch (it waits for the device).
 
