@@ -14,14 +14,14 @@ from .read import Run
 
 _POINTS = 200
 _MOST_PANELS = 12
-_LINES: tuple[tuple[str, str, Style], ...] = (
-    ("lr", "LR in use", "solid"),
-    ("paper_estimate", "paper's estimate", "solid"),
-    ("noise_line", "the same, from noise alone", "dashed"),
-    ("secant", "secant", "solid"),
-    ("expected_step", "expected-loss step", "solid"),
-    ("effective_lr", "LR / (1 - momentum)", "dotted"),
-    ("stability_limit", "stable below (current stiffness)", "solid"),
+_LINES: tuple[tuple[str, str, Style, int], ...] = (
+    ("lr", "LR in use", "solid", 0),
+    ("effective_lr", "LR / (1 - momentum)", "dotted", 0),
+    ("paper_estimate", "paper's estimate", "solid", 1),
+    ("noise_line", "the same, from noise alone", "dashed", 1),
+    ("secant", "secant", "solid", 2),
+    ("expected_step", "expected-loss step", "solid", 3),
+    ("stability_limit", "stable below (current stiffness)", "solid", 4),
 )
 _CAPTION = (
     "The paper's estimate says something of curvature only where it leaves the dashed line: on it, it is an echo of "
@@ -51,7 +51,7 @@ def curvature_figure(groups: Sequence[Group]) -> Figure | None:
 def _lines(runs: Sequence[Run]) -> list[Line]:
     """The mean over seeds of each estimate, where it is positive."""
     lines = []
-    for color, (key, name, style) in enumerate(_LINES):
+    for key, name, style, color in _LINES:
         columns = [(run.curvature["step"], run.curvature[key]) for run in runs]
         curve = over_seeds([(x, np.where(y > 0, y, np.nan)) for x, y in columns], _POINTS)
         if len(curve.x):
