@@ -18,6 +18,9 @@ def expected_step(products: ArrayLike, curvatures: ArrayLike) -> Estimate:
     On a quadratic with noise of covariance S/B this is |G|^2 / (G.HG + tr(HS)/B): exact for pure SGD, one step ahead.
     Being greedy it is biased to short horizons (arXiv 1803.02021). With one batch for both, gA.gA replaces |G|^2 by
     |G|^2 + tr(S)/B, and the value is far too large. Momentum is not in it; compare with `effective_lr`.
+    Measured echo exponent: .91 (.75 to 1.07) along training, .76 (.60 to .93) over 24 steps from a common checkpoint
+    (`echo.MEASURED`): a large LR leaves a signal to follow, a small one has used it up. At a checkpoint it is the same
+    for every LR.
 
     Args:
         products: (n,) gA.gB.

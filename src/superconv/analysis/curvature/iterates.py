@@ -24,7 +24,8 @@ def paper_estimate(lr: float, first: float, second: float) -> float:
     |g|_1 / |Hg|_1. With momentum beta, once the slow mode is left: (1 - beta)/lambda (to first order in eps lambda;
     exactly eps / |1 - r| with r the larger root of r^2 - (1 + beta - eps lambda) r + beta), so compare eps*/(1 - beta)
     with `effective_lr`. Coupled weight decay w adds to lambda. Under gradient noise it is a multiple of eps and
-    nothing else: see `noise_ratio`.
+    nothing else: see `noise_ratio`. Measured echo exponent d log(eps*) / d log(eps): .98 (.95 to 1.01) along training,
+    .89 from a common checkpoint (`echo.MEASURED`).
 
     Args:
         lr: eps of the first update of the triple, as the authors' scripts take it. The formula takes both updates to
