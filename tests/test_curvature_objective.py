@@ -1,4 +1,5 @@
 import copy
+import doctest
 import gc
 import random
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 import superconv as sc
+from superconv.measure.curvature import objective
 from superconv.measure.curvature.objective import BatchObjective
 from superconv.models.batch_norm import NormalisedBatchNorm2d
 
@@ -414,3 +416,9 @@ def test_named_models_run_in_their_own_mode() -> None:
     training = objective.loss()
     model.eval()
     assert objective.loss() != training
+
+
+def test_the_docstrings_examples_run() -> None:
+    outcome = doctest.testmod(objective)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
