@@ -20,6 +20,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,27 +34,41 @@ CHANCE = 0.1  # ten classes of equal size
 QUARTER_DECADE = 10**0.25
 HALVINGS = 2  # of the quarter decade between the last LR that was tolerated and the first that was not
 FAILED = 0.5  # share of the best accuracy; two LRs in a row below it end the grid
+BORDER = 1.3  # seeds of one network differ by up to so much
 HOLD = 0.9  # share of the best height above chance that counts as tolerated
 
 
-def tolerated(one_cycle: Mapping[float, float], chance: float) -> tuple[float, float | None]:
-    """Largest LR, counted up from the best without a gap, that keeps `HOLD` of the best; and the next one, that fails."""
+def tolerated(one_cycle: Mapping[float, float], samples: int) -> tuple[float, float | None]:
+    """Largest LR, counted up from the best without a gap, that keeps `HOLD` of the best; and the next one, that fails.
+
+    Two binomial standard errors are allowed for, as in `analysis.fork_rules.fork_edge`.
+    """
     lrs = sorted(one_cycle)
-    heights = [one_cycle[lr] - chance for lr in lrs]
-    best = edge = max(range(len(lrs)), key=heights.__getitem__)
-    while edge + 1 < len(lrs) and heights[edge + 1] >= HOLD * heights[best]:
+    top = max(one_cycle.values())
+    least = CHANCE + HOLD * (top - CHANCE) - 2.0 * math.sqrt(top * (1.0 - top) / samples)
+    edge = lrs.index(max(lrs, key=one_cycle.__getitem__))
+    while edge + 1 < len(lrs) and one_cycle[lrs[edge + 1]] >= least:
         edge += 1
     return lrs[edge], lrs[edge + 1] if edge + 1 < len(lrs) else None
 
 
-def labels(path: Path) -> dict[str, tuple[str, float]]:
-    """Name without the seed -> label and its multiple of the reference, the geometric mean over seeds."""
+def labels(runs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Name without the seed -> label and its multiple of the reference, the geometric mean over seeds.
+
+    Within `BORDER` of the dividing line the label is "borderline": there seeds fall on both sides of it.
+    """
     found: dict[str, list[float]] = defaultdict(list)
-    for name, entry in json.loads(path.read_text()).items():
-        rates = {float(lr): accuracy for lr, accuracy in entry["one_cycle"].items()}
-        found[name.rsplit("-seed", 1)[0]].append(tolerated(rates, CHANCE)[0] / entry["reference_lr"])
+    for name, run in runs.items():
+        rates = {float(lr): accuracy for lr, accuracy in run["one_cycle"].items()}
+        found[name.rsplit("-seed", 1)[0]].append(tolerated(rates, run["samples"])[0] / run["reference_lr"])
     means = {name: math.exp(sum(map(math.log, ratios)) / len(ratios)) for name, ratios in found.items()}
-    return {name: ("wide" if ratio >= MULTIPLE else "narrow", ratio) for name, ratio in means.items()}
+    return {name: {"label": _label(ratio), "ratio": round(ratio, 2)} for name, ratio in means.items()}
+
+
+def _label(ratio: float) -> str:
+    if MULTIPLE / BORDER < ratio < MULTIPLE * BORDER:
+        return "borderline"
+    return "wide" if ratio >= MULTIPLE else "narrow"
 
 
 def one_cycle_accuracy(bench: Bench, max_lr: float) -> float:
@@ -73,7 +88,7 @@ def grid(bench: Bench, reference: float) -> dict[float, float]:
         if max(list(found.values())[-2:]) < FAILED * max(found.values()):
             break
     for _ in range(HALVINGS):
-        good, bad = tolerated(found, CHANCE)
+        good, bad = tolerated(found, bench.samples)
         if bad is not None:
             found[math.sqrt(good * bad)] = one_cycle_accuracy(bench, math.sqrt(good * bad))
     return dict(sorted(found.items()))
@@ -93,18 +108,20 @@ def main() -> None:
     torch.set_num_threads(1)
     splits = load_splits(args.data, args.data_dir, args.samples)
     networks = list(product(args.models.split(","), args.optimizers.split(","), map(int, args.steps.split(","))))
-    stored = json.loads(args.out.read_text()) if args.out.exists() else {}
+    runs = json.loads(args.out.read_text())["runs"] if args.out.exists() else {}
     for (model, optimizer, steps), seed in product(networks, map(int, args.seeds.split(","))):
         name = f"{args.data}-{model}-{optimizer}-{steps}-seed{seed}"
-        if name in stored:
+        if name in runs:
             continue
         bench = Bench(splits, model, optimizer, steps, seed)
         reference, _ = bench.reference()
         accuracies = grid(bench, reference)
         one_cycle = {f"{lr:.4g}": accuracy for lr, accuracy in accuracies.items()}
-        stored[name] = {"reference_lr": reference, "one_cycle": one_cycle}
-        atomic_write(args.out, json.dumps(stored, indent=1) + "\n")
-        print(f"{name}: tolerates {tolerated(accuracies, CHANCE)[0] / reference:.2g} x {reference:.3g}", flush=True)
+        runs[name] = {"reference_lr": reference, "samples": bench.samples, "one_cycle": one_cycle}
+        atomic_write(args.out, json.dumps({"labels": labels(runs), "runs": runs}, indent=1) + "\n")
+        print(
+            f"{name}: tolerates {tolerated(accuracies, bench.samples)[0] / reference:.2g} x {reference:.3g}", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """How the verdict's ratio thresholds were fitted, and what happens when whole families are left out.
 
-    python benchmarks/verdict_calibration.py
+    python -m benchmarks.verdict_calibration
 
-Reads the authors' logs and results/range_tests. For each kind of evidence (long ramp, short ramp, forks) the thresholds
+Reads the authors' logs, which the authors label, and results/range_tests, labelled by `tolerance_labels`; borderline
+curves are judged but enter no fit and no count. For each kind of evidence (long ramp, short ramp, forks) the thresholds
 cut the gap between the largest narrow and the smallest wide edge ratio into thirds on a log scale. Where the two
-overlap, what lies in the overlap is inconclusive. Each family is then judged by thresholds fitted without it. SGD
+overlap, what lies in the overlap is inconclusive. Each family is then judged by thresholds fitted without it.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +18,8 @@ from pathlib import Path
 import superconv as sc
 from superconv.analysis.thresholds import Thresholds
 from superconv.paper import range_tests
+
+LABELS = Path("results/tolerance_labels.json")
 
 KEYS = {
     "long ramp": ("narrow_ratio", "wide_ratio"),
@@ -41,16 +45,15 @@ class Case:
 def cases() -> list[Case]:
     """The authors' logs; measured curves with their forks and, once more, without them."""
     found = []
+    measured = json.loads(LABELS.read_text())["labels"]
     for name in range_tests.names():
         log = range_tests.load(name)
         family = f"{log.settings['architecture']}, {log.settings['dataset']}"
         found.append(Case(family, "narrow" if "fig11" in name else "wide", log))
     for path in sorted(Path("results/range_tests").glob("*.json")):
         ramp = sc.RangeTest.load(path)
-        model, optimizer = ramp.settings["model"], ramp.settings["optimizer_name"]
-        normalised = model.endswith("-bn") or (model.startswith("resnet") and not model.endswith("nonorm"))
-        label = "wide" if normalised else "narrow" if optimizer.startswith("sgd") else "unlabelled"
-        family = f"{model}, {optimizer}"
+        family = f"{ramp.settings['model']}, {ramp.settings['optimizer_name']}"
+        label = measured[path.stem.replace("exponential", "").replace("linear", "").rsplit("-seed", 1)[0]]["label"]
         found += [Case(family, label, r) for r in ([ramp, replace(ramp, forks=())] if ramp.forks else [ramp])]
     return found
 
@@ -59,7 +62,7 @@ def fit(labelled: list[Case]) -> Thresholds:
     """Thirds of the gap for each kind of evidence that has both labels."""
     values = {}
     for kind, (low_key, high_key) in KEYS.items():
-        of_kind = [c for c in labelled if c.evidence.get("edge_from") == kind and "sgd-plain" not in c.family]
+        of_kind = [c for c in labelled if c.evidence.get("edge_from") == kind]
         low = [c.evidence["edge_ratio"] for c in of_kind if c.label == "narrow"]
         high = [c.evidence["edge_ratio"] for c in of_kind if c.label == "wide" and _informative(c)]
         if low and high:
@@ -76,7 +79,7 @@ def _informative(case: Case) -> bool:
 
 def main() -> None:
     everything = [c for c in cases() if "edge_ratio" in c.evidence]
-    labelled = [c for c in everything if c.label != "unlabelled"]
+    labelled = [c for c in everything if c.label != "borderline"]
     fitted = fit(labelled)
     for kind, (low, high) in KEYS.items():
         used = Thresholds()
@@ -84,7 +87,7 @@ def main() -> None:
             ratios = sorted(
                 (round(c.evidence["edge_ratio"], 1), "" if c.evidence["fell_beyond_edge"] else "+")
                 for c in labelled
-                if c.evidence["edge_from"] == kind and c.label == label and "sgd-plain" not in c.family
+                if c.evidence["edge_from"] == kind and c.label == label
             )
             print(f"{kind}, {label}:", " ".join(f"{r:g}{plus}" for r, plus in ratios))
         print(f"  fitted {getattr(fitted, low):.2f} and {getattr(fitted, high):.2f};", end=" ")
@@ -95,7 +98,7 @@ def main() -> None:
         kind = case.evidence["edge_from"]
         for name, limits in (("in use", Thresholds()), ("left out", without)):
             said = case.ramp.verdict(thresholds=limits).tolerance
-            outcome = said if said == "inconclusive" or case.label == "unlabelled" else (
+            outcome = said if said == "inconclusive" or case.label == "borderline" else (
                 "right" if said == case.label else "wrong")  # fmt: skip
             table[f"{case.family} ({case.label}, {kind})", name][outcome] += 1
     print("\n| family | thresholds in use | fitted without it |\n|---|---|---|")

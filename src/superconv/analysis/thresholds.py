@@ -37,7 +37,7 @@ class Thresholds:
     narrow_ratio: float = 2.75
     short_updates: int = 1000
     short_wide_ratio: float = 10.0
-    short_narrow_ratio: float = 6.0
+    short_narrow_ratio: float = 4.5
     dwell: int = 5
     fork_wide_ratio: float = 7.5
     fork_narrow_ratio: float = 6.0
