@@ -75,11 +75,15 @@ def test_watching_changes_no_bit(name):
     alone, _ = run(name, None)
 
     def watch(model, optimizer):
-        return LRMonitor(model, optimizer, F.cross_entropy, batches(16), every=5, include_batch_norm=True)
+        return LRMonitor(
+            model, optimizer, F.cross_entropy, batches(16), every=5, include_batch_norm=True, eigenvalues_every=10
+        )
 
     watched, monitor = run(name, watch)
     assert len(monitor.rows) == 8
     assert monitor.latest.probes.secant.magnitude.value is not None
+    assert monitor.latest.stability_limit > 0
+    assert monitor.latest.eigenvalue_step == 40
     for a, b in zip(alone, watched, strict=True):
         assert torch.equal(torch.as_tensor(a), torch.as_tensor(b))
 
@@ -143,6 +147,8 @@ def test_the_lr_of_each_update_and_real_updates_alone():
             optimizer.step()
             schedule.step()
     assert [row["lr"] for row in monitor.rows] == pytest.approx([0.1 * k for k in range(1, 11)])
+    optimizer.param_groups[0]["lr"] = 77.0  # of an update that has not been made
+    assert monitor.read().lr == pytest.approx(1.0)
     optimizer.step()
     assert monitor.step == 10  # closed
 
@@ -246,7 +252,10 @@ def test_bad_input():
         "got no probe_batches": lambda: LRMonitor(model, optimizer, F.cross_entropy),
         "got 3 batches, 16 are needed": lambda: LRMonitor(model, optimizer, F.cross_entropy, some[:3]),
         "used up": lambda: LRMonitor(model, optimizer, F.cross_entropy, iter([])),
+        "eigenvalues_every is 0": lambda: LRMonitor(model, optimizer, F.cross_entropy, some, eigenvalues_every=0),
+        "with no probe_batches": lambda: LRMonitor(model, optimizer, eigenvalues_every=5),
         "method: got 'exactly'": lambda: LRMonitor(model, optimizer, F.cross_entropy, some, method="exactly"),
+        "momentum is 1.0": lambda: LRMonitor(model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=1.0)),
         "a Linear": lambda: LRMonitor(model, nn.Linear(1, 1)),
         "trains no real parameter": lambda: LRMonitor(frozen, optimizer),
         "does not depend on the model": lambda: LRMonitor(model, optimizer, lambda a, b: torch.ones(()), some),

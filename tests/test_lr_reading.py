@@ -52,8 +52,9 @@ def test_silence_gives_its_reason_without_the_numbers():
 
 
 def test_stiffness_is_no_limit_in_words():
-    line = str(reading(largest_eigenvalue=38.0, stability_limit=0.1, eigenvalue_step=400))
-    assert "current stiffness 38: stable below LR 0.1" in line
+    line = str(reading(largest_eigenvalue=38.0, stability_limit=0.1, stability_label="current stiffness"))
+    assert "current stiffness: LR 0.1 (largest eigenvalue 38) (follows the LR as LR^0.5)" in line
+    assert "limit" not in line
 
 
 def test_plain_data_without_infinities():

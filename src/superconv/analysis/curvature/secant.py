@@ -38,8 +38,8 @@ def secant(ss: ArrayLike, sy: ArrayLike, yy: ArrayLike) -> Secant:
     On a quadratic with Hessian H: s.s/s.Hs and |s|/|Hs| exactly, with and without momentum; weight decay is not in y
     (it is no part of the loss). Elsewhere y is the mean Hessian along s times s, without an error of order |s|.
     Compare with `effective_lr`: s is the change that the update made, whatever made it.
-    Measured echo exponent of the quotient: .59 (.31 to .87) along training, .23 (.14 to .32) over 24 steps from a common
-    checkpoint; of the magnitude .65 and .35 (`echo.MEASURED`).
+    Measured echo exponent of the quotient: .59 (.31 to .87) along training, .23 (.14 to .32) over 24 steps from a
+    common checkpoint; of the magnitude .65 and .35 (`echo.MEASURED`).
 
     Args:
         ss: (n,) s.s, s the change of the parameters in the update.

@@ -31,7 +31,8 @@ class LRReading:
         probes: secant, expected-loss step and signal from independent batches; None without probe batches.
         largest_eigenvalue: of the Hessian on the probe batches, signed; of the preconditioned Hessian for Adam.
         stability_limit: the LR at which the optimizer becomes unstable on a quadratic with that eigenvalue and without
-            noise: current stiffness, no limit on the LR where weights are normalised.
+            noise (see `StabilityLimit`); no limit on the LR where weights are normalised.
+        stability_label: "current stiffness" in a normalised network, else "stability limit".
         eigenvalue_step: the step at which these two were measured.
     """
 
@@ -51,6 +52,7 @@ class LRReading:
     probes: Conclusion | None = None
     largest_eigenvalue: float | None = None
     stability_limit: float | None = None
+    stability_label: str = ""
     eigenvalue_step: int | None = None
 
     def __str__(self) -> str:
@@ -65,8 +67,8 @@ class LRReading:
             share = self.probes.signal_share
             parts.append("signal " + (f"{share.value:.0%} of a gradient" if share.value is not None else "not seen"))
         if self.stability_limit is not None:
-            limit = f"current stiffness {self.largest_eigenvalue:.3g}: stable below LR {self.stability_limit:.3g}"
-            parts.append(limit + worth("stability_limit"))
+            limit = f"{self.stability_label}: LR {self.stability_limit:.3g} (largest eigenvalue"
+            parts.append(f"{limit} {self.largest_eigenvalue:.3g})" + worth("stability_limit"))
         return " | ".join(parts)
 
     def _paper(self) -> str:

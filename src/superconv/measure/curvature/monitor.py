@@ -16,6 +16,7 @@ from ...analysis.curvature.echo import is_echo
 from ...analysis.curvature.iterates import effective_lr, noise_autocorrelation, noise_ratio
 from ...analysis.curvature.jackknife import MINIMUM_PROBES, Estimate
 from ...analysis.curvature.probes import Probe, conclude
+from ...analysis.curvature.stability import StabilityLimit
 from ...analysis.curvature.statement import LRReading
 from ...training.batch_source import Split
 from ...training.distributed import inner_module
@@ -23,6 +24,9 @@ from ...training.preserve import generators_of, preserved
 from .iterates import DEFAULT_WINDOW, IterateSums
 from .objective import METHODS, BatchObjective, Method
 from .probe import probe
+from .stiffness import Stiffness
+
+EIGENVALUE_BATCHES = 4
 
 LossFunction = Callable[[Any, Any], Tensor]
 
@@ -41,6 +45,7 @@ class LRMonitor:
 
     Cost: the sums take 0.4% of a ResNet-56 step at batch 128 (CPU). A probe is four gradients of a probe batch, so a
     share of 4 (probe batch / batch) / every of the training: 2% for probe batches of a quarter of the batch every 50.
+    An eigenvalue takes 4 to 16 exact products, each of four to six gradients of four probe batches.
 
     The updates of the first param group count as the LR; a tensor LR on a GPU is waited for at every update.
     Not seen: forward hooks of one's own that count passes, and plain attributes that a forward pass changes.
@@ -56,6 +61,7 @@ class LRMonitor:
         spacing: updates between iterates of the paper's estimate (1 and 10 in the paper).
         window: triples that rho looks back over.
         include_batch_norm: add BatchNorm's stored blobs to the paper's sums, as in the authors' scripts.
+        eigenvalues_every: updates between measurements of the largest eigenvalue, on four probe batches; None: none.
         method: of the probes' Hessian product: "finite_difference" (one gradient) or "exact" (four to six).
         split: batch -> (inputs, targets), where a batch is no pair.
         seed: of dropout masks in the probes.
@@ -68,6 +74,9 @@ class LRMonitor:
     """Every reading so far, as plain data."""
     left_out: dict[str, str]
     """Parameters that are not watched, each with the reason."""
+    _stiffness: Stiffness | None
+    _limit: StabilityLimit | None
+    _limit_step: int | None
 
     def __init__(
         self,
@@ -81,11 +90,12 @@ class LRMonitor:
         spacing: int = 1,
         window: int = DEFAULT_WINDOW,
         include_batch_norm: bool = False,
+        eigenvalues_every: int | None = None,
         method: Method = "finite_difference",
         split: Split | None = None,
         seed: int = 0,
     ) -> None:
-        _check(every, probes, loss_fn, probe_batches, split, method)
+        _check(every, probes, loss_fn, probe_batches, split, method, eigenvalues_every)
         self.model, self.loss_fn = inner_module(model), loss_fn
         self.every = every
         self._options: dict[str, Any] = {"split": split, "method": method}
@@ -100,7 +110,15 @@ class LRMonitor:
             watched, spacing=spacing, window=window, batch_norm_of=self.model if include_batch_norm else None
         )
         self._probes: deque[Probe] = deque(maxlen=probes)
+        self._stiffness = self._limit = None
+        self._eigenvalues_every, self._limit_step = eigenvalues_every, None
+        if eigenvalues_every is not None:
+            assert loss_fn is not None
+            batches = self._batches[:EIGENVALUE_BATCHES]
+            self._stiffness = Stiffness(self.model, loss_fn, batches, self._optimizer, split=split, seed=seed)
         self.step = 0
+        self._used = _settings(self._optimizer)
+        noise_autocorrelation(self._used[1])  # checks the momentum
         self.latest, self.rows = None, []
         self._handle: Any = self._optimizer.register_step_post_hook(self._after_update)
 
@@ -122,8 +140,7 @@ class LRMonitor:
 
     def read(self) -> LRReading:
         """A reading now; waits for the device. It does not join `rows`."""
-        group = self._optimizer.param_groups[0]
-        lr, momentum, nesterov = float(group["lr"]), _momentum(group), bool(group.get("nesterov", False))
+        lr, momentum, nesterov = self._used
         spacing, found = self._sums.spacing, self._sums.read()
         rho = found.rho if found else Estimate(None, None, 0, "no triple of iterates yet")
         noise_rho = found.noise_rho if found else noise_autocorrelation(momentum, spacing, nesterov=nesterov)
@@ -142,6 +159,10 @@ class LRMonitor:
             noise_line=found.noise_line if found else None,
             echo=is_echo(rho, noise_rho),
             probes=conclude(list(self._probes), equal_weight=True) if self._batches else None,
+            largest_eigenvalue=self._limit.largest if self._limit else None,
+            stability_limit=self._limit.lr if self._limit else None,
+            stability_label=self._limit.label if self._limit else "",
+            eigenvalue_step=self._limit_step,
         )
 
     def layers(self) -> dict[str, float]:
@@ -158,8 +179,10 @@ class LRMonitor:
         due = self.step % self.every == 0
         if due and self._batches:
             self._probe()
-        group = optimizer.param_groups[0]
-        self._sums.after_update(float(group["lr"]), _momentum(group), nesterov=bool(group.get("nesterov", False)))
+        self._used = lr, momentum, nesterov = _settings(optimizer)
+        self._sums.after_update(lr, momentum, nesterov=nesterov)
+        if self._stiffness is not None and self._eigenvalues_every and self.step % self._eigenvalues_every == 0:
+            self._limit, self._limit_step = self._stiffness.measure(), self.step
         if due:
             self.latest = self.read()
             self.rows.append(self.latest.to_dict())
@@ -181,7 +204,13 @@ def _check(
     batches: Iterable[Any] | None,
     split: Split | None,
     method: str,
+    eigenvalues_every: int | None,
 ) -> None:
+    if eigenvalues_every is not None and (eigenvalues_every < 1 or batches is None):
+        raise ValueError(
+            f"eigenvalues_every is {eigenvalues_every} with {'no' if batches is None else 'some'} probe_batches; "
+            "allowed are integers from 1 (updates between measurements) where there are probe batches, or None"
+        )
     if method not in METHODS:
         raise ValueError(f"method: got {method!r}, allowed are {', '.join(map(repr, METHODS))}")
     if every < 1:
@@ -246,7 +275,11 @@ def _with_hooks(optimizer: Any) -> Optimizer:
     return optimizer
 
 
-def _momentum(group: dict[str, Any]) -> float:
-    """SGD's and RMSprop's momentum, or the first of Adam's betas; 0 where there is neither."""
+def _settings(optimizer: Optimizer) -> tuple[float, float, bool]:
+    """LR, momentum and whether it is Nesterov's, of the first group.
+
+    Momentum is SGD's and RMSprop's, or the first of Adam's betas; 0 where there is neither.
+    """
+    group = optimizer.param_groups[0]
     momentum = group["momentum"] if "momentum" in group else group.get("betas", (0.0,))[0]
-    return float(momentum)
+    return float(group["lr"]), float(momentum), bool(group.get("nesterov", False))

@@ -1,0 +1,78 @@
+"""How stiff a model's loss is for its optimizer at present: the largest eigenvalue, as a learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from ...analysis.curvature.stability import StabilityLimit, stability_limit
+from ...training.batch_source import Split
+from .eigenvalues import adam_preconditioner, extreme_eigenvalues
+from .objective import BatchObjective
+
+TOLERANCE = 0.03
+MAX_PRODUCTS = 40
+
+
+class Stiffness:
+    """The largest eigenvalue on fixed batches, and the LR at which this optimizer becomes unstable by it.
+
+    By exact products: 4 to 16 of them, each four to six gradients of the batches. For Adam the eigenvalue is that of
+    the preconditioned Hessian. Weight decay, momentum and betas are those of the first param group.
+
+    Args:
+        model, loss_fn, batches, split, seed: as `BatchObjective` takes them.
+        optimizer: SGD, Adam, AdamW or CaffeSGD, holding every parameter that the loss depends on.
+    Raises: ValueError: an optimizer whose limit is not known or that lacks a parameter; a model that cannot be
+        differentiated twice.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss_fn: Callable[[Any, Any], Tensor],
+        batches: Sequence[Any],
+        optimizer: Optimizer,
+        *,
+        split: Split | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.optimizer, self.seed = optimizer, seed
+        self.objective = BatchObjective(model, loss_fn, batches, split=split, seed=seed)
+        self.normalised = any("Norm" in type(module).__name__ for module in model.modules())
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        named = zip(self.objective.names, self.objective.parameters, strict=True)
+        missing = [name for name, parameter in named if id(parameter) not in held]
+        if missing:
+            raise ValueError(
+                f"the stiffness needs an optimizer that holds every parameter, {missing[:6]} are missing; set "
+                "requires_grad to False where they are not trained"
+            )
+        stability_limit(type(optimizer).__name__, optimizer.param_groups[0], 1.0)  # is it known?
+        self.objective.product([torch.zeros_like(p).fill_(1.0) for p in self.objective.parameters], method="exact")
+
+    def measure(self) -> StabilityLimit | None:
+        """The present limit; None where the loss is not finite, or Adam has not met every parameter yet."""
+        if not math.isfinite(self.objective.loss()):
+            return None
+        group, adam = self.optimizer.param_groups[0], isinstance(self.optimizer, Adam)
+        decay = float(group.get("weight_decay") or 0.0)
+        coupled = adam and not group.get("decoupled_weight_decay", type(self.optimizer).__name__ == "AdamW")
+        try:
+            found = extreme_eigenvalues(
+                self.objective,
+                ends="largest",
+                tolerance=TOLERANCE,
+                max_products=MAX_PRODUCTS,
+                weight_decay=decay if coupled else 0.0,
+                preconditioner=adam_preconditioner(self.optimizer, self.objective) if adam else None,
+                seed=self.seed,
+            )
+        except ValueError:  # what the constructor could not see: a product overflowed, a second moment is missing
+            return None
+        return stability_limit(type(self.optimizer).__name__, group, found.largest, normalised=self.normalised)
