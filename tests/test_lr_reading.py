@@ -24,7 +24,8 @@ def probes(sy=2.0, product=1.0):
 def test_one_line_says_what_the_echo_is():
     line = str(reading(probes=probes()))
     assert "\n" not in line
-    assert line.startswith("step 400: LR 0.1, 1 with momentum 0.9 | paper's estimate 0.22, noise alone gives 0.224")
+    assert line.startswith("step 400: LR 0.1, 1 with momentum 0.9 | paper's estimate 0.22 (follows the LR as LR^1.0)")
+    assert "), noise alone gives 0.224; echo: " in line
     assert "echo: this number reflects the LR, not the curvature" in line
     assert "secant 0.426 ± " in line
     assert "expected-loss step 1.87 ± " in line

@@ -74,8 +74,8 @@ class LRReading:
     def _paper(self) -> str:
         if self.paper_estimate is None:
             return "paper's estimate: too few updates"
-        text = f"paper's estimate {self.paper_estimate:.3g}, noise alone gives {self.noise_line:.3g}"
-        text += worth("paper_absolute" if self.spacing == 1 else "paper_spaced")
+        price = worth("paper_absolute" if self.spacing == 1 else "paper_spaced")
+        text = f"paper's estimate {self.paper_estimate:.3g}{price}, noise alone gives {self.noise_line:.3g}"
         if self.echo:
             return f"{text}; {ECHO}"
         told = "not told apart from noise yet" if self.echo is None else "updates are not correlated as noise is"
