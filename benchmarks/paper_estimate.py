@@ -4,9 +4,10 @@
     python -m benchmarks.paper_estimate --data-dir DATA --model resnet20 --steps 1000 --half-cycle 500     # (b)
 
 arXiv 1708.07120v1, Fig. 5: (a) every iteration for 300, (b) every 10th for 10,000, ResNet-56, batch 1000. On a CPU
-the panels are shortened: (a) 300 updates of batch 128, (b) a smaller network, and a cycle shortened with the run. One
-training serves both spacings, and the sums with and without BatchNorm's stored blobs. Also drawn: what pure gradient
-noise alone gives at that LR and momentum, smoothed as the estimate is. What lies on it says nothing of curvature.
+the panels are shortened: (a) 300 updates of batch 128, (b) a smaller network, and a cycle shortened with the run. LRs
+are scaled with the batch (arXiv 1706.02677): at 0.35 and batch 128 ResNet-56 stays at chance from the first steps.
+One training serves both spacings, and the sums with and without BatchNorm's stored blobs. Also drawn: what pure
+gradient noise alone gives at that LR and momentum, smoothed as the estimate is. What lies on it is no curvature.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ from superconv.schedules import Schedule
 
 PAPER_LR = 0.35  # of the constant runs
 BASE_LR, MAX_LR = 0.1, 3.0
-PAPER_HALF_CYCLE = 5000
+PAPER_HALF_CYCLE, PAPER_BATCH = 5000, 1000
 SPACINGS = (1, 10)
 POINTS = 400  # of a stored curve
 
 
-def schedules(steps: int, half_cycle: int) -> dict[str, Schedule]:
+def schedules(steps: int, half_cycle: int, scale: float) -> dict[str, Schedule]:
     """The two arms: constant, and one triangle of CLR of which the run shows the first `steps` updates."""
-    cycle = sc.triangular(2 * half_cycle, base_lr=BASE_LR, max_lr=MAX_LR, step_size=half_cycle)
-    return {"constant": sc.constant(steps, lr=PAPER_LR), "CLR": cycle}
+    cycle = sc.triangular(2 * half_cycle, base_lr=scale * BASE_LR, max_lr=scale * MAX_LR, step_size=half_cycle)
+    return {"constant": sc.constant(steps, lr=scale * PAPER_LR), "CLR": cycle}
 
 
 def watch(model_name: str, schedule: Schedule, steps: int, batch_size: int, splits: sc.Splits, seed: int) -> dict:
@@ -100,8 +101,8 @@ def figure(found: dict) -> Figure:
         which = "every step" if spacing == 1 else f"every {spacing}th step"
         panels.append(Panel(lines, f"{found['model']}, iterates {which}", "step", "learning rate", y_scale="log"))
     caption = (
-        f"Cf. arXiv 1708.07120v1, Fig. 5. Batch {found['batch_size']}, momentum 0.9. Where the estimate lies on the "
-        "dashed line it is an echo of the LR in use."
+        f"Cf. arXiv 1708.07120v1, Fig. 5. Batch {found['batch_size']}, LRs scaled with it, momentum 0.9. Where the "
+        "estimate lies on the dashed line it is an echo of the LR in use."
     )
     return Figure("The paper's Hessian-free estimate, and what of it is the learning rate itself", panels, 2, caption)
 
@@ -124,7 +125,7 @@ def main() -> None:
     }  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
     for seed in map(int, args.seeds.split(",")):
-        for arm, schedule in schedules(args.steps, args.half_cycle).items():
+        for arm, schedule in schedules(args.steps, args.half_cycle, args.batch_size / PAPER_BATCH).items():
             run = watch(args.model, schedule, args.steps, args.batch_size, splits, seed)
             found["runs"].append({"arm": arm, "seed": seed, **run})
             print(f"{args.model} {arm}, seed {seed}, {args.steps} updates", *summary(run), sep="\n    ", flush=True)
