@@ -9,7 +9,7 @@ import torch
 from test_runner import STEPS, Acting, make_arm, make_part, make_task, outcome, rows_of
 
 import superconv as sc
-from superconv.experiments.monitoring import monitor_every, probe_batch_size
+from superconv.experiments.monitoring import Monitoring, probe_batch_size
 from superconv.experiments.runner import run_arm
 from superconv.experiments.stopping import StopSignal
 from superconv.report.curvature import curvature_figure
@@ -23,7 +23,7 @@ def run(root: Path, **options: Any) -> Any:
 
 
 def test_the_training_is_bit_for_bit_the_one_without(tmp_path: Path) -> None:
-    plain, watched = run(tmp_path / "plain"), run(tmp_path / "watched", monitor_every=3)
+    plain, watched = run(tmp_path / "plain"), run(tmp_path / "watched", monitoring=Monitoring(3))
     rows, summary = outcome(watched.path)
     assert ([row for row in rows if "curvature" not in row], summary) == outcome(plain.path)
     assert [row["curvature"]["step"] for row in rows if "curvature" in row] == list(range(3, STEPS + 1, 3))
@@ -40,8 +40,8 @@ def test_rows_stand_in_order_and_a_resumed_run_goes_on_counting(tmp_path: Path) 
 
     acting = Acting(20, interrupted)
     acting.reason = lambda: Acting.reason(acting) or stop.reason()  # type: ignore[method-assign]
-    assert run(tmp_path, monitor_every=3, stop=acting).summary is None
-    path = run(tmp_path, monitor_every=3).path
+    assert run(tmp_path, monitoring=Monitoring(3), stop=acting).summary is None
+    path = run(tmp_path, monitoring=Monitoring(3)).path
     steps = [row["step"] for row in rows_of(path)]
     assert steps == sorted(steps)
     readings = [row["curvature"] for row in rows_of(path) if "curvature" in row]
@@ -52,12 +52,12 @@ def test_rows_stand_in_order_and_a_resumed_run_goes_on_counting(tmp_path: Path) 
 def test_too_little_held_out_data_is_refused_before_there_is_a_directory(tmp_path: Path) -> None:
     task = make_task(data=sc.Splits(make_part(90, 1), make_part(31, 2), make_part(30, 3), 3))
     with pytest.raises(ValueError, match="16 held-out batches of two, the validation data has 31 samples"):
-        run_arm(task, make_arm(), 0, root=tmp_path, device="cpu", monitor_every=3)
+        run_arm(task, make_arm(), 0, root=tmp_path, device="cpu", monitoring=Monitoring(3))
     assert not list(tmp_path.iterdir())
 
 
 def test_usual_interval_and_probe_size() -> None:
-    assert [monitor_every(steps) for steps in (1, 48, 400, 10_000)] == [1, 2, 16, 50]
+    assert [Monitoring.of_run(steps).every for steps in (1, 48, 400, 10_000)] == [1, 2, 16, 50]
     assert [probe_batch_size(*sizes) for sizes in ((128, 5000), (128, 160), (1, 32))] == [32, 10, 2]
 
 
@@ -65,7 +65,7 @@ def test_the_report_draws_readings_and_nothing_without_them(tmp_path: Path) -> N
     run(tmp_path)
     groups = group_trainings(read_tree(tmp_path)[0].runs)
     assert curvature_figure(groups) is None
-    run(tmp_path, monitor_every=2)
+    run(tmp_path, monitoring=Monitoring(2))
     figure = curvature_figure(group_trainings(read_tree(tmp_path)[0].runs))
     assert figure is not None
     lines = {line.name: line for line in figure.panels[0].lines}
@@ -116,9 +116,13 @@ def test_estimate_lr_and_monitored_training_from_outside(
     assert [reading["step"] for reading in readings] == list(range(2, 61, 2))
     assert {reading["lr"] for reading in readings} == {0.2}
     assert readings[-1]["probes"]["secant"]["magnitude"]["n"] == 8
+    code, out, _ = program(monkeypatch, capsys, *estimate, "-q", "--eigenvalues-every", "30")
+    assert code == 0
+    assert "stable below" in out
     code, out, _ = program(monkeypatch, capsys, *estimate, "-q")  # found finished: shown again
     assert code == 0
     assert "paper's estimate" in out
+    assert "stable below" not in out
     assert f"{readings[-1]['paper_estimate']:.3g}" in out
     code, _, err = program(monkeypatch, capsys, *estimate, "--schedule", "constant:lr=1")
     assert (code, "not both" in err) == (2, True)
@@ -133,7 +137,7 @@ def test_estimate_lr_and_monitored_training_from_outside(
 def test_the_report_shows_the_readings_in_a_section_of_their_own_and_names_the_metric(tmp_path: Path) -> None:
     from superconv.report import build_report
 
-    run(tmp_path, monitor_every=2)
+    run(tmp_path, monitoring=Monitoring(2))
     page = build_report(tmp_path).read_text()
     assert ">What curvature says</h" in page
     assert "it is an echo of the LR" in page

@@ -15,6 +15,7 @@ from .options import (
     CropPadding,
     DataDir,
     DataName,
+    EigenvaluesEvery,
     Mirror,
     ModelName,
     Momentum,
@@ -51,6 +52,7 @@ def estimate_lr(
     schedule: Annotated[str | None, typer.Option(help="POLICY:KEY=VALUE,... instead of a constant LR.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Length in optimizer updates.")] = 400,
     monitor_every: MonitorEvery = None,
+    eigenvalues_every: EigenvaluesEvery = None,
     optimizer: OptimizerName = "sgd",
     momentum: Momentum = None,
     weight_decay: WeightDecay = 1e-4,
@@ -69,7 +71,7 @@ def estimate_lr(
     with its standard error, or none where the probes do not support one. The test data is not read.
     """
     from ..experiments.config import Arm
-    from ..experiments.monitoring import monitor_every as usual_interval
+    from ..experiments.monitoring import Monitoring
     from ..experiments.runner import run_arm
     from ..experiments.stopping import StopSignal
     from ..runs.rows import read_rows
@@ -94,7 +96,8 @@ def estimate_lr(
     with stop.listening(), bar(quiet) as display:
         result = run_arm(
             what, arm, seed, root=runs_dir, experiment=experiment, device=device, read_test=False,
-            monitor_every=monitor_every or usual_interval(steps), stop=stop, progress=display.training(arm.name),
+            monitoring=Monitoring.of_run(steps, monitor_every, eigenvalues_every), stop=stop,
+            progress=display.training(arm.name),
         )  # fmt: skip
     readings = [row["curvature"] for row in read_rows(result.path) if "curvature" in row]
     if as_json:
@@ -114,11 +117,13 @@ def _print(readings: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     console = Console()
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("step", "LR", "LR / (1 - momentum)", "paper's", "noise alone", "secant", "expected-loss step"):
+    columns = ["step", "LR", "LR / (1 - momentum)", "paper's", "noise alone", "secant", "expected-loss step"]
+    stiffness = any(reading["stability_limit"] is not None for reading in readings)
+    for column in [*columns, *(["stable below"] if stiffness else [])]:
         table.add_column(column, justify="right")
     every = max(1, -(-len(readings) // SHOWN))
     for reading in readings[::-1][::every][::-1]:
-        table.add_row(*_cells(reading))
+        table.add_row(*_cells(reading), *([_number(reading["stability_limit"])] if stiffness else []))
     console.print(table)
     if readings:
         for part in str(readings[-1]["text"]).split(" | "):

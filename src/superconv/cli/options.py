@@ -43,6 +43,10 @@ Accumulation = Annotated[int, typer.Option("--accumulation-steps", help="Micro-b
 MonitorEvery = Annotated[
     int | None, typer.Option(min=1, help="Updates between curvature readings; default: about 24 a run, at most 50.")
 ]
+EigenvaluesEvery = Annotated[
+    int | None,
+    typer.Option(min=1, help="Updates between measurements of the Hessian's largest eigenvalue; default: none."),
+]
 Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
 ClipGradNorm = Annotated[float | None, typer.Option(help="Clip the gradient norm to this.")]
 EvaluateWith = Annotated[str, typer.Option(help="BatchNorm statistics in evaluation: batch, reestimated or running.")]

@@ -16,6 +16,7 @@ from .options import (
     CropPadding,
     DataDir,
     DataName,
+    EigenvaluesEvery,
     EvaluateWith,
     Mirror,
     ModelName,
@@ -72,6 +73,7 @@ def train(
         bool, typer.Option("--monitor-lr", help="Show what curvature says about the learning rate, along the run.")
     ] = False,
     monitor_every: MonitorEvery = None,
+    eigenvalues_every: EigenvaluesEvery = None,
     seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop with a checkpoint after this time.")] = None,
@@ -86,7 +88,7 @@ def train(
     The run directory keeps every step (rows.jsonl), the summary, and the trained weights (weights.pt).
     """
     from ..experiments.config import Arm
-    from ..experiments.monitoring import monitor_every as usual_interval
+    from ..experiments.monitoring import Monitoring
     from ..experiments.runner import VALIDATION_SAMPLES, run_arm
     from ..experiments.stopping import StopSignal
     from ..models import averaging_fraction_for
@@ -118,8 +120,8 @@ def train(
         channels_last=channels_last,
         train_samples=train_samples,
     )
-    if monitor_every is not None and not monitor_lr:
-        raise ValueError("--monitor-every is for --monitor-lr; give both, or neither")
+    if (monitor_every or eigenvalues_every) and not monitor_lr:
+        raise ValueError("--monitor-every and --eigenvalues-every are for --monitor-lr; give that too, or none")
     stop = StopSignal(max_minutes)
     with stop.listening(), bar(quiet) as display:
         result = run_arm(
@@ -130,7 +132,7 @@ def train(
             experiment=experiment,
             device=device,
             keep_weights=True,
-            monitor_every=(monitor_every or usual_interval(steps)) if monitor_lr else None,
+            monitoring=Monitoring.of_run(steps, monitor_every, eigenvalues_every) if monitor_lr else None,
             stop=stop,
             progress=display.training(chosen.name),
         )

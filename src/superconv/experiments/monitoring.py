@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import nn
@@ -20,9 +21,22 @@ PROBE_SHARE = 4  # the batch size over that of a probe batch: a probe costs as m
 PROBE_SEED = 1_000_003  # of the order of the held-out samples; no run's own seed comes near
 
 
-def monitor_every(total_steps: int) -> int:
-    """Updates between readings that suit a run: about 24 readings, and at least one in 50 updates."""
-    return max(1, min(MOST_STEPS, total_steps // READINGS))
+@dataclass(frozen=True)
+class Monitoring:
+    """How a run is watched.
+
+    Args:
+        every: updates between readings.
+        eigenvalues_every: updates between measurements of the Hessian's largest eigenvalue; None: none.
+    """
+
+    every: int
+    eigenvalues_every: int | None = None
+
+    @classmethod
+    def of_run(cls, total_steps: int, every: int | None = None, eigenvalues_every: int | None = None) -> Monitoring:
+        """What suits a run, where nothing is given: about 24 readings, and at least one in 50 updates."""
+        return cls(every or max(1, min(MOST_STEPS, total_steps // READINGS)), eigenvalues_every)
 
 
 def probe_batch_size(batch_size: int, samples: int) -> int:
@@ -49,7 +63,7 @@ def watch(
     held_out: Samples,
     *,
     batch_size: int,
-    every: int,
+    monitoring: Monitoring,
     steps_done: int = 0,
     memory: Mapping[str, Any],
 ) -> LRMonitor:
@@ -59,13 +73,13 @@ def watch(
 
     Args:
         held_out: samples that take no part in the updates.
-        every: updates between readings.
+        monitoring: how often.
         steps_done: updates before this call.
         memory: device, memory format and preparation of the batches.
     """
     size = probe_batch_size(batch_size, len(held_out))
     batches = Batches(held_out, size, seed=PROBE_SEED, augment=False, **memory)
-    monitor = LRMonitor(model, optimizer, loss_fn, batches, every=every, split=task.split)
+    monitor = LRMonitor(model, optimizer, loss_fn, batches, split=task.split, **asdict(monitoring))
     monitor.step = steps_done
     return monitor
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from ..training.precision import make_scaler, to_channels_last, wants_channels_l
 from ..training.preserve import preserved
 from ..training.random_states import seed_random_states
 from .config import Arm
-from .monitoring import rows_of, watch
+from .monitoring import Monitoring, rows_of, watch
 from .stopping import StopSignal
 
 CHECKPOINT_SECONDS = 60.0  # at most this much work is lost to a kill
@@ -76,7 +76,7 @@ def run_arm(
     device: torch.device | str | None = None,
     read_test: bool = True,
     keep_weights: bool = False,
-    monitor_every: int | None = None,
+    monitoring: Monitoring | None = None,
     stop: StopSignal | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
@@ -90,8 +90,8 @@ def run_arm(
         device: None: a GPU where there is one.
         read_test: False leaves the test data alone (tuning).
         keep_weights: store the trained model's `state_dict` as weights.pt in the run directory.
-        monitor_every: updates between readings of what curvature says about the learning rate (`LRMonitor`, on
-            validation batches), which become rows of the run; None: not watched. The training is the same either way.
+        monitoring: how often to read what curvature says about the learning rate (`LRMonitor`, on validation
+            batches), which becomes rows of the run; None: not watched. The training is the same either way.
         stop: asked between two steps; where it says so the run ends with a checkpoint.
         progress: called with (done, total, record, loss, evaluation or None, reading or None) whenever losses were
             read.
@@ -105,8 +105,8 @@ def run_arm(
     stop = stop or StopSignal()
     identity = {"name": task.name, "hash": source_hash(task)[:16]}
     config = {"task": identity, **arm.to_dict(), "read_test": read_test}
-    if monitor_every is not None:
-        config["monitor_every"] = monitor_every
+    if monitoring is not None:
+        config["monitoring"] = asdict(monitoring)
     splits = _splits(task.data, arm)
     info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
     info["metric"] = metric_name(task.metric)
@@ -114,9 +114,7 @@ def run_arm(
     if runs.state_of(runs.run_path(*place)) == "finished":
         return _finished(runs.open_run(*place))
     with preserved():
-        training = _Training(
-            task, arm, seed, splits, device, monitor_every
-        )  # first, so that a mistake in it leaves no directory
+        training = _Training(task, arm, seed, splits, device, monitoring)  # first: a mistake leaves no directory
         with runs.open_run(*place, info) as run:
             if run.summary() is not None:
                 return _finished(run)  # by another process, since we looked
@@ -136,9 +134,9 @@ class _Training:
     monitor: LRMonitor | None  # likewise
 
     def __init__(
-        self, task: Task, arm: Arm, seed: int, splits: Splits, device: torch.device, monitor_every: int | None
+        self, task: Task, arm: Arm, seed: int, splits: Splits, device: torch.device, monitoring: Monitoring | None
     ) -> None:
-        self.task, self.arm, self.splits, self.monitor_every = task, arm, splits, monitor_every
+        self.task, self.arm, self.splits, self.monitoring = task, arm, splits, monitoring
         seed_random_states(seed)
         self.model = _build_model(task, arm, seed, device)
         self.loss_fn = _loss(task, arm)
@@ -161,11 +159,11 @@ class _Training:
         self.last_loss = math.nan  # of the last update
         self.seconds = 0.0  # that earlier calls spent on what is kept
         self._check_model()
-        if monitor_every is not None:  # checked here, before there is a directory
+        if monitoring is not None:  # checked here, before there is a directory
             self._watch().close()
 
     def _watch(self) -> LRMonitor:
-        assert self.monitor_every is not None
+        assert self.monitoring is not None
         assert self.splits.validation is not None
         return watch(
             self.task,
@@ -174,7 +172,7 @@ class _Training:
             self.loss_fn,
             self.splits.validation,
             batch_size=self.arm.batch_size,
-            every=self.monitor_every,
+            monitoring=self.monitoring,
             steps_done=self.state.step,
             memory=self.memory,
         )
@@ -195,7 +193,7 @@ class _Training:
         started = time.perf_counter() - self.seconds
         saved = time.monotonic()
         diverged = False
-        self.monitor = None if self.monitor_every is None else self._watch()
+        self.monitor = None if self.monitoring is None else self._watch()
         with closing(self._steps()) as steps, closing(self.monitor) if self.monitor else nullcontext():
             for record in steps:
                 self.pending.append(record)
