@@ -163,17 +163,21 @@ def triangular(
     return Schedule(total, {"lr": curve})
 
 
-def piecewise_constant(total_steps: int, *, lr: float, milestones: Sequence[int], factor: float = 0.1) -> Schedule:
+def piecewise_constant(
+    total_steps: int, *, lr: float, milestones: Sequence[int], factor: float = 0.1, warmup_steps: int = 0
+) -> Schedule:
     """Ordinary step decay: the learning rate is multiplied by `factor` at every milestone.
 
-        lr(t) = lr factor^k,   k: milestones at or before t
+        lr(t) = lr t / w               0 <= t <= w, where there is a warm-up
+              = lr factor^k            k: milestones at or before t
 
     Args:
         total_steps: length in optimizer updates.
         lr: learning rate before the first milestone.
         milestones: increasing steps in [1, total_steps - 1]; the update of that step uses the new rate.
         factor: above 0.
-    Raises: ValueError: milestones that do not increase or lie outside, or none.
+        warmup_steps: w, before the first milestone; 0: no warm-up.
+    Raises: ValueError: milestones that do not increase or lie outside, or none; a warm-up that reaches the first.
     Reference: the paper's PC-LR (v1 Sec. 3); same convention as torch's MultiStepLR.
     """
     total = checks.whole("total_steps", total_steps, at_least=1)
@@ -185,8 +189,11 @@ def piecewise_constant(total_steps: int, *, lr: float, milestones: Sequence[int]
         raise ValueError("piecewise_constant needs a milestone, got none; use constant(total_steps, lr=...)")
     if any(a >= b for a, b in pairwise(steps)) or steps[-1] >= total:
         raise ValueError(f"milestones must increase and stay below total_steps={total}, got {steps}")
+    warmup = checks.whole("warmup_steps", warmup_steps, at_least=0)
+    if warmup >= steps[0]:
+        raise ValueError(f"warmup_steps must end before the first milestone, got {warmup} and {steps[0]}; shorten it")
     heights = [start * by**k for k in range(len(steps) + 1)]
-    return Schedule(total, {"lr": Piecewise([0, *steps], heights, "constant")})
+    return Schedule(total, {"lr": _warmed_up(warmup, 0.0, [warmup, *steps], heights, ["constant"] * len(steps))})
 
 
 def lr_ramp(total_steps: int, *, start_lr: float, end_lr: float, shape: str = "linear") -> Schedule:
@@ -283,12 +290,18 @@ def warmup_stable_decay(
     return Schedule(total, {"lr": _warmed_up(warmup, initial, steps, heights, rules)})
 
 
-def constant(total_steps: int, *, lr: float) -> Schedule:
-    """One learning rate for `total_steps` updates.
+def constant(total_steps: int, *, lr: float, warmup_steps: int = 0) -> Schedule:
+    """One learning rate for `total_steps` updates, after a linear warm-up from 0 where one is given.
 
-    Raises: ValueError: a rate below 0.
+    Raises: ValueError: a rate below 0, or a warm-up as long as the schedule.
     """
-    return Schedule(total_steps, {"lr": lr})
+    warmup = checks.whole("warmup_steps", warmup_steps, at_least=0)
+    if not warmup:
+        return Schedule(total_steps, {"lr": lr})
+    total = checks.whole("total_steps", total_steps, at_least=1)
+    if warmup >= total:
+        raise ValueError(f"warmup_steps must be below total_steps={total}, got {warmup}; shorten it")
+    return Schedule(total, {"lr": _warmed_up(warmup, 0.0, [warmup], [checks.number("lr", lr)], [])})
 
 
 def _warmup(warmup_steps: int, initial_lr: float) -> int:
