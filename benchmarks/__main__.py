@@ -23,7 +23,7 @@ from . import peers
 from .table import Goal, Table
 
 # The first give tables; the others are scripts that print, and run alone as well.
-TABLES = ("loop_overhead", "range_test", "suggested_lrs", "suggestion_stability", "echo_exponents")
+TABLES = ("loop_overhead", "range_test", "suggested_lrs", "suggestion_stability", "echo_exponents", "curvature_cost")
 SCRIPTS = ("suggestion_error", "scheduler_step", "import_time")
 
 

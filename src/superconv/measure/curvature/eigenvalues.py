@@ -25,7 +25,7 @@ class Eigenvalues:
     Args:
         largest: largest eigenvalue, signed (not the largest in size).
         smallest: smallest eigenvalue, signed; negative in a saddle.
-        errors: estimated errors of (largest, smallest), from the residuals.
+        errors: estimated errors of (largest, smallest), from the residuals; estimates, not bounds.
         products: Hessian products made.
         converged: whether the errors that were asked for are within the tolerance.
         method: how the products were made.
@@ -68,8 +68,10 @@ def extreme_eigenvalues(
 ) -> Eigenvalues:
     """Largest and smallest eigenvalue of H + w, or of P^-1/2 (H + w) P^-1/2, by Lanczos.
 
-    Stops as soon as the estimated error of every end asked for is within `tolerance` of its value. On eleven networks
-    (at initialisation and after 30 steps) the largest took 4 to 16 products for 1%, both ends 11 to 65 for 0.01%.
+    Stops when the estimated error of every end asked for is within `tolerance` of its value twice in a row. For the
+    largest and 1% that took 4 to 21 products (72 runs: 3 small networks at 3 stages of training, 4 seeds, 2 start
+    vectors). It was within 0.3% in 71, and 9% low in one, whose start vector hardly contained the top eigenvector: no
+    residual tells that. Before that true errors are up to 5 times the estimate.
 
     Exact products by default. Finite differences cost a fourth to a sixth and find the same, within 0.5%, in smooth
     networks (tanh). In float32 with ReLU or max-pooling do not use them: the recursion runs after kinks, where
@@ -103,14 +105,14 @@ def extreme_eigenvalues(
         return image if scales is None else image.mul_(scales)
 
     recursion = Lanczos(product, _start(objective, seed), reorthogonalise=reorthogonalise)
-    found, converged = None, False
-    while not converged and recursion.products < max_products:
+    in_a_row = 0
+    while True:
         recursion.step()
         found = ritz_values(recursion.projected)
-        converged = recursion.invariant or (recursion.products > 1 and _within(found, tolerance, ends))
-        if recursion.invariant:
+        in_a_row = in_a_row + 1 if recursion.products > 1 and _within(found, tolerance, ends) else 0
+        converged = in_a_row == 2 or recursion.invariant
+        if converged or recursion.products == max_products:
             break
-    assert found is not None
     return Eigenvalues(
         largest=float(found.values[-1]),
         smallest=float(found.values[0]),

@@ -34,7 +34,8 @@ class BatchObjective:
     same random state, so dropout masks do not change between calls.
 
     Every method leaves the model, its buffers, `.grad`, flags and all random states as they were, bit for bit, after an
-    exception too; no graph outlives a call. The present parameters are read at every call.
+    exception too; no graph outlives a call. The present parameters are read at every call. Call it between updates,
+    not between a forward pass and its backward pass: writing the parameters back invalidates a graph that holds them.
 
     Args:
         model: a module; one wrapped in DistributedDataParallel is unwrapped, and each rank sees its own batches.
@@ -170,11 +171,11 @@ class BatchObjective:
         error is of order h, not h^2. With a gradient it is one-sided: a single gradient more.
 
         Accuracy in float32 (against exact products in float64): v.Hv / v.v for the top eigenvector and the gradient
-        is off by at most 0.5% one-sided and 0.02% central on smooth networks (tanh). With ReLU and max-pooling it is
-        off by 1-15% and 0.1-10%, and the vector Hv itself by up to the size of the largest eigenvalue and more: the
-        difference crosses kinks, each a jump of the gradient that the exact product does not see. These jumps are
-        curvature of the loss too, but few samples show them as noise: (samples x h)^(-1/2). In float64 hardly a kink
-        lies within h, and the difference agrees with the exact product.
+        is off by at most 0.5% one-sided and 0.05% central on smooth networks (tanh). With ReLU and max-pooling it is
+        off by percents, at worst 30% and 60% (nine networks), and the vector Hv itself by as much as the largest
+        eigenvalue: the difference crosses kinks, each a jump of the gradient that the exact product does not see.
+        These jumps are curvature of the loss too, but few samples show them as noise, of order (samples x h)^(-1/2).
+        In float64 a kink within h is rare, and the difference agrees with the exact product.
 
         Args:
             v: as `gradient()` returns it; its length does not matter to the finite differences.
