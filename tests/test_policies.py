@@ -250,7 +250,7 @@ def test_constant_rates_and_step_decay_take_a_warm_up():
     assert [flat(step)["lr"] for step in (0, 1, 4, 5, 9)] == pytest.approx([0.0, 0.1, 0.4, 0.5, 0.5])
     drops = sc.piecewise_constant(10, lr=0.5, milestones=[6, 8], warmup_steps=5)
     assert [drops(step)["lr"] for step in (0, 1, 5, 6, 8)] == pytest.approx([0.0, 0.1, 0.5, 0.05, 0.005])
-    assert sc.piecewise_constant(10, lr=0.5, milestones=[6]) == piecewise_constant(
+    assert sc.piecewise_constant(10, lr=0.5, milestones=[6]) == sc.piecewise_constant(
         10, lr=0.5, milestones=[6], warmup_steps=0
     )
     with pytest.raises(ValueError, match="before the first milestone"):
