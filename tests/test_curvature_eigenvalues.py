@@ -101,6 +101,23 @@ def test_the_sign_is_kept_where_the_negative_end_is_the_larger() -> None:
     assert str(found).startswith("eigenvalues from -10 +- ")
 
 
+def test_an_end_at_zero_is_found_too() -> None:
+    values = torch.cat(
+        [
+            torch.linspace(0.1, 1, 60, dtype=torch.float64),
+            torch.zeros(1, dtype=torch.float64),
+            torch.tensor([3.0], dtype=torch.float64),
+        ]
+    )
+    data = torch.diag(values.sqrt()), torch.zeros(62, 1, dtype=torch.float64)
+    model = nn.Linear(62, 1, bias=False).double()
+    found = extreme_eigenvalues(BatchObjective(model, lambda out, _: (out**2).sum() / 2, [data]))
+    assert found.converged
+    assert found.products < 60
+    assert found.largest == pytest.approx(3.0)
+    assert found.smallest == pytest.approx(0.0, abs=1e-4)
+
+
 def test_only_the_largest_costs_less_and_unconverged_is_said() -> None:
     kind = "cnn with BatchNorm in train mode"
     both, largest = extreme_eigenvalues(objective(kind)), extreme_eigenvalues(objective(kind), ends="largest")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,8 @@ from .lanczos import Lanczos
 from .objective import BatchObjective, Method
 
 Ends = Literal["both", "largest"]
+NEAR_ZERO = 1e-3
+"""An end smaller than this share of the other one is asked for as precisely as this share: it may be zero."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def extreme_eigenvalues(
         objective: the loss and its batches; all its parameters span one space.
         method: "exact", or "finite_difference" (one-sided: one gradient for all, then one a product).
         max_products: where to stop unconverged, at least 2.
-        tolerance: relative error that counts as converged.
+        tolerance: relative error that counts as converged; an end near zero is held to a thousandth of the other.
         ends: "largest" does not wait for the smallest, whose error then says how far it is off.
         weight_decay: w, where the optimizer adds it to the gradient.
         preconditioner: diagonal P > 0, as `adam_preconditioner` returns it.
@@ -93,17 +95,7 @@ def extreme_eigenvalues(
     Differs: signed ends with error estimates, where power iteration gives the largest in size.
     """
     _check(max_products, tolerance, ends, weight_decay)
-    scales = _inverse_root(preconditioner, objective) if preconditioner is not None else None
-    gradient = objective.gradient() if method == "finite_difference" else None
-    shapes = [parameter.shape for parameter in objective.parameters]
-
-    def product(flat: Tensor) -> Tensor:
-        v = flat if scales is None else flat * scales
-        parts = v.split([shape.numel() for shape in shapes])
-        pieces = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
-        image = _flat(objective.product(pieces, method=method, gradient=gradient)).add_(v, alpha=weight_decay)
-        return image if scales is None else image.mul_(scales)
-
+    product = _operator(objective, method, weight_decay, preconditioner)
     recursion = Lanczos(product, _start(objective, seed), reorthogonalise=reorthogonalise)
     in_a_row = 0
     while True:
@@ -125,7 +117,7 @@ def extreme_eigenvalues(
 
 
 def adam_preconditioner(optimizer: Optimizer, objective: BatchObjective) -> list[Tensor]:
-    """P of an Adam or AdamW optimizer as its next step would find it, one tensor per parameter of `objective`.
+    """P of an Adam or AdamW optimizer as its last step had it, one tensor per parameter of `objective`.
 
         P = (1 - beta1^t) (sqrt(v / (1 - beta2^t)) + eps)       v: exp_avg_sq (amsgrad: its maximum), t: steps done
 
@@ -161,6 +153,24 @@ def _check(max_products: int, tolerance: float, ends: str, weight_decay: float) 
         raise ValueError(f"weight_decay: got {weight_decay!r}, allowed are numbers from 0")
 
 
+def _operator(
+    objective: BatchObjective, method: Method, weight_decay: float, preconditioner: Sequence[Tensor] | None
+) -> Callable[[Tensor], Tensor]:
+    """v -> P^-1/2 (H + w) P^-1/2 v, on flat vectors."""
+    scales = _inverse_root(preconditioner, objective) if preconditioner is not None else None
+    gradient = objective.gradient() if method == "finite_difference" else None
+    shapes = [parameter.shape for parameter in objective.parameters]
+
+    def product(flat: Tensor) -> Tensor:
+        v = flat if scales is None else flat * scales
+        parts = v.split([shape.numel() for shape in shapes])
+        pieces = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        image = _flat(objective.product(pieces, method=method, gradient=gradient)).add_(v, alpha=weight_decay)
+        return image if scales is None else image.mul_(scales)
+
+    return product
+
+
 def _flat(vector: Sequence[Tensor]) -> Tensor:
     return torch.cat([part.reshape(-1) for part in vector])
 
@@ -185,4 +195,5 @@ def _start(objective: BatchObjective, seed: int) -> Tensor:
 
 def _within(found: Ritz, tolerance: float, ends: Ends) -> bool:
     places = (-1, 0) if ends == "both" else (-1,)
-    return all(found.errors[place] <= tolerance * abs(found.values[place]) for place in places)
+    floor = NEAR_ZERO * max(abs(found.values[0]), abs(found.values[-1]))
+    return all(found.errors[place] <= tolerance * max(abs(found.values[place]), floor) for place in places)
