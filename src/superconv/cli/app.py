@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .compare import compare
 from .data import app as data
 from .demo import demo
 from .estimate_lr import estimate_lr
@@ -32,6 +33,7 @@ for _name, _verb in (
     ("demo", demo),
     ("range-test", range_test),
     ("train", train),
+    ("compare", compare),
     ("estimate-lr", estimate_lr),
     ("schedule", schedule),
     ("report", report),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -67,19 +67,12 @@ def _print(result: DemoResult, as_json: bool) -> None:
         where = {"report": str(page), "pictures": [str(picture) for picture in pictures]}
         print(json.dumps({**where, "tables": tables(result.findings)}))
         return
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
 
-    layout: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False}
+    from .tables import print_tables
+
+    print_tables(tables(result.findings))
     console = Console()
-    for content in tables(result.findings):
-        table = Table(title=content["title"], caption=content["note"] or None, **layout)
-        for column in content["columns"]:
-            table.add_column(column, overflow="fold")
-        for row in content["rows"]:
-            table.add_row(*map(str, row))
-        console.print(table)
     for finding in result.findings:
         console.print(f"\n{finding.sentence}")
         for reason in finding.verdict.reasons:

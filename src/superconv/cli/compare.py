@@ -1,0 +1,115 @@
+"""`superconv compare`: 1cycle and other ways to train, each tuned alike, over lengths and paired seeds."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import AsJson, BatchSize, DataDir, DataName, ModelName, Quiet, RunsDir, TaskName
+
+if TYPE_CHECKING:
+    from ..experiments.compare import Comparison
+    from ..experiments.contenders import Contender
+
+ARMS = "1cycle,piecewise constant,cosine,common default"
+
+
+def compare(
+    data: DataName = None,
+    model: ModelName = None,
+    task: TaskName = None,
+    data_dir: DataDir = None,
+    arms: Annotated[
+        str,
+        typer.Option(
+            help="The treatment first, then its opponents: 1cycle, piecewise constant, cosine, constant, "
+            "warmup-stable-decay, AdamW cosine, common default."
+        ),
+    ] = ARMS,
+    steps: Annotated[int, typer.Option(min=2, help="Shortest planned length, in updates.")] = 100,
+    ladder: Annotated[str, typer.Option(help="Planned lengths, as multiples of it.")] = "1,2,4,8",
+    seeds: Annotated[int, typer.Option(min=1, help="Paired seeds; five or more give intervals.")] = 5,
+    trials: Annotated[int, typer.Option(help="Of tuning, for every arm at every length.")] = 8,
+    finalists: Annotated[int, typer.Option(help="Of them, trained again on fresh seeds.")] = 2,
+    fresh_seeds: Annotated[int, typer.Option(help="For each finalist.")] = 2,
+    margin: Annotated[
+        float | None, typer.Option(help="Smallest difference of the metric that matters; half a point of accuracy.")
+    ] = None,
+    batch_size: BatchSize = 128,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time; the same command goes on.")] = None,
+    runs_dir: RunsDir = Path("runs"),
+    experiment: Annotated[str, typer.Option(help="Folder below the runs.")] = "compare",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Is it really better than ordinary training, tuned as well? "No gain" is one of the answers.
+
+    Every arm is tuned with the same number of trials on validation data, at every planned length; then all are trained
+    on fresh seeds, paired, and the test data is read once for each of these trainings.
+    """
+    from dataclasses import replace
+
+    from ..experiments.compare import compare as run
+    from ..experiments.contenders import contenders_named
+    from ..experiments.stopping import StopSignal
+    from ..experiments.tuning import Budget
+    from .progress import bar
+
+    contenders = [replace(c, batch_size=batch_size) for c in contenders_named([n.strip() for n in arms.split(",")])]
+    stop = StopSignal(max_minutes)
+    with stop.listening(), bar(quiet) as display:
+        result = run(
+            _maker(data, model, task, data_dir), contenders, steps=steps, ladder=_whole_numbers(ladder), seeds=seeds,
+            budget=Budget(trials, finalists, fresh_seeds), margin=margin, root=runs_dir, experiment=experiment,
+            device=device, workers=workers, stop=stop, report=display.show,
+        )  # fmt: skip
+    if result is None:
+        reason = stop.reason()
+        assert reason is not None
+        print(f"{reason.message}; {reason.remedy}")
+        raise typer.Exit(130 if reason.value == "interrupted" else 1)
+    _print(result, contenders, as_json)
+
+
+def _maker(data: str | None, model: str | None, task: str | None, data_dir: Path | None) -> Any:
+    """A function that makes the task, here and in every worker."""
+    from ..task import load_task, named_task
+    from .options import make_task
+
+    make_task(data, model, task, data_dir)  # what is wrong with it is said now
+    if task is not None:
+        return partial(load_task, task)
+    assert data is not None
+    assert model is not None
+    return partial(named_task, data, model, data_dir=data_dir)
+
+
+def _whole_numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--ladder must be whole numbers joined by commas, such as 1,2,4,8; got {text!r}") from None
+
+
+def _print(result: Comparison, contenders: list[Contender], as_json: bool) -> None:
+    from ..report import build_report
+
+    page = build_report(result.path)
+    if as_json:
+        stored = json.loads((result.path / "experiment.json").read_text())
+        print(json.dumps({"outcome": result.outcome, "report": str(page), **stored}))
+        return
+    from .tables import print_tables
+
+    stored = json.loads((result.path / "experiment.json").read_text())
+    print_tables(stored["tables"])
+    print(f"Against the best tuned arm: {result.outcome}.")
+    for sentence in result.contest.sentences:
+        print(sentence)
+    print(f"{result.seconds:.0f} s. The report: {page}")

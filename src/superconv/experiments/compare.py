@@ -1,0 +1,224 @@
+"""Contenders tuned alike, then trained at planned lengths over paired seeds, and what that shows."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import runs
+from ..analysis.contest import Contest, contest
+from ..task import Task, metric_name
+from .compare_tables import tables
+from .contenders import CONTENDERS, Contender
+from .stopping import StopSignal
+from .sweep import MakeTask, Summary, Training, run_trainings
+from .tuning import Budget, Cell, Tuned, Tuner, tuned_to_dict
+
+TREATMENT = "1cycle"
+LADDER = (1, 2, 4, 8)
+ACCURACY_MARGIN = 0.005  # half a point: the smallest difference that matters, unless another is given
+Report = Callable[[str, int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Args:
+        contest: differences, words, speed-ups.
+        tuned: (contender, steps) -> the settings that won.
+        values: contender -> steps -> seed -> final metric.
+        split: which data the values are of.
+        updates: of the compared trainings; tuning cost stands in `tuned`.
+        path: the experiment's folder.
+        seconds: wall time of this call.
+    """
+
+    contest: Contest
+    tuned: Mapping[Cell, Tuned]
+    values: Mapping[str, Mapping[int, Mapping[int, float]]]
+    split: str
+    updates: int
+    path: Path
+    seconds: float
+
+    @property
+    def outcome(self) -> str:
+        """ "faster", "no gain", "slower", "inconclusive" or "too few seeds", against the best tuned opponent."""
+        return self.contest.outcome
+
+
+def compare(
+    task: Task | MakeTask,
+    contenders: Sequence[Contender] | None = None,
+    *,
+    steps: int,
+    ladder: Sequence[int] = LADDER,
+    seeds: int = 5,
+    budget: Budget | None = None,
+    treatment: str | None = None,
+    margin: float | None = None,
+    root: str | Path = "runs",
+    experiment: str = "compare",
+    device: str | None = None,
+    workers: int | None = None,
+    stop: StopSignal | None = None,
+    report: Report | None = None,
+) -> Comparison | None:
+    """Tune every contender with the same budget on validation data, then compare them on fresh seeds.
+
+    Tuning and the choice of the strongest opponent see validation data alone; the test data is read once for each
+    compared training. What is finished is found again, so that the same call goes on where it was stopped.
+
+    Args:
+        task: a Task, trained in this process; or a function that makes one and pickles (`partial(named_task, ...)`),
+            spread over local processes.
+        contenders: None: 1cycle, piecewise constant, cosine, and the common default.
+        steps: shortest planned length, in updates.
+        ladder: planned lengths, as multiples of it.
+        seeds: paired; below five no interval is stated.
+        budget: of tuning; None: `Budget()`.
+        treatment: name of the contender that is asked about; None: the first.
+        margin: smallest difference of the metric that matters; None: half a point, for accuracies.
+        workers, device, stop: as in `run_trainings`.
+        report: called with (what, done, total, text).
+    Returns: a Comparison; None where it was stopped.
+    Raises: ValueError: no opponent, a metric that needs a margin, a contender that does not fit the task.
+    """
+    started = time.perf_counter()
+    contenders = contenders or [CONTENDERS[n] for n in (TREATMENT, "piecewise constant", "cosine", "common default")]
+    budget = budget or Budget()
+    made = task if isinstance(task, Task) else task()
+    asked = treatment or contenders[0].name
+    limit = _margin(made, margin)
+    lengths = _lengths(steps, ladder)
+    _check(contenders, asked, seeds)
+    where: dict[str, Any] = {
+        "root": root, "experiment": experiment, "device": device, "workers": workers, "stop": stop,
+    }  # fmt: skip
+    score = _Score(made)
+    tuner = Tuner(
+        task, contenders, score=score.validation, higher_is_better=made.higher_is_better, report=report, **where
+    )
+    tuned = tuner.tune(lengths, budget)
+    if tuned is None:
+        return None
+    keys = [(c, length, seed) for seed in range(seeds) for length in lengths for c in contenders]
+    trainings = [Training(c.arm(length, tuned[c.name, length].settings), seed) for c, length, seed in keys]
+    found: dict[int, Summary] = {}
+    for index, summary in run_trainings(task, trainings, **where):
+        if summary is not None:
+            found[index] = summary
+            if report is not None:
+                contender, length, seed = keys[index]
+                report("comparing", len(found), len(keys), f"{contender.name}, {length} steps, seed {seed}")
+    if len(found) < len(keys):
+        return None
+    split = "test" if all(summary["test"] is not None for summary in found.values()) else "validation"
+    levels = score.finite([score.of(found[index], split) for index in range(len(keys))])
+    values: dict[str, dict[int, dict[int, float]]] = {c.name: {length: {} for length in lengths} for c in contenders}
+    for (contender, length, seed), level in zip(keys, levels, strict=True):
+        values[contender.name][length][seed] = level
+    result = Comparison(
+        contest(
+            values, asked, margin=limit, rival=_rival(contenders, asked, tuned, made.higher_is_better),
+            default=next((c.name for c in contenders if c.common and c.name != asked), None),
+            higher_is_better=made.higher_is_better, metric=metric_name(made.metric),
+        ),
+        tuned, values, split, sum(summary["steps"] for summary in found.values()), Path(root) / experiment,
+        time.perf_counter() - started,
+    )  # fmt: skip
+    _store(result, made, budget)
+    return result
+
+
+class _Score:
+    """A summary's metric; a diverged run is worth what a guesser reaches, without a known chance level the worst."""
+
+    def __init__(self, task: Task) -> None:
+        self.worst = -math.inf if task.higher_is_better else math.inf
+        self.diverged = 1.0 / task.data.num_classes if metric_name(task.metric) == "accuracy" else self.worst
+
+    def validation(self, summary: Summary) -> float:
+        """What tuning chooses by."""
+        return self.of(summary, "validation")
+
+    def of(self, summary: Summary, split: str) -> float:
+        """The metric on one split. Raises: ValueError: it is not a number though the training went well."""
+        if summary["stop"] != "completed":
+            return self.diverged
+        measured = (summary[split] or {}).get("metric")
+        if measured is None:
+            raise ValueError(f"the metric on {split} data is not a number after a training that went well: correct it")
+        return float(measured)
+
+    def finite(self, values: Sequence[float]) -> list[float]:
+        """The values with infinite ones replaced by the worst that was measured."""
+        known = [value for value in values if math.isfinite(value)]
+        if not known:
+            raise ValueError("every compared training diverged: search smaller learning rates")
+        worst = min(known) if self.worst < 0 else max(known)
+        return [value if math.isfinite(value) else worst for value in values]
+
+
+def _margin(task: Task, margin: float | None) -> float:
+    name = metric_name(task.metric)
+    if margin is None and not name.endswith("accuracy"):
+        raise ValueError(f"the metric {name!r} has no usual margin: pass margin=, the smallest difference that matters")
+    if margin is not None and not margin > 0:
+        raise ValueError(f"margin must be positive, got {margin}")
+    return ACCURACY_MARGIN if margin is None else margin
+
+
+def _lengths(steps: int, ladder: Sequence[int]) -> list[int]:
+    if steps < 2 or not ladder or min(ladder) < 1 or len(set(ladder)) < len(ladder):
+        raise ValueError(f"steps must be at least 2 and the ladder different multiples, got {steps} and {list(ladder)}")
+    return [steps * factor for factor in sorted(ladder)]
+
+
+def _check(contenders: Sequence[Contender], treatment: str, seeds: int) -> None:
+    names = [contender.name for contender in contenders]
+    if treatment not in names or len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(
+            f"a comparison needs the treatment {treatment!r} and others, each once; got {', '.join(names)}"
+        )
+    if seeds < 1:
+        raise ValueError(f"seeds must be at least 1, got {seeds}; five or more give intervals")
+
+
+def _rival(
+    contenders: Sequence[Contender], treatment: str, tuned: Mapping[Cell, Tuned], higher_is_better: bool
+) -> str | None:
+    """The tuned opponent that is best on validation data, on average over the lengths."""
+    levels: dict[str, list[float]] = {}
+    for (name, _), result in tuned.items():
+        if name != treatment and result.validation is not None:
+            levels.setdefault(name, []).append(result.validation)
+    sign = 1.0 if higher_is_better else -1.0
+    order = [contender.name for contender in contenders if contender.name in levels]
+    return max(order, key=lambda name: sign * sum(levels[name])) if order else None
+
+
+def _store(result: Comparison, task: Task, budget: Budget) -> None:
+    """experiment.json: what the report shows above the runs."""
+    first, *more = result.contest.sentences
+    record = {
+        "format": 1,
+        "name": result.path.name,
+        "kind": "compare",
+        "title": f"{task.name}: is {result.contest.treatment} better than ordinary training, tuned as well?",
+        "sentence": first,
+        "findings": more,
+        "outcome": result.outcome,
+        "metric": result.contest.metric,
+        "tables": tables(result, budget),
+        "tuned": {f"{name}, {steps} steps": tuned_to_dict(found) for (name, steps), found in result.tuned.items()},
+        "note": task.data.note,
+        "command": runs.environment()["command"],
+        "seconds": round(result.seconds, 1),
+    }
+    runs.atomic_write(result.path / "experiment.json", runs.dumps(record, indent=1) + "\n")
