@@ -170,9 +170,12 @@ class BatchObjective:
         Without a gradient the finite difference is central: a one-sided one would need two gradients as well, and its
         error is of order h, not h^2. With a gradient it is one-sided: a single gradient more.
 
+        Cost in training steps (ResNet-56, batch 128, one CPU thread of a shared machine, n = 7): one-sided 1.07 (95%
+        interval .90 to 1.15), central 2.1, exact 4.6.
+
         Accuracy in float32 (against exact products in float64): v.Hv / v.v for the top eigenvector and the gradient
         is off by at most 0.5% one-sided and 0.05% central on smooth networks (tanh). With ReLU and max-pooling it is
-        off by percents, at worst 30% and 60% (nine networks), and the vector Hv itself by as much as the largest
+        off by percents, at worst 33% and 60% (nine networks), and the vector Hv itself by as much as the largest
         eigenvalue: the difference crosses kinks, each a jump of the gradient that the exact product does not see.
         These jumps are curvature of the loss too, but few samples show them as noise, of order (samples x h)^(-1/2).
         In float64 a kink within h is rare, and the difference agrees with the exact product.
