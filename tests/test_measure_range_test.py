@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import superconv as sc
 from superconv.measure.divergence import FACTOR, DivergenceRule
+from superconv.measure.range_test import _upper_end
 
 SEEDS = range(3)
 
@@ -423,3 +424,12 @@ def test_forks_share_the_upper_decades_and_end_with_the_ramp() -> None:
     assert [fork.step for fork in every] == list(range(100))
     linear = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, shape="linear", forks=4, **common).forks
     assert [fork.step for fork in linear] == [24, 49, 74, 99]
+
+
+@pytest.mark.parametrize("dead", [2.31, 2.9])
+def test_a_scout_that_broke_and_went_constant_ends_the_ramp_where_it_broke(dead: float) -> None:
+    """An MLP begins above ln 10; once it is dead its loss is ln 10, lower than where it began."""
+    lr = np.geomspace(1e-6, 100.0, 60)
+    loss = np.interp(np.log(lr), np.log([1e-4, 1e-2, 5e-2, 0.1, 0.3, 0.5]), [2.9, 2.4, 2.3, 2.8, 5.0, dead])
+    scout = sc.RangeTest(lr=lr, train_loss=loss, shape="exponential")
+    assert 4 * 0.05 < _upper_end(scout) < 4 * 0.1

@@ -217,15 +217,21 @@ def _upper_end(scout: RangeTest) -> float:
     """Where a ramp should end: beyond the last learning rate at which the scout still knew something.
 
     "Knew something": smoothed loss below the middle between the scout's start and its best. Where a network is
-    normalised nothing ever overflows, so the end of the scout's range would tell nothing.
+    normalised nothing ever overflows, so the end of the scout's range would tell nothing. What comes after a blow-up
+    (smoothed loss above its start, or one loss of twice that) does not count: a network that broke and went
+    constant may have a smaller loss than the one it began with, and knows nothing.
     """
     if len(scout.lr) == 0:
         raise ValueError(NOT_FINITE)
     smoothed = local_median(np.log(scout.lr), scout.train_loss, points=SCOUT_SMOOTHING)
     start, best = smoothed[0], smoothed.min()
     knew = np.flatnonzero(smoothed <= 0.5 * (start + best))
-    edge = scout.lr[knew[-1]] if best < start and len(knew) else scout.lr[-1]
-    return float(min(scout.lr[-1], BEYOND_EDGE * edge))
+    if not (best < start and len(knew)):
+        return float(scout.lr[-1])
+    blown = np.flatnonzero((smoothed > start) | (scout.train_loss > 2.0 * start))
+    blown = blown[blown > knew[0]]
+    last = knew[knew < blown[0]][-1] if len(blown) else knew[-1]
+    return float(min(scout.lr[-1], BEYOND_EDGE * scout.lr[last]))
 
 
 def _fork_positions(forks: int | Sequence[float], schedule: Schedule, shape: str) -> frozenset[int]:
