@@ -163,5 +163,5 @@ def test_prepared_replaces_what_is_asked_and_nothing_else():
     assert torch.equal(mean.factor, torch.ones(1, 1, 1))  # the range 0 to 255 is kept
     bare = Splits(pictures(), None, pictures(9), 3).prepared(mirror=True).preparation
     assert (bare.kind, float(bare.factor), bare.mirror) == ("scaled", pytest.approx(1 / 255), True)
-    with pytest.raises(DataError, match="mean-imge.*mean-image"):
+    with pytest.raises(DataError, match=r"mean-imge.*mean-image"):
         own.prepared("mean-imge")

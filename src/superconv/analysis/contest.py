@@ -23,7 +23,7 @@ class Duel:
         p_value: the adjusted one; None with too few seeds.
         by_length: steps -> paired difference there.
         words: steps -> what that supports, adjusted over opponents and lengths together.
-        speed_up: ratio of steps at the accuracy that the opponent reaches at its longest length.
+        speed_up: ratio of steps at the accuracy that the opponent reaches at its longest length; None with one length.
     """
 
     opponent: str
@@ -32,7 +32,7 @@ class Duel:
     p_value: float | None
     by_length: Mapping[int, PairedDifference]
     words: Mapping[int, Outcome]
-    speed_up: SpeedUp
+    speed_up: SpeedUp | None
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ class Contest:
                     baseline=what if name == self.default else f"{what}, {name}",
                     metric=f"mean {self.metric} over lengths", points=self.metric.endswith("accuracy"),
                 )  # fmt: skip
-                told.append(f"{text} Speed-up {duel.speed_up.text}: {duel.speed_up.outcome}.")
+                gain = duel.speed_up
+                told.append(text if gain is None else f"{text} Speed-up {gain.text}: {gain.outcome}.")
         return tuple(told)
 
 
@@ -131,7 +132,7 @@ def contest(
             Duel(
                 name, overall[name], outcome(overall[name], margin=margin, p_value=adjusted[name]), adjusted[name],
                 {steps: single[name, steps] for steps in lengths}, words,
-                speed_up(values[treatment], values[name], **options),
+                speed_up(values[treatment], values[name], **options) if len(lengths) > 1 else None,
             )
         )  # fmt: skip
     return Contest(treatment, tuple(duels), rival, default, margin, metric)

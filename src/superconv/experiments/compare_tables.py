@@ -43,7 +43,9 @@ def _duels(result: Comparison) -> dict[str, Any]:
         by_length = [f"{_difference(result, duel.by_length[steps])}: {duel.words[steps]}" for steps in lengths]
         mark = " (best tuned)" if duel.opponent == contest.rival else ""
         overall = f"{_difference(result, duel.overall)}: {duel.word}"
-        rows.append([duel.opponent + mark, overall, *by_length, speed(duel.speed_up)])
+        rows.append(
+            [duel.opponent + mark, overall, *by_length, "one length" if duel.speed_up is None else speed(duel.speed_up)]
+        )
     seeds = contest.duels[0].overall.seeds
     scale, unit = (100, " points") if _in_points(result) else (1, "")
     note = (

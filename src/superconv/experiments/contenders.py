@@ -15,6 +15,7 @@ from ..schedules import parse_schedule
 from .config import Arm
 
 WEIGHT_DECAY = "weight_decay"  # the one setting that is the optimizer's; the others stand in the schedule
+DIMENSIONS = 8  # of the sequence, of which a contender uses its first: scrambling depends on their number
 SGD_LR, ADAM_LR = (1e-3, 10.0), (1e-5, 0.1)
 
 
@@ -115,7 +116,9 @@ class Contender:
         same ranges try the same values.
         """
         order = sorted(self.space, key=lambda name: (name != "lr", name != WEIGHT_DECAY, name))
-        points = torch.quasirandom.SobolEngine(max(1, len(order)), scramble=True, seed=seed).draw(trials).tolist()
+        points = (
+            torch.quasirandom.SobolEngine(max(DIMENSIONS, len(order)), scramble=True, seed=seed).draw(trials).tolist()
+        )
         for point in points:
             yield {name: self.space[name].at(share) for name, share in zip(order, point, strict=False)}
 
