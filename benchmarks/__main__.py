@@ -23,7 +23,15 @@ from . import peers
 from .table import Goal, Table
 
 # The first give tables; the others are scripts that print, and run alone as well.
-TABLES = ("loop_overhead", "range_test", "suggested_lrs", "suggestion_stability", "echo_exponents", "curvature_cost")
+TABLES = (
+    "loop_overhead",
+    "range_test",
+    "suggested_lrs",
+    "suggestion_stability",
+    "echo_exponents",
+    "curvature_cost",
+    "curvature_advice",
+)
 SCRIPTS = ("suggestion_error", "scheduler_step", "import_time")
 
 
