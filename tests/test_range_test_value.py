@@ -146,7 +146,7 @@ def test_settings_that_are_no_json_are_refused_and_nothing_is_written(tmp_path):
 
 def test_first_line_is_what_to_do_and_the_second_can_be_pasted():
     lines = ramp().summary().splitlines()
-    assert lines[0] == "max_lr 0.0012 (0.0008-0.0018, 1 seed), 270 steps, 38 s"
+    assert lines[0] == "max_lr 0.0012 (0.00083-0.0018, 1 seed), 270 steps, 38 s"
     assert lines[1].startswith("schedule = sc.one_cycle(total_steps, max_lr=")
     assert "initial_lr=" in lines[1]
     two = summary([ramp(), ramp(settings={"seed": 4})]).splitlines()

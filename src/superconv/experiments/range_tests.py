@@ -22,7 +22,8 @@ from ..training.batch_source import call_model, pair
 from ..training.evaluate import EvaluateWith
 from ..training.optimizers import build_optimizer, default_lr
 from ..training.precision import to_channels_last, wants_channels_last
-from .runner import VALIDATION_SAMPLES, choose_device, device_name
+from .device import choose_device, device_name
+from .runner import VALIDATION_SAMPLES
 
 FILE = "range_test.json"
 

@@ -31,7 +31,9 @@ from ..training.precision import make_scaler, to_channels_last, wants_channels_l
 from ..training.preserve import preserved
 from ..training.random_states import seed_random_states
 from .config import Arm
+from .device import choose_device, device_name
 from .monitoring import Monitoring, rows_of, watch
+from .run_rows import evaluation_row, plain_evaluation, update_row
 from .stopping import StopSignal
 
 CHECKPOINT_SECONDS = 60.0  # at most this much work is lost to a kill
@@ -262,10 +264,10 @@ class _Training:
         readings = self._new_readings()
         for record, loss in zip(records, losses, strict=False):
             if not record.skipped:
-                self.run.append(_row(record, loss, seconds))
+                self.run.append(update_row(record, loss, seconds))
                 self.last_loss = loss
             if record.evaluation is not None:
-                self.run.append(_evaluation_row(record, "validation", seconds))
+                self.run.append(evaluation_row(record, "validation", seconds))
             while readings and readings[0]["step"] <= record.step:
                 self.run.append(readings.pop(0))
         if records and progress is not None:
@@ -303,8 +305,8 @@ class _Training:
             "samples": self.state.samples,
             "seconds": round(seconds, 3),
             "train_loss": self.last_loss,
-            "validation": _plain(measure(batches=self.validation)) if self.validation is not None else None,
-            "test": _plain(measure(batches=self.test)) if read_test and self.test is not None else None,
+            "validation": plain_evaluation(measure(batches=self.validation)) if self.validation is not None else None,
+            "test": plain_evaluation(measure(batches=self.test)) if read_test and self.test is not None else None,
         }
         self.run.finish(summary)
         self.run.checkpoint_path.unlink(missing_ok=True)
@@ -340,49 +342,3 @@ def _loss(task: Task, arm: Arm) -> Any:
 
 def _for_evaluation(samples: Samples | None, memory: dict[str, Any]) -> Batches | None:
     return None if samples is None else Batches.for_evaluation(samples, **memory)
-
-
-def _row(record: StepRecord, loss: float, seconds: float) -> dict[str, Any]:
-    row = {"step": record.step, "lr": record.lr[0], "loss": loss, "seconds": seconds}
-    for key in ("momentum", "weight_decay"):
-        if getattr(record, key) is not None:
-            row[key] = getattr(record, key)
-    return row
-
-
-def _evaluation_row(record: StepRecord, split: str, seconds: float) -> dict[str, Any]:
-    measured = record.evaluation
-    assert measured is not None
-    return {
-        "step": record.step,
-        "split": split,
-        "eval_loss": measured.loss,
-        "metric": measured.metric,
-        "samples": measured.samples,
-        "evaluate_with": measured.evaluate_with,
-        "seconds": seconds,
-    }
-
-
-def _plain(measured: Evaluation) -> dict[str, Any]:
-    return {
-        "loss": measured.loss,
-        "metric": measured.metric,
-        "samples": measured.samples,
-        "evaluate_with": measured.evaluate_with,
-    }
-
-
-def choose_device(device: torch.device | str | None) -> torch.device:
-    """The named device; for None a GPU where there is one. Raises: ValueError: this machine does not have it."""
-    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {str(name)!r} cannot be used here ({reason}); use 'cpu', or leave it out") from None
-
-
-def device_name(device: torch.device) -> str:
-    """How a run records its device: a GPU by its model."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
