@@ -66,8 +66,14 @@ def watch(model_name: str, schedule: Schedule, steps: int, batch_size: int, spli
         values["rho"] = [row["rho"]["value"] for row in rows]
         values["noise_rho"] = [row["noise_rho"] for row in rows]
         values["echo"] = [row["echo"] for row in rows]
-        curves.append({"spacing": spacing, "batch_norm_blobs": blobs, **values})
-    return {"losses": losses[:: max(1, steps // POINTS)], "curves": curves}
+        rounded = {key: [_rounded(value) for value in column] for key, column in values.items()}
+        curves.append({"spacing": spacing, "batch_norm_blobs": blobs, **rounded})
+    return {"losses": [_rounded(loss) for loss in losses[:: max(1, steps // POINTS)]], "curves": curves}
+
+
+def _rounded(value: float | bool | None) -> float | bool | None:
+    """To four digits: a picture's worth."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def summary(run: dict) -> list[str]:
