@@ -32,6 +32,7 @@ BASE_LR, MAX_LR = 0.1, 3.0
 PAPER_HALF_CYCLE, PAPER_BATCH = 5000, 1000
 SPACINGS = (1, 10)
 POINTS = 400  # of a stored curve
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def schedules(steps: int, half_cycle: int, scale: float) -> dict[str, Schedule]:
@@ -42,9 +43,12 @@ def schedules(steps: int, half_cycle: int, scale: float) -> dict[str, Schedule]:
 
 def watch(model_name: str, schedule: Schedule, steps: int, batch_size: int, splits: sc.Splits, seed: int) -> dict:
     """One training of `steps` updates; every curve of it as plain lists."""
-    model = sc.models.build_model(model_name, splits.num_classes, seed=seed).to(memory_format=torch.channels_last)
+    model = sc.models.build_model(model_name, splits.num_classes, seed=seed)
+    model = model.to(DEVICE, memory_format=torch.channels_last)
     optimizer = sc.build_optimizer("sgd", model, lr=0.1, momentum=0.9, weight_decay=1e-4)
-    train = Batches(splits.train, batch_size, seed=seed, preparation=splits.preparation, channels_last=True)
+    train = Batches(
+        splits.train, batch_size, seed=seed, preparation=splits.preparation, channels_last=True, device=DEVICE
+    )
     monitors = {
         (spacing, blobs): sc.LRMonitor(
             model, optimizer, every=max(spacing, steps // POINTS), spacing=spacing, include_batch_norm=blobs
