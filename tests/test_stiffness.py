@@ -52,7 +52,16 @@ def test_a_normalised_network_has_no_limit_but_a_current_stiffness():
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, affine=False), nn.Tanh(), nn.Linear(8, 2))
     data = [(torch.randn(16, 4), torch.randint(2, (16,)))]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    assert Stiffness(model, F.cross_entropy, data, optimizer).measure().label == "current stiffness"
+    stiffness = Stiffness(model, F.cross_entropy, data, optimizer)
+    assert stiffness.measure().label == "current stiffness"
+    assert stiffness.weight_norm() == pytest.approx(
+        float(model[0].weight.detach().norm())
+    )  # the last layer has a scale
+    with torch.no_grad():
+        model[0].weight.mul_(3.0)
+    assert stiffness.weight_norm() == pytest.approx(float(model[0].weight.detach().norm()))
+    plain, batches = line()
+    assert Stiffness(plain, F.mse_loss, batches, torch.optim.SGD(plain.parameters(), lr=0.1)).weight_norm() is None
 
 
 def test_what_is_not_finite_is_none():

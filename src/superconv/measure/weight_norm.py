@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,17 @@ from torch import nn
 # For a weight w whose scale does not matter (one that a normalisation follows), w . grad = 0 exactly (Euler). In
 # float32 the cosine is then about 1e-7; in other weights at a random point it is 1e-3 and more.
 ORTHOGONAL = 1e-5
+
+
+def is_scale_invariant(weight: torch.Tensor, gradient: torch.Tensor) -> bool:
+    """Whether the loss does not depend on the weight's scale, by w . dL/dw = 0 (Euler's identity)."""
+    scale = float(weight.norm() * gradient.norm())
+    return scale > 0 and abs(float(torch.dot(weight.reshape(-1), gradient.reshape(-1)))) <= ORTHOGONAL * scale
+
+
+def joint_norm(weights: Sequence[torch.Tensor]) -> float:
+    """sqrt(sum |w|^2); NaN without any."""
+    return float(torch.stack(torch._foreach_norm(list(weights))).norm()) if weights else float("nan")
 
 
 class ScaleInvariantNorm:
@@ -55,6 +67,4 @@ class ScaleInvariantNorm:
 
     def __call__(self) -> float:
         """The joint norm now; NaN where no weight is scale-invariant."""
-        if not self._weights:
-            return float("nan")
-        return float(torch.stack(torch._foreach_norm(self._weights)).norm())
+        return joint_norm(self._weights)

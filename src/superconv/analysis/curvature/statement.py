@@ -32,6 +32,8 @@ class LRReading:
         largest_eigenvalue: of the Hessian on the probe batches, signed; of the preconditioned Hessian for Adam.
         stability_limit: the LR at which the optimizer becomes unstable on a quadratic with that eigenvalue and without
             noise (see `StabilityLimit`); no limit on the LR where weights are normalised.
+        weight_norm: joint norm of the scale-invariant weights at that step, whose square the stiffness falls with; None
+            where there are none.
         stability_label: "current stiffness" in a normalised network, else "stability limit".
         eigenvalue_step: the step at which these two were measured.
     """
@@ -52,6 +54,7 @@ class LRReading:
     probes: Conclusion | None = None
     largest_eigenvalue: float | None = None
     stability_limit: float | None = None
+    weight_norm: float | None = None
     stability_label: str = ""
     eigenvalue_step: int | None = None
 
@@ -68,7 +71,8 @@ class LRReading:
             parts.append("signal " + (f"{share.value:.0%} of a gradient" if share.value is not None else "not seen"))
         if self.stability_limit is not None:
             limit = f"{self.stability_label}: LR {self.stability_limit:.3g} (largest eigenvalue"
-            parts.append(f"{limit} {self.largest_eigenvalue:.3g})" + worth("stability_limit"))
+            norm = "" if self.weight_norm is None else f", |w| {self.weight_norm:.3g}"
+            parts.append(f"{limit} {self.largest_eigenvalue:.3g}{norm})" + worth("stability_limit"))
         return " | ".join(parts)
 
     def _paper(self) -> str:

@@ -77,6 +77,7 @@ class LRMonitor:
     _stiffness: Stiffness | None
     _limit: StabilityLimit | None
     _limit_step: int | None
+    _weight_norm: float | None
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class LRMonitor:
             watched, spacing=spacing, window=window, batch_norm_of=self.model if include_batch_norm else None
         )
         self._probes: deque[Probe] = deque(maxlen=probes)
-        self._stiffness = self._limit = None
+        self._stiffness = self._limit = self._weight_norm = None
         self._eigenvalues_every, self._limit_step = eigenvalues_every, None
         if eigenvalues_every is not None:
             assert loss_fn is not None
@@ -162,6 +163,7 @@ class LRMonitor:
             largest_eigenvalue=self._limit.largest if self._limit else None,
             stability_limit=self._limit.lr if self._limit else None,
             stability_label=self._limit.label if self._limit else "",
+            weight_norm=self._weight_norm,
             eigenvalue_step=self._limit_step,
         )
 
@@ -183,6 +185,7 @@ class LRMonitor:
         self._sums.after_update(lr, momentum, nesterov=nesterov)
         if self._stiffness is not None and self._eigenvalues_every and self.step % self._eigenvalues_every == 0:
             self._limit, self._limit_step = self._stiffness.measure(), self.step
+            self._weight_norm = self._stiffness.weight_norm()
         if due:
             self.latest = self.read()
             self.rows.append(self.latest.to_dict())

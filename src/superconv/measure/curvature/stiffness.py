@@ -12,6 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from ...analysis.curvature.stability import StabilityLimit, stability_limit
 from ...training.batch_source import Split
+from ..weight_norm import is_scale_invariant, joint_norm
 from .eigenvalues import adam_preconditioner, extreme_eigenvalues
 from .objective import BatchObjective
 
@@ -54,7 +55,17 @@ class Stiffness:
                 "requires_grad to False where they are not trained"
             )
         stability_limit(type(optimizer).__name__, optimizer.param_groups[0], 1.0)  # is it known?
+        pairs = zip(self.objective.parameters, self.objective.gradient(), strict=True)
+        self._invariant = [p.detach() for p, g in pairs if p.ndim > 1 and is_scale_invariant(p.detach(), g)]
         self.objective.product([torch.zeros_like(p).fill_(1.0) for p in self.objective.parameters], method="exact")
+
+    def weight_norm(self) -> float | None:
+        """Joint norm of the scale-invariant weights, whose square the stiffness falls with; None without any.
+
+        Which they are is decided once, by the gradient at the start (`weight_norm.is_scale_invariant`).
+        Reference: van Laarhoven, arXiv 1706.05350v1, Sec. 3.
+        """
+        return joint_norm(self._invariant) if self._invariant else None
 
     def measure(self) -> StabilityLimit | None:
         """The present limit; None where the loss is not finite, or Adam has not met every parameter yet."""
