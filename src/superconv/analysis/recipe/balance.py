@@ -1,0 +1,152 @@
+"""The strategy "balance": factors one after the other by annealed trainings, weight decay and LR along their ridge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from .course import FIRST_SEED, Course, lay_out
+from .knowledge import MIN_STEPS, Candidate, Knowledge, Outcome, Plan, Probe, two_digits
+from .ledger import Batch, Ledger, Search
+from .ramps import range_tests
+
+STEP = 10**0.5  # to a neighbouring learning rate or weight decay
+FURTHER = 2  # steps beyond the neighbours while that helps
+STEP_DOWN = 0.5  # of the learning rate, where both finalists diverged on a fresh seed
+CONFIRMATION = "confirmation"
+
+Choice = Generator[Batch, Knowledge, Candidate]
+Known = Generator[Batch, Knowledge, None]
+
+
+def balance(plan: Plan) -> Search:
+    """Range test, then a course of factors, then the two best on fresh seeds.
+
+    Every factor's values are trained, annealed, at a short length; the better half, and what was best so far, at
+    a long one, where the choice is made. Un-annealed ramps would prefer the least regularisation always. Weight decay
+    is tried at the range test's learning rate; then the learning rate moves with their product held, since that
+    product sets the balance (arXiv 1803.09820, Sec. 4.4: larger rates need less decay); then the product.
+    """
+    ledger = Ledger(plan)
+    lr = yield from range_tests(ledger)
+    course = None if lr is None else lay_out(plan, ledger.left)
+    if lr is None or course is None:
+        return
+    ledger.reserve = course.reserve
+    best = replace(plan.base, max_lr=lr)
+    for factor in course.factors:
+        best = yield from _decide(ledger, course, factor, best)
+    ledger.reserve = 0
+    yield from _confirm(ledger, course)
+
+
+def _decide(ledger: Ledger, course: Course, factor: str, best: Candidate) -> Choice:
+    plan = ledger.plan
+    if factor == "learning rate":
+        return (
+            yield from _climb(ledger, course, factor, best, "the learning rate, its product with weight decay held")
+        )
+    if factor == "balance":
+        return (yield from _climb(ledger, course, factor, best, "weight decay at this learning rate"))
+    sizes = [b for b in plan.batch_sizes if course.short * plan.base.batch_size / b >= MIN_STEPS]
+    values: dict[str, tuple[Sequence[Candidate], str]] = {
+        "weight decay": (
+            [replace(best, weight_decay=value) for value in _nearest_first(plan)],
+            "the weight decay that balances a learning rate this large",
+        ),
+        "momentum": ([replace(best, momentum=value) for value in plan.momenta], "whether cycling momentum helps"),
+        "batch size": (
+            [best.with_batch_size(value) for value in sizes],
+            "batch size at equal samples, learning rate in proportion",
+        ),
+        "dropout": ([replace(best, dropout=value) for value in plan.dropouts], "how much dropout is left to add"),
+    }
+    candidates, why = values[factor]
+    return (yield from _halve(ledger, course, factor, [best, *candidates], why))
+
+
+def _nearest_first(plan: Plan) -> list[float]:
+    """Weight decays by their distance to the base's: where not all fit, those far away are left out."""
+    base = plan.base.weight_decay
+
+    def distance(value: float) -> float:
+        return abs(math.log10((value or 1e-7) / (base or 1e-7)))
+
+    return sorted(plan.weight_decays, key=distance)
+
+
+def _moved(candidate: Candidate, factor: str, by: float) -> Candidate:
+    if factor == "learning rate":
+        return candidate.along_ridge(by)
+    return replace(candidate, weight_decay=two_digits((candidate.weight_decay or 0.0) * by))
+
+
+def _climb(ledger: Ledger, course: Course, factor: str, best: Candidate, why: str) -> Choice:
+    """A neighbour on either side; then on in the direction that helped, while it helps."""
+    sides = {_moved(best, factor, by): by for by in (STEP, 1 / STEP)}
+    chosen = yield from _halve(ledger, course, factor, [best, *sides], why)
+    by = sides.get(chosen)
+    for _ in range(FURTHER if by is not None else 0):
+        assert by is not None
+        further = _moved(chosen, factor, by)
+        after = yield from _halve(ledger, course, factor, [chosen, further], why + ", further")
+        if after != further:
+            break
+        chosen = further
+    return chosen
+
+
+def _halve(ledger: Ledger, course: Course, factor: str, candidates: Sequence[Candidate], why: str) -> Choice:
+    """Successive halving over the two lengths; the first candidate is the incumbent and stays in where it is known."""
+    plan, candidates = ledger.plan, list(dict.fromkeys(candidates))
+
+    def ranked(outcomes: Knowledge) -> list[Candidate]:
+        by_candidate = {probe.candidate: outcome.score for probe, outcome in outcomes.items()}
+        order = [c for c in candidates if c in by_candidate]
+        return sorted(order, key=lambda c: plan.rank(by_candidate[c]), reverse=True)  # stable: ties to the incumbent
+
+    first = yield from ledger.ask([course.at(c, course.short, factor, why) for c in candidates])
+    kept = ranked(first)[: math.ceil(len(candidates) / 2)]
+    incumbent = course.at(candidates[0], course.long, factor, why)
+    if incumbent in ledger.known and candidates[0] not in kept:
+        kept.append(candidates[0])
+    second = yield from ledger.ask([course.at(c, course.long, factor, why) for c in kept])
+    order = ranked(second) or kept
+    return order[0] if order else candidates[0]
+
+
+def finalists(known: Knowledge, plan: Plan) -> list[Candidate]:
+    """The two best of the longest trainings with the first seed."""
+    trained = {p: o for p, o in known.items() if p.kind == "training" and p.seed == FIRST_SEED}
+    longest = max((_length(p, plan) for p in trained), default=0.0)
+    scores = {p.candidate: o.score for p, o in trained.items() if _length(p, plan) >= 0.9 * longest}
+    return sorted(scores, key=lambda c: plan.rank(scores[c]), reverse=True)[:2]
+
+
+def _length(probe: Probe, plan: Plan) -> float:
+    return probe.steps * probe.candidate.batch_size / plan.base.batch_size
+
+
+def _confirm(ledger: Ledger, course: Course) -> Known:
+    """Fresh seeds for the two best: the best of many trials is partly luck. Both diverged somewhere: half the rate."""
+    plan = ledger.plan
+    best = finalists(ledger.known, plan)
+    diverged: set[Candidate] = set()
+    for seed in range(FIRST_SEED + 1, FIRST_SEED + 1 + course.fresh_seeds):
+        why = "the two best on a fresh seed"
+        probes = [course.at(c, course.long, CONFIRMATION, why, seed) for c in best]
+        outcomes = yield from ledger.ask(probes, whole=True)
+        diverged |= {probe.candidate for probe, outcome in outcomes.items() if outcome.diverged}
+    if best and diverged == set(best):
+        lower = best[0].along_ridge(STEP_DOWN)
+        why = "a smaller learning rate, since both finalists diverged on a fresh seed"
+        seeds = range(FIRST_SEED + 1, FIRST_SEED + 1 + course.fresh_seeds)
+        yield from ledger.ask([course.at(lower, course.long, CONFIRMATION, why, seed) for seed in seeds])
+
+
+def mean_score(outcomes: Sequence[Outcome]) -> float | None:
+    """Mean over seeds; None where one of them is not known."""
+    scores = [outcome.score for outcome in outcomes]
+    return fmean(s for s in scores if s is not None) if scores and None not in scores else None

@@ -1,0 +1,239 @@
+"""The search is pure: within its budget, never twice, the same again; it finds the ridge of a made-up surface."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from superconv.analysis.recipe.balance import finalists
+from superconv.analysis.recipe.conclusion import conclude, edges
+from superconv.analysis.recipe.course import FIRST_SEED, lay_out
+from superconv.analysis.recipe.knowledge import Candidate, Knowledge, Outcome, Plan, Probe
+from superconv.analysis.recipe.ramps import RAMP_STEPS, budget_for_verdict, ramp_size, smallest_budget
+from superconv.analysis.recipe.search import STRATEGIES, next_probe, next_probes
+
+DECAYS = (1e-5, 1e-4, 1e-3, 1e-2)
+
+
+def make_plan(budget: int = 3000, **changes: object) -> Plan:
+    options = {
+        "steps": 4000, "base": Candidate(0.1), "weight_decays": DECAYS, "momenta": ((0.95, 0.85), (0.9, 0.9)),
+        "batch_sizes": (64, 256),
+    }  # fmt: skip
+    return Plan(budget, **{**options, **changes})
+
+
+def surface(probe: Probe, best_lr: float = 1.5, product: float = 1e-3) -> float:
+    """A ridge: the best weight decay at any learning rate is product / lr; longer is better."""
+    c = probe.candidate
+    off_ridge = math.log10(c.max_lr * max(c.weight_decay or 0.0, 1e-7) / product)
+    return 0.9 - 0.03 * off_ridge**2 - 0.02 * math.log10(c.max_lr / best_lr) ** 2 - 1 / probe.steps
+
+
+def answer(probe: Probe, lr: float = 0.5) -> Outcome:
+    if probe.kind == "range test":
+        return Outcome(None, probe.cost, lr=lr)
+    return Outcome(surface(probe), probe.cost)
+
+
+def run(plan: Plan, answers=answer) -> dict[Probe, Outcome]:
+    knowledge: dict[Probe, Outcome] = {}
+    while (probe := next_probe(knowledge, plan)) is not None:
+        assert probe not in knowledge
+        knowledge[probe] = answers(probe)
+        assert len(knowledge) < 200
+    return knowledge
+
+
+plans = st.builds(
+    make_plan,
+    budget=st.integers(0, 30_000),
+    steps=st.integers(2, 20_000),
+    strategy=st.sampled_from(sorted(STRATEGIES)),
+    fresh_seeds=st.integers(1, 4),
+    spent=st.integers(0, 200),
+    batch_sizes=st.sets(st.integers(8, 1024), max_size=3).map(tuple),
+    weight_decays=st.sampled_from([(), (1e-4,), DECAYS, (0.0, 1e-3)]),
+    base=st.builds(
+        Candidate, st.floats(1e-4, 10), st.sampled_from([None, 1e-4]), st.sampled_from([None, (0.95, 0.85)]),
+        st.sampled_from([32, 128]), st.sampled_from([None, 0.1]),
+    ),
+    dropouts=st.sampled_from([(), (0.0, 0.1, 0.2)]),
+    higher_is_better=st.booleans(),
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(plan=plans, random=st.randoms(use_true_random=False))
+def test_it_ends_within_its_budget_and_asks_nothing_twice(plan: Plan, random) -> None:
+    def answers(probe: Probe) -> Outcome:
+        if probe.kind == "range test":
+            return Outcome(None, random.randint(0, probe.cost), lr=random.choice([None, 0.03, 2.0]))
+        diverged = random.random() < 0.2
+        score = None if diverged and random.random() < 0.5 else random.random()
+        return Outcome(score, random.randint(0, probe.cost), diverged)
+
+    knowledge: dict[Probe, Outcome] = {}
+    spent = plan.spent
+    while batch := next_probes(knowledge, plan):
+        assert spent + sum(probe.cost for probe in batch) <= plan.budget  # even if all of them cost the most
+        assert len(set(batch)) == len(batch)
+        assert not set(batch) & set(knowledge)
+        knowledge |= {probe: answers(probe) for probe in batch}
+        spent = plan.spent + sum(outcome.updates for outcome in knowledge.values())
+        assert next_probes(dict(knowledge), plan) == next_probes(knowledge, plan)
+    assert conclude(knowledge, plan).updates == spent
+    assert bool(knowledge) == (plan.budget >= smallest_budget(plan))
+
+
+@settings(max_examples=30, deadline=None)
+@given(plan=plans)
+def test_order_in_a_batch_and_what_else_is_known_do_not_matter(plan: Plan) -> None:
+    one_by_one = run(plan)
+    together: dict[Probe, Outcome] = {replace(p, seed=99): Outcome(1.0, 1) for p in one_by_one}  # never asked for
+    while batch := next_probes(together, plan):
+        together |= {probe: answer(probe) for probe in reversed(batch)}
+    assert {p: o for p, o in together.items() if p.seed != 99} == one_by_one
+
+
+def test_the_ridge_is_found() -> None:
+    for start in (0.15, 0.5, 5.0):
+        plan = make_plan(6000)
+        knowledge = run(plan, lambda probe, start=start: answer(probe, start))
+        found = conclude(knowledge, plan)
+        best_decay = 1e-3 / found.candidate.max_lr
+        assert abs(math.log10(found.candidate.weight_decay / best_decay)) <= 0.3  # within a factor of two
+        assert abs(math.log10(found.candidate.max_lr / 1.5)) < abs(math.log10(start / 1.5)) or start == 0.5
+        assert found.confirmed == 2
+
+
+def test_the_learning_rate_moves_with_its_product_with_weight_decay_held() -> None:
+    for probe in run(make_plan(6000)):
+        if probe.factor == "learning rate":
+            assert probe.candidate.max_lr * probe.candidate.weight_decay == pytest.approx(5e-4, rel=0.1)
+    moved = Candidate(0.5, 1e-3).along_ridge(10**0.5)
+    assert (moved.max_lr, moved.weight_decay) == (1.6, 0.00032)
+    assert Candidate(0.5, None).along_ridge(2.0).weight_decay is None
+
+
+def test_every_value_is_tried_short_and_the_better_half_long() -> None:
+    knowledge = run(make_plan(1000))
+    trials = [probe for probe in knowledge if probe.factor == "weight decay"]
+    short = min(probe.steps for probe in trials)
+    assert {p.candidate.weight_decay for p in trials if p.steps == short} == set(DECAYS)
+    long = {p.candidate.weight_decay for p in trials if p.steps == 2 * short}
+    assert long == {1e-3, 1e-2}  # nearest to 1e-3 / .5
+    fresh = [probe for probe in knowledge if probe.factor == "confirmation"]
+    assert {p.seed for p in fresh} == {FIRST_SEED + 1, FIRST_SEED + 2}
+    assert {p.steps for p in fresh} == {2 * short}
+
+
+def test_more_budget_buys_more_factors_then_longer_trainings() -> None:
+    courses = [lay_out(make_plan(), left) for left in (100, 250, 800, 2000, 4000, 10_000)]
+    assert courses[0] is None
+    assert courses[1] is not None
+    assert courses[1].factors == ("weight decay",)
+    counts = [len(course.factors) for course in courses if course is not None]
+    assert counts == sorted(counts)
+    assert counts[-1] > counts[0]
+    lengths = [course.short for course in courses if course is not None]
+    assert lengths[-1] > lengths[1]
+    assert lay_out(make_plan(steps=100), 10**6).long == 100  # never longer than what is planned
+
+
+def test_batch_sizes_are_compared_at_equal_samples_and_cost_what_they_take() -> None:
+    plan = make_plan()
+    small, large = (plan.training(plan.base.with_batch_size(size), 100, 0, "", "") for size in (64, 256))
+    assert (small.steps, small.cost, small.candidate.max_lr) == (200, 200, 0.05)
+    assert (large.steps, large.cost, large.candidate.max_lr) == (50, 100, 0.2)
+
+
+def test_range_tests_fit_the_budget() -> None:
+    plan = make_plan()
+    assert ramp_size(replace(plan, budget=smallest_budget(plan) - 1)) is None
+    assert ramp_size(replace(plan, budget=smallest_budget(plan))).steps == RAMP_STEPS[0]
+    assert not ramp_size(replace(plan, budget=budget_for_verdict(plan) - 10)).grid
+    assert ramp_size(replace(plan, budget=budget_for_verdict(plan))).grid
+    assert ramp_size(replace(plan, budget=10**6)).steps == RAMP_STEPS[1]
+    ramps = [probe for probe in run(replace(plan, budget=20_000)) if probe.kind == "range test"]
+    assert [probe.seed for probe in ramps] == [0, 1]
+
+
+def test_without_a_suggestion_the_base_rate_is_the_centre() -> None:
+    def silent(probe: Probe) -> Outcome:
+        return replace(answer(probe), lr=None)
+
+    knowledge = run(make_plan(800), silent)
+    assert {p.candidate.max_lr for p in knowledge if p.kind == "training"} == {0.1}
+
+
+@pytest.mark.parametrize("share", [1.0, 0.1])
+def test_finalists_that_diverge_step_down(share: float) -> None:
+    plan = make_plan(1000)
+
+    def fragile(probe: Probe) -> Outcome:
+        if probe.factor == "confirmation" and probe.candidate.max_lr > 0.9:
+            return Outcome(0.1, round(share * probe.cost), diverged=True)
+        return answer(probe, lr=1.5)
+
+    knowledge = run(plan, fragile)
+    found = conclude(knowledge, plan)
+    best = finalists(knowledge, plan)
+    assert all(candidate.max_lr > 0.9 for candidate in best)
+    assert found.candidate == best[0].along_ridge(0.5)
+    assert found.confirmed == (0 if share == 1.0 else 2)  # early divergence leaves updates for a check
+    assert ("untested" in found.reason) == (share == 1.0)
+
+
+def training(candidate: Candidate, seed: int, steps: int = 50) -> Probe:
+    return make_plan().training(candidate, steps, seed, "", "")
+
+
+def test_the_winner_has_the_best_mean_and_divergence_counts_as_chance() -> None:
+    a, b = Candidate(1.0), Candidate(0.3)
+    knowledge: Knowledge = {
+        training(a, FIRST_SEED): Outcome(0.95, 50), training(b, FIRST_SEED): Outcome(0.9, 50),
+        training(a, FIRST_SEED + 1): Outcome(0.96, 50), training(b, FIRST_SEED + 1): Outcome(0.9, 50),
+    }  # fmt: skip
+    assert conclude(knowledge, make_plan()).candidate == a
+    worse = {**knowledge, training(a, FIRST_SEED + 1): Outcome(0.1, 50, diverged=True)}
+    assert conclude(worse, make_plan()).candidate == b
+    lower = replace(make_plan(), higher_is_better=False)
+    assert conclude(knowledge, lower).candidate == b
+
+
+def test_a_search_cut_short_concludes_from_what_there_is() -> None:
+    plan = make_plan()
+    knowledge = run(plan)
+    ramps = {probe: outcome for probe, outcome in knowledge.items() if probe.kind == "range test"}
+    assert conclude(ramps, plan).candidate == replace(plan.base, max_lr=0.5)
+    assert "range test alone" in conclude(ramps, plan).reason
+    trials = {probe: outcome for probe, outcome in knowledge.items() if probe.seed <= FIRST_SEED}
+    found = conclude(trials, plan)
+    assert found.candidate == finalists(knowledge, plan)[0]
+    assert found.confirmed == 0
+
+
+def test_picks_at_an_edge_are_named() -> None:
+    trials = {training(Candidate(1.0, decay), FIRST_SEED): Outcome(0.5, 50) for decay in DECAYS}
+    assert edges(Candidate(1.0, 1e-3), trials) == ()
+    (sentence,) = edges(Candidate(1.0, 1e-2), trials)
+    assert "weight decay 0.01 is the largest" in sentence
+    trials |= {training(Candidate(1.0, 0.0), FIRST_SEED): Outcome(0.5, 50)}
+    assert edges(Candidate(1.0, 0.0), trials) == ()  # nothing lies beyond
+    assert conclude(trials, make_plan()).untried == ("max lr", "momentum", "batch size", "dropout")
+
+
+def test_companion_follows_its_steps() -> None:
+    knowledge = run(make_plan(3000, strategy="companion", weight_decays=(1e-4, 1e-3, 1e-5, 0.0)))
+    factors = list(dict.fromkeys(probe.factor for probe in knowledge))
+    assert factors == ["range test", "momentum", "weight decay"]
+    highs = {p.candidate.momentum[0] for p in knowledge if p.factor == "momentum"}
+    assert highs == {0.99, 0.97, 0.95, 0.9}
+    decays = [p.candidate.weight_decay for p in knowledge if p.factor == "weight decay"]
+    assert set(decays[:3]) == {1e-3, 1e-5, 0.0}  # 1e-4 is known from the momenta
+    assert set(decays[3:]) == {3e-3, 3e-4}  # one significant figure
+    assert len({p.steps for p in knowledge if p.kind == "training"}) == 1
+    assert {p.candidate.max_lr for p in knowledge if p.kind == "training"} == {0.5}
