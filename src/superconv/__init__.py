@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from .analysis.suggestion import Suggestion
     from .analysis.verdict import Verdict
     from .data import Splits
+    from .experiments.find import find
+    from .experiments.recipe import Recipe
     from .measure.curvature.monitor import LRMonitor
     from .measure.range_test import lr_range_test
     from .records import Evaluation, History, StepRecord, StopReason
@@ -68,6 +70,8 @@ _NAMES = {
     "build_optimizer": "training.optimizers",
     "lr_range_test": "measure.range_test",
     "LRMonitor": "measure.curvature.monitor",
+    "find": "experiments.find",
+    "Recipe": "experiments.recipe",
     "paired_difference": "analysis.comparison",
     "speed_up": "analysis.speed_up",
     "Splits": "data",
@@ -81,6 +85,7 @@ __all__ = [
     "History",
     "LRMonitor",
     "RangeTest",
+    "Recipe",
     "Schedule",
     "ScheduleLR",
     "Splits",
@@ -96,6 +101,7 @@ __all__ = [
     "cosine",
     "data",
     "evaluate",
+    "find",
     "lr_ramp",
     "lr_range_test",
     "models",

@@ -39,7 +39,8 @@ def conclude(knowledge: Knowledge, plan: Plan) -> Conclusion:
     """From what is known, also where the search was cut short.
 
     Finalists on fresh seeds: by their mean, one that diverged behind those that did not; where all did, half the
-    learning rate of one. Without fresh seeds: the best of the longest trainings. Without any training: the base with the range test's learning rate.
+    learning rate of one. Without fresh seeds: the best of the longest trainings. Without any training: the base with
+    the range test's learning rate.
     """
     fresh: dict[Candidate, list[Outcome]] = {}
     for probe, outcome in knowledge.items():

@@ -1,0 +1,295 @@
+"""From a task to a recipe: probes chosen by `analysis.recipe`, made within a budget, and what follows from them."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .. import runs
+from ..analysis.range_test import suggest
+from ..analysis.range_test_text import headline
+from ..analysis.recipe.conclusion import conclude
+from ..analysis.recipe.knowledge import Candidate, Outcome, Plan, Probe
+from ..analysis.recipe.ramps import budget_for_verdict, smallest_budget
+from ..analysis.recipe.search import STRATEGIES, next_probes
+from ..analysis.repeats import joint_verdict
+from ..near_names import near
+from ..schedules import constant
+from ..task import Task, metric_name
+from ..training.optimizers import build_optimizer, default_lr, has_momentum
+from .allowance import parse_allowance
+from .config import Arm
+from .probing import SHORTEST_TIMING, Deadline, Fixed, Prober, Report
+from .recipe import Recipe, Trial
+from .recipe_tables import recipe_tables, sentences
+from .runner import VALIDATION_SAMPLES
+from .stopping import StopSignal
+from .sweep import MakeTask
+
+RECIPE_FILE = "recipe.json"
+MOMENTUM = (0.95, 0.85)
+MOMENTA = (MOMENTUM, (0.9, 0.9))
+DROPOUTS = (0.0, 0.1, 0.2)
+SPEED_MARGIN = 0.8  # of the minutes allowed is planned for: updates do not all take the same time
+# optimizer -> weight decays to try, and the one to start from; the SGD family and unknown ones have the first line
+_DECAYS = {"": ((1e-5, 1e-4, 1e-3, 1e-2), 1e-4), "adamw": ((1e-3, 1e-2, 1e-1, 1.0), 1e-2)}
+
+
+def find(
+    task: Task | MakeTask,
+    *,
+    steps: int,
+    budget: int | float | str = 0.1,
+    strategy: str = "balance",
+    optimizer: str = "sgd",
+    optimizer_options: Mapping[str, Any] | None = None,
+    batch_size: int = 128,
+    weight_decays: Sequence[float] | None = None,
+    momenta: Sequence[tuple[float, float]] | None = None,
+    batch_sizes: Sequence[int] | None = None,
+    dropouts: Sequence[float] | None = None,
+    clip_grad_norm: float | None = None,
+    precision: str = "fp32",
+    root: str | Path = "runs",
+    experiment: str = "find",
+    device: str | None = None,
+    workers: int | None = 1,
+    stop: StopSignal | None = None,
+    report: Report | None = None,
+) -> Recipe | None:
+    """Search settings for a 1cycle training of `steps` updates, on validation data alone.
+
+    Range tests with annealed forks give max_lr and the verdict; then short annealed 1cycle trainings at two lengths
+    decide weight decay, learning rate, momentum, batch size and dropout, as far as the budget goes; the two best are
+    trained again on fresh seeds (`analysis.recipe.balance`). The test data is never read. Every probe is a run
+    directory, so that the same call goes on where it was stopped.
+
+    Args:
+        task: a Task, trained in this process; or a function that makes one and pickles, for `workers`.
+        budget: updates (int), a share of `steps` (a float below 1, "10%"), or minutes ("5min"). It is kept: a probe
+            that does not fit is not begun. An update of another batch size counts by its samples, if that is more.
+        strategy: "balance", or "companion" (arXiv 1803.09820, Sec. 5).
+        optimizer_options: further arguments of `build_optimizer` that are not searched, such as norm_weight_decay.
+        batch_size: of the planned training.
+        weight_decays, momenta, batch_sizes, dropouts: values to try; None: usual ones; one value: not searched. Momenta
+            are (at both ends of the cycle, at its peak). Dropout is searched where the task's model function takes it.
+        workers: processes for independent trainings; 1: this process; None: one a core.
+        stop: asked between two steps.
+        report: called with ("find", updates spent, budget, text) before and after every probe.
+    Returns: the Recipe, also saved as recipe.json in the experiment's folder; None where it was stopped.
+    Raises: ValueError: a budget below one range test, a value that the optimizer refuses, a task that cannot be
+        trained or judged. What was finished stays.
+    """
+    started = time.perf_counter()
+    made = task if isinstance(task, Task) else task()
+    _check(made, steps, strategy, batch_size)
+    allowance = parse_allowance(budget, steps)
+    options = dict(optimizer_options or {})
+    samples = len(made.data.with_validation(VALIDATION_SAMPLES).train)
+    plan = _plan(made, steps, strategy, optimizer, batch_size, samples, weight_decays, momenta, batch_sizes, dropouts)
+    fixed = Fixed(optimizer, options, clip_grad_norm, precision, _has_batch_norm(made))
+    _check_values(plan, fixed)
+    outer = stop or StopSignal()
+    prober = Prober(
+        task, made, fixed, plan, where={"root": root, "experiment": experiment, "device": device}, workers=workers,
+        stop=outer, report=report,
+    )  # fmt: skip
+    if allowance.seconds is not None:
+        speed = prober.seconds_per_update()
+        if math.isnan(speed):
+            return None
+        updates = math.floor(SPEED_MARGIN * allowance.seconds / speed)
+        plan = replace(plan, budget=updates, spent=SHORTEST_TIMING)
+    else:
+        assert allowance.updates is not None
+        plan = replace(plan, budget=allowance.updates)
+    if plan.budget < smallest_budget(plan):
+        raise ValueError(_too_small(budget, plan, allowance.seconds))
+    prober.plan = plan
+    knowledge = _search(prober, plan, outer, allowance.seconds, started)
+    if knowledge is None:
+        return None
+    recipe = _recipe(knowledge, prober, plan, samples)
+    recipe.save(Path(root) / experiment / RECIPE_FILE)
+    _store(recipe, made, Path(root) / experiment, time.perf_counter() - started)
+    return recipe
+
+
+def _search(
+    prober: Prober, plan: Plan, outer: StopSignal, seconds: float | None, started: float
+) -> dict[Probe, Outcome] | None:
+    """Everything that was found; None where the caller stopped it, or time was up before there was anything."""
+    knowledge: dict[Probe, Outcome] = {}
+    while batch := next_probes(knowledge, plan):
+        if seconds is not None:  # what earlier calls spent is counted by the runs that they finished
+            prober.stop = Deadline(outer, seconds - max(prober.seconds, time.perf_counter() - started))
+        updates = plan.spent + sum(outcome.updates for outcome in knowledge.values())
+        found = prober.make(batch, updates)
+        knowledge |= found
+        if outer.reason() is not None:
+            return None
+        if len(found) < len(batch):
+            break  # time is up: what is known has to do
+    if not knowledge:
+        raise ValueError("the minutes allowed were over before one range test was done; allow more")
+    return knowledge
+
+
+def _check(task: Task, steps: int, strategy: str, batch_size: int) -> None:
+    if strategy not in STRATEGIES:
+        raise ValueError(f"strategy {strategy!r} is unknown; {near(strategy, STRATEGIES)}")
+    if steps < 2:
+        raise ValueError(f"steps must be at least 2, the length of the training that is planned; got {steps}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if task.metric is None:
+        raise ValueError(f"task {task.name!r} has no metric to choose by; give it one, metric='loss' with "
+                         "higher_is_better=False for instance")  # fmt: skip
+
+
+def _plan(
+    task: Task, steps: int, strategy: str, optimizer: str, batch_size: int, samples: int,
+    weight_decays: Sequence[float] | None, momenta: Sequence[tuple[float, float]] | None,
+    batch_sizes: Sequence[int] | None, dropouts: Sequence[float] | None,
+) -> Plan:  # fmt: skip
+    decays, usual = _DECAYS.get(optimizer.lower(), _DECAYS[""])
+    tried = tuple(weight_decays) if weight_decays is not None else decays if _takes_decay(optimizer) else ()
+    momentum = has_momentum(optimizer)
+    cycles = tuple((float(a), float(b)) for a, b in momenta) if momenta is not None else MOMENTA if momentum else ()
+    sizes = (batch_size // 2, 2 * batch_size) if batch_sizes is None else tuple(batch_sizes)
+    if batch_sizes is None:
+        sizes = tuple(size for size in sizes if 1 < size <= samples // 2)
+    rates = tuple(dropouts) if dropouts is not None else DROPOUTS if takes_dropout(task) else ()
+    if dropouts and not takes_dropout(task):
+        raise ValueError(f"dropouts were given, but the model function of task {task.name!r} takes no dropout argument")
+    base = Candidate(
+        default_lr(optimizer), _start(tried, usual), cycles[0] if cycles else None, batch_size,
+        rates[0] if rates else None,
+    )  # fmt: skip
+    return Plan(0, steps, base, tried, cycles, sizes, rates, strategy, higher_is_better=task.higher_is_better)
+
+
+def _start(tried: Sequence[float], usual: float) -> float | None:
+    """The one to start from: the nearest to the usual one."""
+    return min(tried, key=lambda value: abs(math.log(max(value, 1e-9) / usual)), default=None)
+
+
+def _takes_decay(optimizer: str) -> bool:
+    try:
+        build_optimizer(optimizer, nn.Linear(1, 1), lr=0.1, weight_decay=1e-4)
+    except ValueError:
+        build_optimizer(optimizer, nn.Linear(1, 1), lr=0.1)  # an unknown name is said here
+        return False
+    return True
+
+
+def takes_dropout(task: Task) -> bool:
+    """Whether the task's model function has an argument `dropout`, or hands on to a network that does."""
+    model: Callable[..., Any] = task.model
+    try:
+        parameters = inspect.signature(model).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    if any(p.name == "dropout" for p in parameters):
+        return True
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return False
+    try:
+        replace(task, model=partial(model, dropout=0.1)).build_model(0)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _has_batch_norm(task: Task) -> bool:
+    try:
+        model = task.build_model(0)
+    except Exception as error:
+        raise ValueError(f"task {task.name!r}: its model cannot be built, {type(error).__name__}: {error}") from error
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+def _check_values(plan: Plan, fixed: Fixed) -> None:
+    """Every value is tried on the optimizer, the schedule and the arm before anything is trained."""
+    base = plan.base
+    candidates = [base, *(replace(base, weight_decay=value) for value in plan.weight_decays)]
+    candidates += [replace(base, momentum=value) for value in plan.momenta]
+    candidates += [replace(base, batch_size=value) for value in plan.batch_sizes]
+    for rate in plan.dropouts:
+        if not 0 <= rate < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {rate}")
+    for candidate in candidates:
+        settings = fixed.settings(candidate)
+        Arm("check", constant(2, lr=candidate.max_lr), settings.optimizer, settings.optimizer_options,
+            settings.batch_size, precision=settings.precision, clip_grad_norm=settings.clip_grad_norm)  # fmt: skip
+        settings.arm_of("check", max(plan.steps, SHORTEST_TIMING))
+        build_optimizer(settings.optimizer, nn.Linear(1, 1), lr=candidate.max_lr, **settings.optimizer_options)
+
+
+def _too_small(budget: int | float | str, plan: Plan, seconds: float | None) -> str:
+    needed = smallest_budget(plan)
+    allowed = f"budget={budget!r} allows {plan.budget} updates"
+    if seconds is not None:
+        share = math.ceil(seconds / 60 * needed / max(1, plan.budget) * 10) / 10
+        return f"{allowed} on this machine, one range test needs {needed}; allow {share:g}min or more"
+    share = math.ceil(100 * needed / plan.steps)
+    return f"{allowed}, one range test needs {needed}; allow {needed} updates or more ({share}% of {plan.steps} steps)"
+
+
+def _recipe(knowledge: Mapping[Probe, Outcome], prober: Prober, plan: Plan, samples: int) -> Recipe:
+    made = prober.made
+    found = conclude(knowledge, plan)
+    verdict, suggestion = joint_verdict(prober.ramps), suggest(prober.ramps)
+    steps = max(2, round(plan.steps * plan.base.batch_size / found.candidate.batch_size))
+    trials = tuple(
+        Trial(probe.factor, _trial_settings(probe.candidate), probe.steps, probe.seed, outcome.score, outcome.diverged)
+        for probe, outcome in knowledge.items()
+        if probe.kind == "training"
+    )
+    reasons = tuple(verdict.reasons)
+    if not any(probe.grid for probe in knowledge):
+        reasons = (f"the verdict compares with constant learning rates; a budget of {budget_for_verdict(plan)} updates "
+                   "or more holds them",)  # fmt: skip
+    return Recipe(
+        **prober.fixed.fields(found.candidate), task=made.name, steps=steps, tolerance=verdict.tolerance,
+        reasons=reasons, suggestion=f"{headline(suggestion, len(prober.ramps))}: {suggestion.reason}",
+        metric=metric_name(made.metric), higher_is_better=made.higher_is_better, chosen_by=found.reason,
+        confirmed=found.confirmed, updates=found.updates, budget=plan.budget, strategy=plan.strategy, samples=samples,
+        evidence=trials, edges=found.edges, untried=found.untried,
+    )  # fmt: skip
+
+
+def _trial_settings(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "max_lr": candidate.max_lr, "weight_decay": candidate.weight_decay,
+        "momentum": None if candidate.momentum is None else list(candidate.momentum),
+        "batch_size": candidate.batch_size, "dropout": candidate.dropout,
+    }  # fmt: skip
+
+
+def _store(recipe: Recipe, task: Task, folder: Path, seconds: float) -> None:
+    """experiment.json: what the report shows above the runs."""
+    first, *more = sentences(recipe)
+    record = {
+        "format": 1,
+        "name": folder.name,
+        "kind": "find",
+        "title": f"{task.name}: with which settings?",
+        "sentence": first,
+        "findings": more,
+        "metric": recipe.metric,
+        "tables": recipe_tables(recipe),
+        "note": task.data.note,
+        "command": runs.environment()["command"],
+        "seconds": round(seconds, 1),
+    }
+    runs.atomic_write(folder / "experiment.json", runs.dumps(record, indent=1) + "\n")
