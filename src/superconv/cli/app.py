@@ -14,6 +14,7 @@ from .compare import compare
 from .data import app as data
 from .demo import demo
 from .estimate_lr import estimate_lr
+from .find import find
 from .interrupt import interruptible
 from .range_test import range_test
 from .report import report
@@ -32,6 +33,7 @@ app = typer.Typer(
 for _name, _verb in (
     ("demo", demo),
     ("range-test", range_test),
+    ("find", find),
     ("train", train),
     ("compare", compare),
     ("estimate-lr", estimate_lr),

@@ -41,7 +41,13 @@ DEFAULT_EPOCHS = 30
 
 
 def train(
-    schedule: Annotated[str, typer.Option(help="POLICY:KEY=VALUE,... for example one_cycle:max_lr=3,initial_lr=.1")],
+    context: typer.Context,
+    schedule: Annotated[
+        str | None, typer.Option(help="POLICY:KEY=VALUE,... for example one_cycle:max_lr=3,initial_lr=.1")
+    ] = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="A recipe of superconv find; options that are given explicitly win.")
+    ] = None,
     data: DataName = None,
     model: ModelName = None,
     task: TaskName = None,
@@ -94,8 +100,17 @@ def train(
     from ..models import averaging_fraction_for
     from ..schedules import parse_schedule, total_steps
     from .progress import bar
+    from .recipe_options import arm_by_recipe, given_options, load_recipe
 
+    given = given_options(context)
+    plan = None if recipe is None else load_recipe(recipe, given)
+    if plan is not None:
+        schedule, batch_size = schedule or plan.schedule, given.get("batch_size", plan.batch_size)
+        steps = plan.steps if steps is None and epochs is None else steps
+    if schedule is None:
+        raise ValueError("say how to train: --schedule one_cycle:max_lr=3,initial_lr=.1 for instance, or --recipe FILE")
     what = make_task(data, model, task, data_dir, preparation=preparation, mirror=mirror, crop_padding=crop_padding)
+    what = what if plan is None else plan.applied(what)
     if epochs is not None and steps is not None:
         raise ValueError("give the length as --epochs or as --steps, not both")
     if steps is None:
@@ -103,7 +118,7 @@ def train(
         length = DEFAULT_EPOCHS if epochs is None else epochs
         steps = total_steps(length, samples, batch_size, accumulation_steps=accumulation_steps)
     chosen = Arm(
-        name=arm or schedule.partition(":")[0],
+        name=arm or ("recipe" if plan is not None else schedule.partition(":")[0]),
         schedule=parse_schedule(schedule, steps),
         optimizer=optimizer,
         optimizer_options=optimizer_options(momentum, weight_decay, norm_weight_decay),
@@ -120,6 +135,8 @@ def train(
         channels_last=channels_last,
         train_samples=train_samples,
     )
+    if plan is not None:
+        chosen = arm_by_recipe(plan, steps, given, chosen)
     if (monitor_every or eigenvalues_every) and not monitor_lr:
         raise ValueError("--monitor-every and --eigenvalues-every are for --monitor-lr; give that too, or none")
     stop = StopSignal(max_minutes)

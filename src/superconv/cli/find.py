@@ -1,0 +1,142 @@
+"""`superconv find`: from a task to settings for a 1cycle training, within a budget."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import (
+    AsJson,
+    BatchSize,
+    ClipGradNorm,
+    DataDir,
+    DataName,
+    ModelName,
+    NormWeightDecay,
+    OptimizerName,
+    Precision,
+    Quiet,
+    RunsDir,
+    TaskName,
+)
+
+if TYPE_CHECKING:
+    from ..experiments.recipe import Recipe
+
+
+def find(
+    steps: Annotated[int, typer.Option(min=2, help="Length of the training that is planned, in updates.")],
+    data: DataName = None,
+    model: ModelName = None,
+    task: TaskName = None,
+    data_dir: DataDir = None,
+    budget: Annotated[
+        str, typer.Option(help="What the search may cost: 10% of the planned updates, 400 updates, or 5min.")
+    ] = "10%",
+    strategy: Annotated[str, typer.Option(help="balance, or companion (arXiv 1803.09820, Sec. 5).")] = "balance",
+    optimizer: OptimizerName = "sgd",
+    norm_weight_decay: NormWeightDecay = None,
+    batch_size: BatchSize = 128,
+    weight_decays: Annotated[str | None, typer.Option(help="To try: 1e-5,1e-4; one value: not searched.")] = None,
+    momenta: Annotated[str | None, typer.Option(help="To try: .95-.85,.9 (a range is cycled).")] = None,
+    batch_sizes: Annotated[str | None, typer.Option(help="To try besides --batch-size; its own: not searched.")] = None,
+    dropouts: Annotated[str | None, typer.Option(help="To try, where the model takes dropout: 0,.1,.2.")] = None,
+    clip_grad_norm: ClipGradNorm = None,
+    precision: Precision = "fp32",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes: worth it where a short training takes longer than a start.")
+    ] = 1,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop after this time; the same command goes on.")] = None,
+    snippet: Annotated[bool, typer.Option("--snippet", help="Print the recipe as a plain PyTorch program.")] = False,
+    runs_dir: RunsDir = Path("runs"),
+    experiment: Annotated[str, typer.Option(help="Folder below the runs.")] = "find",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """With which settings? Range tests and short annealed trainings on validation data, within a budget.
+
+    The recipe is saved as recipe.json in the experiment's folder; `superconv train --recipe` uses it.
+    """
+    from ..experiments.find import RECIPE_FILE
+    from ..experiments.find import find as run
+    from ..experiments.stopping import StopSignal
+    from .compare import _maker
+    from .progress import bar
+
+    if as_json and snippet:
+        raise ValueError("give --json or --snippet, not both")
+    stop = StopSignal(max_minutes)
+    own = {"norm_weight_decay": norm_weight_decay, "bias_weight_decay": norm_weight_decay}
+    with stop.listening(), bar(quiet) as display:
+        recipe = run(
+            _maker(data, model, task, data_dir), steps=steps, budget=_budget(budget), strategy=strategy,
+            optimizer=optimizer, optimizer_options={} if norm_weight_decay is None else own, batch_size=batch_size,
+            weight_decays=numbers("--weight-decays", weight_decays), momenta=_momenta(momenta),
+            batch_sizes=_sizes(batch_sizes), dropouts=numbers("--dropouts", dropouts), clip_grad_norm=clip_grad_norm,
+            precision=precision, root=runs_dir, experiment=experiment, device=device, workers=workers, stop=stop,
+            report=display.show,
+        )  # fmt: skip
+    if recipe is None:
+        reason = stop.reason()
+        assert reason is not None
+        print(f"{reason.message}; {reason.remedy}")
+        raise typer.Exit(130 if reason.value == "interrupted" else 1)
+    path = runs_dir / experiment / RECIPE_FILE
+    if snippet:
+        print(recipe.snippet(), end="")
+    else:
+        _print(recipe, path, as_json)
+
+
+def _print(recipe: Recipe, path: Path, as_json: bool) -> None:
+    from ..report import build_report
+
+    recipe.plot().save(path.parent / "recipe.html")
+    page = build_report(path.parent)
+    if as_json:
+        print(json.dumps({**recipe.to_dict(), "schedule": recipe.schedule, "path": str(path), "report": str(page)}))
+        return
+    from ..experiments.recipe_tables import recipe_tables, sentences
+    from .tables import print_tables
+
+    print_tables(recipe_tables(recipe))
+    for sentence in sentences(recipe):
+        print(sentence)
+    print(f"The recipe: {path} (superconv train --recipe {path} ...). Figures: {path.parent / 'recipe.html'}. "
+          f"The report: {page}")  # fmt: skip
+
+
+def _budget(text: str) -> int | str:
+    return int(text) if text.strip().isdigit() else text
+
+
+def numbers(option: str, text: str | None) -> list[float] | None:
+    """The numbers of a list joined by commas; None where the option was not given."""
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} must be numbers joined by commas, such as 1e-5,1e-4; got {text!r}") from None
+
+
+def _sizes(text: str | None) -> list[int] | None:
+    values = numbers("--batch-sizes", text)
+    if values is not None and any(value != int(value) for value in values):
+        raise ValueError(f"--batch-sizes must be whole numbers, got {text!r}")
+    return None if values is None else [int(value) for value in values]
+
+
+def _momenta(text: str | None) -> list[tuple[float, float]] | None:
+    if text is None:
+        return None
+    found: list[Any] = []
+    for part in text.split(","):
+        values = numbers("--momenta", part.replace("-", ","))
+        assert values is not None
+        if len(values) > 2:
+            raise ValueError(f"--momenta must be numbers or ranges such as .95-.85, got {part!r}")
+        found.append((values[0], values[-1]))
+    return found

@@ -1,0 +1,163 @@
+"""`superconv find` and `superconv train --recipe` from outside: what is printed, kept, and answered to a mistake."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from superconv.__main__ import main
+from superconv.experiments.recipe import Recipe
+from superconv.runs import read_rows
+
+Run = Callable[..., tuple[int, str, str]]
+
+TASK = """
+import torch
+from torch import nn
+import superconv as sc
+
+def make():
+    generator = torch.Generator().manual_seed(0)
+    def part(n):
+        x = torch.randn(n, 6, generator=generator)
+        return x, (x[:, 0] > 0).long() + (x[:, 1] > 0.5).long()
+    model = lambda: nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    return sc.Task("toy", model=model, data=sc.Splits(part(256), part(64), part(64), 3))
+"""
+FIND = ("find", "--task", "toy.py:make", "--steps", "600", "--budget", "70%", "--batch-size", "32", "--weight-decays",
+        "1e-4,1e-3", "--device", "cpu", "-q")  # fmt: skip
+TRAIN = ("train", "--task", "toy.py:make", "--device", "cpu", "-q", "--json")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the program in this process, in a folder that holds toy.py alone."""
+    (tmp_path / "toy.py").write_text(TASK)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("SUPERCONV_DEBUG", raising=False)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["superconv", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_from_a_task_to_a_trained_network(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run(*FIND)
+    recipe = Recipe.load(tmp_path / "runs/find/recipe.json")
+    assert code == 0
+    assert "Recipe for toy" in out
+    assert f"of {recipe.budget} updates spent" in out
+    assert recipe.updates <= recipe.budget == 420
+    assert "Trials: weight decay" in out
+    assert (tmp_path / "runs/find/recipe.html").stat().st_size > 1000
+    assert "with which settings?" in (tmp_path / "runs/find/report.html").read_text()
+    code, out, err = run(*TRAIN, "--recipe", "runs/find/recipe.json", "--steps", "40")
+    trained = json.loads(out)
+    config = json.loads((Path(trained["path"]) / "run.json").read_text())["config"]
+    assert (code, err, trained["stop"]) == (0, "", "completed")
+    assert config["schedule"] == recipe.arm(40).schedule.to_dict()
+    assert config["optimizer_options"] == recipe.optimizer_options
+    assert (config["batch_size"], config["averaging_fraction"]) == (32, 0.8)
+    code, out, _ = run(*FIND, "--snippet")
+    assert (code, out) == (0, recipe.snippet())
+    code, out, _ = run(*FIND, "--json")
+    assert json.loads(out)["schedule"] == recipe.schedule
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, run: Run) -> Path:
+    code, *_ = run(*FIND, "--budget", "116")
+    assert code == 0
+    return tmp_path / "runs/find/recipe.json"
+
+
+def test_the_length_is_the_recipes_where_none_is_given(run: Run, recipe: Path) -> None:
+    _, out, _ = run(*TRAIN, "--recipe", str(recipe))
+    assert json.loads(out)["summary"]["steps"] == 600
+    _, out, _ = run(*TRAIN, "--recipe", str(recipe), "--epochs", "3")
+    assert json.loads(out)["summary"]["steps"] == 24  # of 256 samples in batches of 32
+
+
+def test_what_is_given_explicitly_wins_and_is_told(run: Run, recipe: Path) -> None:
+    code, out, err = run(*TRAIN, "--recipe", str(recipe), "--steps", "30", "--weight-decay", "0.02",
+                         "--schedule", "constant:lr=.01", "--momentum", ".5", "--batch-size", "16",
+                         "--label-smoothing", ".1")  # fmt: skip
+    trained = json.loads(out)
+    config = json.loads((Path(trained["path"]) / "run.json").read_text())["config"]
+    assert code == 0
+    assert config["optimizer_options"] == {"weight_decay": 0.02, "momentum": 0.5}
+    assert (config["batch_size"], config["label_smoothing"]) == (16, 0.1)
+    assert {row["lr"] for row in read_rows(Path(trained["path"])) if "lr" in row} == {0.01}
+    told = err.splitlines()
+    assert "superconv: --weight-decay 0.02 replaces the recipe's 0.0001" in told
+    assert "superconv: --batch-size 16 replaces the recipe's 32" in told
+    assert any("--schedule constant:lr=.01 replaces the recipe's one_cycle:" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--optimizer", "adamw"), "--optimizer adamw contradicts the recipe"),
+        (("--momentum", ".9"), "--momentum contradicts the recipe, which cycles the momentum"),
+    ],
+)
+def test_conflicts_with_a_recipe_are_named(run: Run, recipe: Path, options: tuple[str, ...], words: str) -> None:
+    code, out, err = run(*TRAIN, "--recipe", str(recipe), *options)
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+def test_a_recipe_of_another_version_is_one_sentence(run: Run, recipe: Path) -> None:
+    recipe.write_text(json.dumps({**json.loads(recipe.read_text()), "format": 7}))
+    code, _, err = run(*TRAIN, "--recipe", str(recipe))
+    assert code == 2
+    assert "reads recipes of format 1, got 'recipe' of format 7" in err
+    assert err.count("\n") == 1
+    code, _, err = run(*TRAIN, "--recipe", "none.json")
+    assert (code, "there is no recipe none.json" in err) == (2, True)
+    code, _, err = run(*TRAIN)
+    assert (code, "--schedule one_cycle" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--budget", "10%"), "budget='10%' allows 60 updates, one range test needs 116"),
+        (("--weight-decays", "1e-4,-1"), "weight_decay: got -1.0"),
+        (("--weight-decays", "1e-4,x"), "--weight-decays must be numbers joined by commas"),
+        (("--momenta", ".9-.8-.7"), "--momenta must be numbers or ranges"),
+        (("--batch-sizes", "3.5"), "--batch-sizes must be whole numbers"),
+        (("--dropouts", "0,.1"), "takes no dropout"),
+        (("--snippet", "--json"), "--json or --snippet"),
+    ],
+)
+def test_bad_usage_is_one_sentence(run: Run, options: tuple[str, ...], words: str) -> None:
+    code, out, err = run(*FIND, *options)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_stopped_by_its_time_it_says_so(run: Run) -> None:
+    code, out, _ = run(*FIND, "--max-minutes", "1e-9")
+    assert code == 1
+    assert "the time limit was reached; run the same command again" in out
+
+
+def test_finished_work_stays_when_a_later_value_is_refused(run: Run, tmp_path: Path) -> None:
+    assert run(*FIND)[0] == 0
+    before = sorted(path.name for path in (tmp_path / "runs/find").rglob("summary.json"))
+    assert run(*FIND, "--momenta", "1.5")[0] == 2
+    assert sorted(path.name for path in (tmp_path / "runs/find").rglob("summary.json")) == before
+    assert (tmp_path / "runs/find/recipe.json").exists()
