@@ -49,7 +49,7 @@ def test_p_values_are_adjusted_over_opponents_and_over_opponents_and_lengths(arm
 
 
 def test_sentences_name_default_and_rival(arms):
-    default, rival = contest(arms, "1cycle", margin=0.005, rival="cosine", default="default").sentences
+    rival, default = contest(arms, "1cycle", margin=0.005, rival="cosine", default="default").sentences
     assert default.startswith("1cycle is better than the common default")
     assert "the best tuned arm, cosine" in rival
     assert "no gain that matters" in rival

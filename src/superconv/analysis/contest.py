@@ -67,9 +67,9 @@ class Contest:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """Against the default and against the strongest tuned arm, in a sentence each."""
+        """Against the strongest tuned arm and against the default, in a sentence each."""
         told = []
-        for name, what in ((self.default, "the common default"), (self.rival, "the best tuned arm")):
+        for name, what in ((self.rival, "the best tuned arm"), (self.default, "the common default")):
             if name is not None:
                 duel = self.against(name)
                 text = sentence(
@@ -77,7 +77,7 @@ class Contest:
                     baseline=what if name == self.default else f"{what}, {name}",
                     metric=f"mean {self.metric} over lengths", points=self.metric.endswith("accuracy"),
                 )  # fmt: skip
-                gain = duel.speed_up
+                text, gain = text[0].upper() + text[1:], duel.speed_up
                 told.append(text if gain is None else f"{text} Speed-up {gain.text}: {gain.outcome}.")
         return tuple(told)
 

@@ -20,6 +20,7 @@ from .tuning import Budget, Cell, Tuned, Tuner, tuned_to_dict
 
 TREATMENT = "1cycle"
 LADDER = (1, 2, 4, 8)
+TUNING = "-tuning"  # beside the experiment, so that its report shows what is compared
 ACCURACY_MARGIN = 0.005  # half a point: the smallest difference that matters, unless another is given
 Report = Callable[[str, int, int, str], None]
 
@@ -102,8 +103,9 @@ def compare(
     }  # fmt: skip
     score = _Score(made)
     tuner = Tuner(
-        task, contenders, score=score.validation, higher_is_better=made.higher_is_better, report=report, **where
-    )
+        task, contenders, score=score.validation, higher_is_better=made.higher_is_better, report=report,
+        **{**where, "experiment": f"{experiment}{TUNING}"},
+    )  # fmt: skip
     tuned = tuner.tune(lengths, budget)
     if tuned is None:
         return None
