@@ -23,6 +23,7 @@ from superconv.experiments.recipe import Recipe
 from superconv.experiments.recipe_tables import recipe_tables, sentences
 from superconv.experiments.stopping import StopSignal
 from superconv.records import StopReason
+from superconv.report.stored_figures import stored_pictures
 from superconv.runs import find_runs
 from superconv.schedules import parse_schedule
 from superconv.task import named_task
@@ -155,9 +156,9 @@ def test_what_is_tried_and_why_is_told(tmp_path: Path, searched: tuple[Path, Rec
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"budget": 330, "momenta": ((0.95, 0.85),), "batch_sizes": (32,), "steps": 200}
+    options: dict[str, Any] = {"budget": 330, "strategy": "companion", "weight_decays": ()}  # one batch: one start
     alone, together = run(tmp_path / "1", **options), run(tmp_path / "2", partial(make_task), workers=2, **options)
-    assert len(alone.evidence) >= 3
+    assert len(alone.evidence) == 4
     assert alone == together
 
 
@@ -336,6 +337,15 @@ def test_the_snippet_in_fp16_scales_and_unscales(searched: tuple[Path, Recipe]) 
     ast.parse(text)
     order = ["scaler.scale(loss).backward()", "scaler.unscale_(optimizer)", "clip_grad_norm_", "scaler.step(optimizer)"]
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+
+
+def test_the_report_shows_the_figure(searched: tuple[Path, Recipe]) -> None:
+    info = json.loads((searched[0] / "find" / "experiment.json").read_text())
+    (picture,) = stored_pictures(info)
+    assert picture.figure == searched[1].plot()
+    assert picture.slug == "toy-what-each-setting-is-worth"
+    assert stored_pictures({"figures": [{"title": "half"}, {"panels": 3}, 7]}) == []
+    assert stored_pictures({}) == []
 
 
 def test_tables_and_figure_show_the_trials(searched: tuple[Path, Recipe]) -> None:

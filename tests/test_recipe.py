@@ -237,3 +237,5 @@ def test_companion_follows_its_steps() -> None:
     assert set(decays[3:]) == {3e-3, 3e-4}  # one significant figure
     assert len({p.steps for p in knowledge if p.kind == "training"}) == 1
     assert {p.candidate.max_lr for p in knowledge if p.kind == "training"} == {0.5}
+    bare = run(make_plan(600, strategy="companion", weight_decays=(), base=Candidate(0.1, None)))
+    assert len(bare) == 5  # every momentum has its training where nothing else is searched

@@ -95,7 +95,6 @@ def find(
 def _print(recipe: Recipe, path: Path, as_json: bool) -> None:
     from ..report import build_report
 
-    recipe.plot().save(path.parent / "recipe.html")
     page = build_report(path.parent)
     if as_json:
         print(json.dumps({**recipe.to_dict(), "schedule": recipe.schedule, "path": str(path), "report": str(page)}))
@@ -106,8 +105,8 @@ def _print(recipe: Recipe, path: Path, as_json: bool) -> None:
     print_tables(recipe_tables(recipe))
     for sentence in sentences(recipe):
         print(sentence)
-    print(f"The recipe: {path} (superconv train --recipe {path} ...). Figures: {path.parent / 'recipe.html'}. "
-          f"The report: {page}")  # fmt: skip
+    print(f"The recipe: {path} (superconv train --recipe {path} ...)")
+    print(f"The report: {page}")
 
 
 def _budget(text: str) -> int | str:

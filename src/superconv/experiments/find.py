@@ -6,7 +6,7 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -288,6 +288,7 @@ def _store(recipe: Recipe, task: Task, folder: Path, seconds: float) -> None:
         "findings": more,
         "metric": recipe.metric,
         "tables": recipe_tables(recipe),
+        "figures": [asdict(recipe.plot())],
         "note": task.data.note,
         "command": runs.environment()["command"],
         "seconds": round(seconds, 1),

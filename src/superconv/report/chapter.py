@@ -12,6 +12,7 @@ from .pictures import Picture, pictures_of, slug
 from .ramps import RampGroup, group_ramps
 from .read import Experiment, Run
 from .settings import settings_of
+from .stored_figures import stored_pictures
 from .tables import Table, final_table, problem_table, stored_tables
 from .variants import told_apart
 
@@ -87,7 +88,7 @@ def build_chapter(experiment: Experiment, anchor: str) -> Chapter:
         sentence=str(info.get("sentence") or _sentence(ramps, groups, metric)),
         findings=tuple(findings),
         ramps=tuple(ramps),
-        pictures=tuple(pictures_of(ramps, groups, metric)),
+        pictures=(*stored_pictures(info), *pictures_of(ramps, groups, metric)),
         tables=(*stored_tables(info), *([final] if final is not None else [])),
         problems=problem_table(runs),
         shared=shared,

@@ -33,7 +33,8 @@ def companion(plan: Plan) -> Search:
         return
     decays = plan.weight_decays if plan.base.weight_decay is not None else ()
     momenta = tuple((high, MIN_MOMENTUM) for high in MOMENTA) if plan.base.momentum is not None else ()
-    trainings = max(1, len(momenta) + len(decays) + (len(REFINED) - 1 if decays else -1))
+    new_decays = len(set(decays) - {plan.base.weight_decay}) + (len(REFINED) if any(decays) else 0)
+    trainings = max(1, len(momenta)) + new_decays
     steps = min(plan.steps, ledger.left // trainings)
     if steps < MIN_STEPS:
         return
