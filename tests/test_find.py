@@ -277,6 +277,14 @@ def test_the_arm_trains_under_the_recipe(searched: tuple[Path, Recipe]) -> None:
     assert recipe.arm().schedule.total_steps == 600
 
 
+def test_the_noise_of_a_score_is_told(searched: tuple[Path, Recipe]) -> None:
+    recipe = searched[1]
+    best = max(trial.score for trial in recipe.evidence if trial.score is not None)
+    assert recipe.noise == pytest.approx(math.sqrt(best * (1 - best) / 64))
+    assert "With 64 validation samples" in " ".join(sentences(recipe))
+    assert replace(recipe, metric="loss").noise is None
+
+
 def test_memory_in_epochs(searched: tuple[Path, Recipe]) -> None:
     recipe = replace(
         searched[1], policy={**searched[1].policy, "max_lr": 0.5}, optimizer_options={"weight_decay": 1e-3}
@@ -355,7 +363,11 @@ def test_tables_and_figure_show_the_trials(searched: tuple[Path, Recipe]) -> Non
     assert sum(len(table["rows"]) for table in more) == len(recipe.evidence)
     figure = recipe.plot()
     (panel,) = [panel for panel in figure.panels if panel.title == "Weight decay"]
-    assert sum(len(line.x) for line in panel.lines) == len(recipe.evidence)
+    assert {value for line in panel.lines for value in line.x} == {1e-4, 1e-3}
+    trial = recipe.evidence[0]
+    line = next(line for line in panel.lines if f", {trial.steps} steps" in line.name)
+    alike = [t.score for t in recipe.evidence if (t.settings, t.steps) == (trial.settings, trial.steps)]
+    assert line.y[line.x.index(trial.settings["weight_decay"])] == pytest.approx(np.mean(alike))
     assert panel.marks[0].x == recipe.optimizer_options["weight_decay"]
 
 

@@ -22,6 +22,7 @@ from ..analysis.recipe.knowledge import Candidate, Outcome, Plan, Probe
 from ..analysis.recipe.ramps import budget_for_verdict, smallest_budget
 from ..analysis.recipe.search import STRATEGIES, next_probes
 from ..analysis.repeats import joint_verdict
+from ..data import Splits
 from ..near_names import near
 from ..schedules import constant
 from ..task import Task, metric_name
@@ -94,8 +95,10 @@ def find(
     _check(made, steps, strategy, batch_size)
     allowance = parse_allowance(budget, steps)
     options = dict(optimizer_options or {})
-    samples = len(made.data.with_validation(VALIDATION_SAMPLES).train)
-    plan = _plan(made, steps, strategy, optimizer, batch_size, samples, weight_decays, momenta, batch_sizes, dropouts)
+    data = made.data.with_validation(VALIDATION_SAMPLES)
+    plan = _plan(
+        made, steps, strategy, optimizer, batch_size, len(data.train), weight_decays, momenta, batch_sizes, dropouts
+    )
     fixed = Fixed(optimizer, options, clip_grad_norm, precision, _has_batch_norm(made))
     _check_values(plan, fixed)
     outer = stop or StopSignal()
@@ -118,7 +121,7 @@ def find(
     knowledge = _search(prober, plan, outer, allowance.seconds, started)
     if knowledge is None:
         return None
-    recipe = _recipe(knowledge, prober, plan, samples)
+    recipe = _recipe(knowledge, prober, plan, data)
     recipe.save(Path(root) / experiment / RECIPE_FILE)
     _store(recipe, made, Path(root) / experiment, time.perf_counter() - started)
     return recipe
@@ -245,7 +248,7 @@ def _too_small(budget: int | float | str, plan: Plan, seconds: float | None) -> 
     return f"{allowed}, one range test needs {needed}; allow {needed} updates or more ({share}% of {plan.steps} steps)"
 
 
-def _recipe(knowledge: Mapping[Probe, Outcome], prober: Prober, plan: Plan, samples: int) -> Recipe:
+def _recipe(knowledge: Mapping[Probe, Outcome], prober: Prober, plan: Plan, data: Splits) -> Recipe:
     made = prober.made
     found = conclude(knowledge, plan)
     verdict, suggestion = joint_verdict(prober.ramps), suggest(prober.ramps)
@@ -263,7 +266,8 @@ def _recipe(knowledge: Mapping[Probe, Outcome], prober: Prober, plan: Plan, samp
         **prober.fixed.fields(found.candidate), task=made.name, steps=steps, tolerance=verdict.tolerance,
         reasons=reasons, suggestion=f"{headline(suggestion, len(prober.ramps))}: {suggestion.reason}",
         metric=metric_name(made.metric), higher_is_better=made.higher_is_better, chosen_by=found.reason,
-        confirmed=found.confirmed, updates=found.updates, budget=plan.budget, strategy=plan.strategy, samples=samples,
+        confirmed=found.confirmed, updates=found.updates, budget=plan.budget, strategy=plan.strategy,
+        samples=len(data.train), validation_samples=0 if data.validation is None else len(data.validation),
         evidence=trials, edges=found.edges, untried=found.untried,
     )  # fmt: skip
 

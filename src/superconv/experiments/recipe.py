@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -106,7 +107,7 @@ class Recipe(Settings):
         untried: settings of which one value alone was tried.
         updates, budget: spent, and allowed, in updates of the planned batch size.
         strategy: that searched.
-        samples: of the training set.
+        samples, validation_samples: of the training set, and behind every score.
     """
 
     task: str
@@ -122,6 +123,7 @@ class Recipe(Settings):
     budget: int
     strategy: str
     samples: int
+    validation_samples: int
     evidence: tuple[Trial, ...] = ()
     edges: tuple[str, ...] = ()
     untried: tuple[str, ...] = field(default=())
@@ -145,6 +147,15 @@ class Recipe(Settings):
             if dict(trial.settings) == self.picked and trial.score is not None:
                 found.setdefault(trial.steps, []).append(trial.score)
         return {steps: tuple(found[steps]) for steps in sorted(found)}
+
+    @property
+    def noise(self) -> float | None:
+        """Standard error sqrt(p (1 - p) / n) of the best trial's accuracy; None for other metrics."""
+        scores = [trial.score for trial in self.evidence if trial.score is not None]
+        if not scores or not self.metric.endswith("accuracy"):
+            return None
+        best = min(max(scores), 1.0)
+        return math.sqrt(best * (1 - best) / self.validation_samples)
 
     @property
     def memory_epochs(self) -> float | None:

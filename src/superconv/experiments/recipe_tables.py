@@ -26,6 +26,11 @@ def sentences(recipe: Recipe) -> list[str]:
         found.append(
             f"Validation {recipe.metric} in its trial trainings: {reached}. No forecast is made of longer ones."
         )
+    if recipe.noise is not None:
+        found.append(
+            f"With {recipe.validation_samples} validation samples an accuracy has a standard error of "
+            f"{100 * recipe.noise:.1f} points: settings that differ by less are not told apart."
+        )
     found.append(f"Tolerance of large learning rates: {recipe.tolerance}. {' '.join(recipe.reasons)}".rstrip())
     found += [f"Edge: {edge}." for edge in recipe.edges]
     if recipe.untried:
