@@ -74,3 +74,14 @@ def test_probes_along_a_training_count_alike():
     assert conclude(shrinking, equal_weight=True).expected_step.value == pytest.approx(0.5)
     zero = [Probe(0.0, 0.0, 0.0, 0.0)] * 8
     assert conclude(zero, equal_weight=True).signal_share.value is None
+
+
+def test_the_noise_scale_follows_from_the_signals_share():
+    from superconv.analysis.curvature.expected_step import noise_scale_from_share
+    from superconv.analysis.curvature.jackknife import Estimate
+
+    found = noise_scale_from_share(Estimate(0.25, 0.05, 8), 64)
+    assert (found.value, found.standard_error) == (192.0, 64 * 0.05 / 0.0625)
+    assert "noise scale 192 ± 5e+01 samples" in str(reading(probes=probes(), noise_scale=found))
+    assert noise_scale_from_share(Estimate(None, None, 8, "no signal"), 64).value is None
+    assert noise_scale_from_share(Estimate(1.0, 0.0, 8), 64).value == 0.0

@@ -52,3 +52,24 @@ def signal_share(products: ArrayLike, squares_a: ArrayLike, squares_b: ArrayLike
         return 2.0 * product / (a + b) if a + b > 0 else math.nan
 
     return stated(share, products, squares_a, squares_b, meaning="the gradient's signal")
+
+
+def noise_scale_from_share(share: Estimate, samples: int) -> Estimate:
+    """Gradient-noise scale B_simple = tr(S) / |G|^2 in samples, from the signal's share in batches of n samples.
+
+        share = |G|^2 / (|G|^2 + tr(S)/n)   hence   B_simple = n (1 / share - 1),   standard error n se(share) / share^2
+
+    Rough beside `noise_scale`, which sees every pair of its batches: no more than the probes that are made anyway tell.
+
+    Args:
+        share: of `signal_share`; without a value there is none here either, for its reason.
+        samples: n, in every probe batch.
+    Reference: McCandlish et al., arXiv 1812.06162v1, Sec. 2.2.
+    Example:
+        >>> noise_scale_from_share(Estimate(0.2, 0.02, 8), 32).value
+        128.0
+    """
+    if share.value is None or share.value <= 0.0:
+        return Estimate(None, None, share.n, share.reason or "no signal was seen")
+    error = None if share.standard_error is None else samples * share.standard_error / share.value**2
+    return Estimate(samples * max(1.0 / share.value - 1.0, 0.0), error, share.n)

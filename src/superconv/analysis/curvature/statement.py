@@ -29,6 +29,7 @@ class LRReading:
         noise_line: noise_value smoothed as the estimate is, so that the two can be drawn together.
         echo: whether rho is that of noise (`is_echo`); None where that cannot be told.
         probes: secant, expected-loss step and signal from independent batches; None without probe batches.
+        noise_scale: the gradient-noise scale by those probes, in samples: up to about there a larger batch pays.
         largest_eigenvalue: of the Hessian on the probe batches, signed; of the preconditioned Hessian for Adam.
         stability_limit: the LR at which the optimizer becomes unstable on a quadratic with that eigenvalue and without
             noise (see `StabilityLimit`); no limit on the LR where weights are normalised.
@@ -52,6 +53,7 @@ class LRReading:
     noise_line: float | None
     echo: bool | None
     probes: Conclusion | None = None
+    noise_scale: Estimate | None = None
     largest_eigenvalue: float | None = None
     stability_limit: float | None = None
     weight_norm: float | None = None
@@ -68,7 +70,10 @@ class LRReading:
             parts.append(_priced("secant", secant, "secant"))
             parts.append(_priced("expected-loss step", step, "expected_step"))
             share = self.probes.signal_share
-            parts.append("signal " + (f"{share.value:.0%} of a gradient" if share.value is not None else "not seen"))
+            signal = "signal " + (f"{share.value:.0%} of a gradient" if share.value is not None else "not seen")
+            if self.noise_scale is not None and self.noise_scale.value is not None:
+                signal += f" (noise scale {self.noise_scale} samples)"
+            parts.append(signal)
         if self.stability_limit is not None:
             limit = f"{self.stability_label}: LR {self.stability_limit:.3g} (largest eigenvalue"
             norm = "" if self.weight_norm is None else f", |w| {self.weight_norm:.3g}"

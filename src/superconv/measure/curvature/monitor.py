@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from ...analysis.curvature.echo import is_echo
+from ...analysis.curvature.expected_step import noise_scale_from_share
 from ...analysis.curvature.iterates import effective_lr, noise_autocorrelation, noise_ratio
 from ...analysis.curvature.jackknife import MINIMUM_PROBES, Estimate
 from ...analysis.curvature.probes import Probe, conclude
@@ -106,7 +107,9 @@ class LRMonitor:
         watched, self.left_out = _watched(self.model, self._optimizer)
         if self._batches:
             assert self.loss_fn is not None
-            self.left_out |= BatchObjective(self.model, self.loss_fn, self._batches[:1], split=split).left_out
+            objective = BatchObjective(self.model, self.loss_fn, self._batches[:1], split=split)
+            self.left_out |= objective.left_out
+            self._probe_samples = objective.sizes[0]
         self._sums = IterateSums(
             watched, spacing=spacing, window=window, batch_norm_of=self.model if include_batch_norm else None
         )
@@ -145,6 +148,7 @@ class LRMonitor:
         spacing, found = self._sums.spacing, self._sums.read()
         rho = found.rho if found else Estimate(None, None, 0, "no triple of iterates yet")
         noise_rho = found.noise_rho if found else noise_autocorrelation(momentum, spacing, nesterov=nesterov)
+        probes = conclude(list(self._probes), equal_weight=True) if self._batches else None
         return LRReading(
             step=self.step,
             lr=lr,
@@ -159,7 +163,8 @@ class LRMonitor:
             noise_value=lr * noise_ratio(momentum, spacing, nesterov=nesterov),
             noise_line=found.noise_line if found else None,
             echo=is_echo(rho, noise_rho),
-            probes=conclude(list(self._probes), equal_weight=True) if self._batches else None,
+            probes=probes,
+            noise_scale=noise_scale_from_share(probes.signal_share, self._probe_samples) if probes else None,
             largest_eigenvalue=self._limit.largest if self._limit else None,
             stability_limit=self._limit.lr if self._limit else None,
             stability_label=self._limit.label if self._limit else "",
