@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from .analysis.suggestion import Suggestion
     from .analysis.verdict import Verdict
     from .data import Splits
+    from .experiments.compare import compare
+    from .experiments.contenders import Contender
     from .experiments.find import find
     from .experiments.recipe import Recipe
     from .measure.curvature.monitor import LRMonitor
@@ -72,6 +74,8 @@ _NAMES = {
     "LRMonitor": "measure.curvature.monitor",
     "find": "experiments.find",
     "Recipe": "experiments.recipe",
+    "compare": "experiments.compare",
+    "Contender": "experiments.contenders",
     "paired_difference": "analysis.comparison",
     "speed_up": "analysis.speed_up",
     "Splits": "data",
@@ -81,6 +85,7 @@ _NAMES = {
 }
 
 __all__ = [
+    "Contender",
     "Evaluation",
     "History",
     "LRMonitor",
@@ -97,6 +102,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "build_optimizer",
+    "compare",
     "constant",
     "cosine",
     "data",
