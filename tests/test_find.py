@@ -179,10 +179,10 @@ def test_which_models_take_dropout() -> None:
     assert takes_dropout(make_task(model=partial(sc.models.build_model, "resnet8")))
 
 
-def test_minutes_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = run(tmp_path, budget="0.05min")
+def test_minutes_are_kept(tmp_path: Path) -> None:
+    recipe = run(tmp_path, budget="0.2min", steps=60)
     took = sum(json.loads(p.read_text())["seconds"] for p in (tmp_path / "find").rglob("summary.json"))
-    assert took <= 3.0
+    assert took <= 12.0
     assert recipe.updates <= recipe.budget
     assert recipe.budget > 116
 

@@ -62,6 +62,7 @@ plans = st.builds(
     ),
     dropouts=st.sampled_from([(), (0.0, 0.1, 0.2)]),
     higher_is_better=st.booleans(),
+    eval_samples=st.sampled_from([None, 500]),
 )  # fmt: skip
 
 
@@ -202,6 +203,29 @@ def test_the_winner_has_the_best_mean_and_divergence_counts_as_chance() -> None:
     assert conclude(worse, make_plan()).candidate == b
     lower = replace(make_plan(), higher_is_better=False)
     assert conclude(knowledge, lower).candidate == b
+
+
+def test_what_differs_by_less_than_its_noise_changes_nothing() -> None:
+    plan = make_plan(6000, eval_samples=500)
+
+    def flat(probe: Probe) -> Outcome:
+        if probe.kind == "range test":
+            return answer(probe)
+        return Outcome(0.95 + 0.001 * math.log10(probe.candidate.weight_decay * probe.candidate.max_lr), probe.cost)
+
+    usual = replace(plan.base, max_lr=0.5)
+    assert conclude(run(plan, flat), plan).candidate == usual
+    exact = replace(plan, eval_samples=None)
+    assert conclude(run(exact, flat), exact).candidate.weight_decay > 1e-3
+    assert plan.ties(0.95, 0.955)  # a standard error is .0093
+    assert not plan.ties(0.94, 0.955)
+    assert not plan.ties(None, 0.9)
+
+
+def test_the_ridge_is_found_where_it_stands_out_of_the_noise() -> None:
+    plan = make_plan(6000, eval_samples=5000)
+    found = conclude(run(plan), plan)
+    assert abs(math.log10(found.candidate.weight_decay * found.candidate.max_lr / 1e-3)) <= 0.5
 
 
 def test_a_search_cut_short_concludes_from_what_there_is() -> None:

@@ -99,6 +99,9 @@ def find(
     plan = _plan(
         made, steps, strategy, optimizer, batch_size, len(data.train), weight_decays, momenta, batch_sizes, dropouts
     )
+    accuracy = metric_name(made.metric).endswith("accuracy")
+    if accuracy and strategy == "balance" and data.validation is not None:
+        plan = replace(plan, eval_samples=len(data.validation))
     fixed = Fixed(optimizer, options, clip_grad_norm, precision, _has_batch_norm(made))
     _check_values(plan, fixed)
     outer = stop or StopSignal()

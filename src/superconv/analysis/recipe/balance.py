@@ -10,7 +10,7 @@ from statistics import fmean
 from .course import FIRST_SEED, Course, lay_out
 from .knowledge import MIN_STEPS, Candidate, Knowledge, Outcome, Plan, Probe, two_digits
 from .ledger import Batch, Ledger, Search
-from .ramps import range_tests
+from .ramps import centre, range_tests
 
 STEP = 10**0.5  # to a neighbouring learning rate or weight decay
 FURTHER = 2  # steps beyond the neighbours while that helps
@@ -28,14 +28,16 @@ def balance(plan: Plan) -> Search:
     a long one, where the choice is made. Un-annealed ramps would prefer the least regularisation always. Weight decay
     is tried at the range test's learning rate; then the learning rate moves with their product held, since that
     product sets the balance (arXiv 1803.09820, Sec. 4.4: larger rates need less decay); then the product.
+
+    What is within a standard error of the best counts as equal (`Plan.ties`), and among equals what was there before
+    stays: short trainings tell small differences badly, and each one followed would lead away from usual settings.
     """
     ledger = Ledger(plan)
-    lr = yield from range_tests(ledger)
-    course = None if lr is None else lay_out(plan, ledger.left)
-    if lr is None or course is None:
+    best = yield from range_tests(ledger)
+    course = None if best is None else lay_out(plan, ledger.left)
+    if best is None or course is None:
         return
     ledger.reserve = course.reserve
-    best = replace(plan.base, max_lr=lr)
     for factor in course.factors:
         best = yield from _decide(ledger, course, factor, best)
     ledger.reserve = 0
@@ -99,30 +101,38 @@ def _climb(ledger: Ledger, course: Course, factor: str, best: Candidate, why: st
 
 
 def _halve(ledger: Ledger, course: Course, factor: str, candidates: Sequence[Candidate], why: str) -> Choice:
-    """Successive halving over the two lengths; the first candidate is the incumbent and stays in where it is known."""
-    plan, candidates = ledger.plan, list(dict.fromkeys(candidates))
-
-    def ranked(outcomes: Knowledge) -> list[Candidate]:
-        by_candidate = {probe.candidate: outcome.score for probe, outcome in outcomes.items()}
-        order = [c for c in candidates if c in by_candidate]
-        return sorted(order, key=lambda c: plan.rank(by_candidate[c]), reverse=True)  # stable: ties to the incumbent
-
+    """Successive halving over the two lengths; the first candidate is the incumbent, which a tie leaves in place."""
+    candidates = list(dict.fromkeys(candidates))
+    incumbent = candidates[0]
     first = yield from ledger.ask([course.at(c, course.short, factor, why) for c in candidates])
-    kept = ranked(first)[: math.ceil(len(candidates) / 2)]
-    incumbent = course.at(candidates[0], course.long, factor, why)
-    if incumbent in ledger.known and candidates[0] not in kept:
-        kept.append(candidates[0])
+    order, tied = _ranked(first, ledger.plan)
+    kept = order[: math.ceil(len(candidates) / 2)]
+    known = course.at(incumbent, course.long, factor, why) in ledger.known
+    if incumbent not in kept and (known or incumbent in tied):
+        kept.append(incumbent)
     second = yield from ledger.ask([course.at(c, course.long, factor, why) for c in kept])
-    order = ranked(second) or kept
-    return order[0] if order else candidates[0]
+    order, tied = _ranked(second or first, ledger.plan)
+    return incumbent if incumbent in tied or not order else order[0]
+
+
+def _ranked(outcomes: Knowledge, plan: Plan) -> tuple[list[Candidate], list[Candidate]]:
+    """Candidates from the best down, and those of them that tie with the best."""
+    scores = {probe.candidate: outcome.score for probe, outcome in outcomes.items()}
+    order = sorted(scores, key=lambda c: plan.rank(scores[c]), reverse=True)  # stable: equal ones as they were asked
+    return order, [c for c in order if plan.ties(scores[c], scores[order[0]])]
 
 
 def finalists(known: Knowledge, plan: Plan) -> list[Candidate]:
-    """The two best of the longest trainings with the first seed."""
+    """Of the longest trainings with the first seed: the most usual of those that tie for the best, the best other one.
+
+    Usual is what is near the base with the range test's learning rate.
+    """
     trained = {p: o for p, o in known.items() if p.kind == "training" and p.seed == FIRST_SEED}
     longest = max((_length(p, plan) for p in trained), default=0.0)
-    scores = {p.candidate: o.score for p, o in trained.items() if _length(p, plan) >= 0.9 * longest}
-    return sorted(scores, key=lambda c: plan.rank(scores[c]), reverse=True)[:2]
+    order, tied = _ranked({p: o for p, o in trained.items() if _length(p, plan) >= 0.9 * longest}, plan)
+    usual = centre(known, plan)
+    first = min(tied, key=usual.distance, default=None)
+    return [] if first is None else [first, *(c for c in order if c != first)][:2]
 
 
 def _length(probe: Probe, plan: Plan) -> float:

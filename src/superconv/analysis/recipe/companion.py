@@ -28,8 +28,8 @@ def companion(plan: Plan) -> Search:
         largest batch that fits" is the plan's batch size, which is for the caller to give.
     """
     ledger = Ledger(plan)
-    lr = yield from range_tests(ledger)
-    if lr is None:
+    best = yield from range_tests(ledger)
+    if best is None:
         return
     decays = plan.weight_decays if plan.base.weight_decay is not None else ()
     momenta = tuple((high, MIN_MOMENTUM) for high in MOMENTA) if plan.base.momentum is not None else ()
@@ -38,7 +38,6 @@ def companion(plan: Plan) -> Search:
     steps = min(plan.steps, ledger.left // trainings)
     if steps < MIN_STEPS:
         return
-    best = replace(plan.base, max_lr=lr)
 
     def choose(factor: str, values: Sequence[Candidate], why: str) -> Search:
         nonlocal best

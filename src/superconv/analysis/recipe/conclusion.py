@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from math import exp, log
+from dataclasses import dataclass
 from typing import Any
 
 from .balance import STEP_DOWN, finalists, mean_score
 from .course import FIRST_SEED
-from .knowledge import Candidate, Knowledge, Outcome, Plan, two_digits
+from .knowledge import Candidate, Knowledge, Outcome, Plan
+from .ramps import centre
 
 SEARCHED = ("weight_decay", "max_lr", "momentum", "batch_size", "dropout")
 _LABELS = {"weight_decay": "weight decay", "max_lr": "max_lr", "batch_size": "batch size", "dropout": "dropout"}
@@ -38,9 +38,9 @@ class Conclusion:
 def conclude(knowledge: Knowledge, plan: Plan) -> Conclusion:
     """From what is known, also where the search was cut short.
 
-    Finalists on fresh seeds: by their mean, one that diverged behind those that did not; where all did, half the
-    learning rate of one. Without fresh seeds: the best of the longest trainings. Without any training: the base with
-    the range test's learning rate.
+    Finalists on fresh seeds: by their mean, one that diverged behind those that did not, the more usual where they
+    tie; where all diverged, half the learning rate of one. Without fresh seeds: the first finalist. Without any
+    training: the base with the range test's learning rate.
     """
     fresh: dict[Candidate, list[Outcome]] = {}
     for probe, outcome in knowledge.items():
@@ -50,31 +50,28 @@ def conclude(knowledge: Knowledge, plan: Plan) -> Conclusion:
     ready = {c: outcomes for c, outcomes in fresh.items() if len(outcomes) == most}
     first = finalists(knowledge, plan)
     if ready and all(any(outcome.diverged for outcome in outcomes) for outcomes in ready.values()):
-        chosen, most = _confirmed(ready, plan).along_ridge(STEP_DOWN), 0
+        chosen, most = _confirmed(ready, first[0], plan).along_ridge(STEP_DOWN), 0
         reason = "every finalist diverged on a fresh seed: this is half of one's max_lr, untested for want of budget"
     elif ready:
-        chosen, reason = _confirmed(ready, plan), f"best mean of the finalists on fresh seeds (n={most})"
+        chosen, reason = _confirmed(ready, first[0], plan), f"best mean of the finalists on fresh seeds (n={most})"
     elif first:
         chosen, reason = first[0], "best of the longest trial trainings, one seed: the budget held no confirmation"
     else:
-        chosen, reason = _of_ramps(knowledge, plan), "from the range test alone: the budget held no trainings"
+        chosen, reason = centre(knowledge, plan), "from the range test alone: the budget held no trainings"
     updates = plan.spent + sum(outcome.updates for outcome in knowledge.values())
     return Conclusion(chosen, most, reason, edges(chosen, knowledge), _untried(knowledge), updates)
 
 
-def _confirmed(ready: dict[Candidate, list[Outcome]], plan: Plan) -> Candidate:
+def _confirmed(ready: dict[Candidate, list[Outcome]], favourite: Candidate, plan: Plan) -> Candidate:
+    """The best mean; the favourite where it ties with that."""
+
     def key(candidate: Candidate) -> tuple[bool, tuple[bool, float]]:
         outcomes = ready[candidate]
         return not any(outcome.diverged for outcome in outcomes), plan.rank(mean_score(outcomes))
 
-    return max(ready, key=key)
-
-
-def _of_ramps(knowledge: Knowledge, plan: Plan) -> Candidate:
-    ramps = {p: o.lr for p, o in knowledge.items() if p.kind == "range test"}
-    found = [log(lr) for lr in ramps.values() if lr is not None]
-    base = next((probe.candidate for probe in ramps), plan.base)
-    return replace(base, max_lr=two_digits(exp(sum(found) / len(found)))) if found else base
+    best = max(ready, key=key)
+    level = favourite in ready and key(favourite)[0] == key(best)[0]
+    return favourite if level and plan.ties(mean_score(ready[favourite]), mean_score(ready[best])) else best
 
 
 def _tried(knowledge: Knowledge, setting: str) -> set[Any]:

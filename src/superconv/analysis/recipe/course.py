@@ -88,6 +88,6 @@ def _units(plan: Plan, factors: Sequence[str], fresh_seeds: int) -> int:
     total = 2 * fresh_seeds * RATIO * _dearest(plan, factors)
     for place, factor in enumerate(factors):
         count, known = _values(plan, factor), int(place > 0)  # the incumbent is known, but for the first
-        units = count - known + RATIO * max(1, math.ceil(count / 2) - known)
+        units = count - known + RATIO * max(1, math.ceil(count / 2) + (-1 if known else 1))
         total += units * (_dearest(plan, factors) if factor in ("batch size", "dropout") else 1)
     return math.ceil(total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -36,6 +37,13 @@ class Candidate:
         """Another learning rate with the same product of learning rate and weight decay, which sets their balance."""
         decay = None if self.weight_decay is None else two_digits(self.weight_decay / factor)
         return replace(self, max_lr=two_digits(self.max_lr * factor), weight_decay=decay)
+
+    def distance(self, other: Candidate) -> float:
+        """How unlike two candidates are: decades of weight decay and of learning rate a sample, and other settings."""
+        decay = abs(math.log10((self.weight_decay or 1e-8) / (other.weight_decay or 1e-8)))
+        rate = abs(math.log10(self.max_lr / self.batch_size / (other.max_lr / other.batch_size)))
+        batch = abs(math.log2(self.batch_size / other.batch_size))
+        return decay + rate + batch + (self.momentum != other.momentum) + (self.dropout != other.dropout)
 
     def with_batch_size(self, batch_size: int) -> Candidate:
         """Another batch size, with the learning rate in proportion (arXiv 1706.02677, Sec. 2.1).
@@ -105,6 +113,8 @@ class Plan:
         spent: updates that are gone already.
         scout_steps, grid_trainings: cost of a range test's scout (updates) and grid (trainings of the ramp's length).
         higher_is_better: of the score.
+        eval_samples: behind every score, where that is an accuracy: scores within a standard error tie; None: only
+            equal ones do.
     """
 
     budget: int
@@ -120,6 +130,14 @@ class Plan:
     scout_steps: int = 60
     grid_trainings: int = 8
     higher_is_better: bool = True
+    eval_samples: int | None = None
+
+    def ties(self, score: float | None, best: float | None) -> bool:
+        """Whether a score is within a standard error of the best, sqrt(p (1 - p) / n) for an accuracy p."""
+        if score is None or best is None or not self.eval_samples:
+            return score == best
+        share = min(max(best, 0.0), 1.0)
+        return abs(score - best) <= math.sqrt(share * (1 - share) / self.eval_samples)
 
     def rank(self, score: float | None) -> tuple[bool, float]:
         """What to sort by: the larger, the better."""

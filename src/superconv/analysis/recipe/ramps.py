@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .knowledge import Knowledge, Plan, Probe, two_digits
+from .knowledge import Candidate, Knowledge, Plan, Probe, two_digits
 from .ledger import Batch, Ledger
 
 RAMP_STEPS = (20, 100)  # a ramp of 30 tells most of it on MNIST, of 100 on CIFAR-10; more changed no suggestion
@@ -64,11 +64,10 @@ def ramp_size(plan: Plan) -> RampSize | None:
     return SMALLEST if SMALLEST.cost(plan) <= budget else None
 
 
-def range_tests(ledger: Ledger) -> Generator[Batch, Knowledge, float | None]:
+def range_tests(ledger: Ledger) -> Generator[Batch, Knowledge, Candidate | None]:
     """Range tests at the base settings: a second seed where two take less than `SHARE` of the budget.
 
-    Returns: the geometric mean of the learning rates suggested; the base's where there are none; None where the budget
-        did not hold one range test.
+    Returns: `centre` of them; None where the budget did not hold one range test.
     """
     plan = ledger.plan
     size = ramp_size(plan)
@@ -81,6 +80,11 @@ def range_tests(ledger: Ledger) -> Generator[Batch, Knowledge, float | None]:
         Probe("range test", plan.base, size.steps, seed, cost, size.forks, size.grid, "range test", why)
         for seed in seeds
     ]
-    outcomes = yield from ledger.ask(probes)
-    found = [math.log(outcome.lr) for outcome in outcomes.values() if outcome.lr is not None]
-    return two_digits(math.exp(sum(found) / len(found))) if found else plan.base.max_lr
+    return centre((yield from ledger.ask(probes)), plan)
+
+
+def centre(knowledge: Knowledge, plan: Plan) -> Candidate:
+    """The base with the geometric mean of the learning rates that range tests suggest; as it is without any."""
+    lrs = [o.lr for probe, o in knowledge.items() if probe.kind == "range test"]
+    found = sorted(math.log(lr) for lr in lrs if lr is not None)
+    return replace(plan.base, max_lr=two_digits(math.exp(sum(found) / len(found)))) if found else plan.base
