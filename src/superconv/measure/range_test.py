@@ -33,7 +33,7 @@ RAMP_DECADES = 4.0  # of a ramp whose upper end a scout found
 BEYOND_EDGE = 4.0  # how far a ramp goes beyond the last LR at which its scout still knew something
 SCOUT_SMOOTHING = 5  # points of the scout's moving median
 EVALUATIONS = 25  # along a ramp, where `evaluate_every` is not given
-FORK_DECADES = 2.5
+FORK_DECADES = 2.5  # of a ramp whose upper end a scout found; where it was given, RAMP_DECADES
 FORK_FRACTION = 0.3  # of the ramp's length: 30 steps of annealing for 100 of ramp
 NOT_FINITE = (
     "the loss is not finite at the first step: check the data, the model's initialisation and the loss function before "
@@ -82,8 +82,8 @@ def lr_range_test(
     Args:
         total_steps: updates of the ramp; 100 by default. The scout (60) and the forks come on top.
         shape: "exponential" (default) or "linear".
-        forks: how many, equally spaced along the ramp (an exponential one: along its upper 2.5 decades); or the
-            learning rates themselves.
+        forks: how many, equally spaced along the ramp (an exponential one: along its upper 2.5 decades, or 4 where
+            `end_lr` is given, since it may lie far above what the network stands); or the learning rates themselves.
         fork_steps: 0.3 of `total_steps` by default.
         eval_batches: measured every `evaluate_every` updates (25 times by default) and after each fork. Without them
             there is no metric, and no verdict.
@@ -141,7 +141,7 @@ def lr_range_test(
             schedule,
             evaluate_every=max(1, total_steps // EVALUATIONS) if evaluate_every is None else evaluate_every,
             stop_when_diverged=stop_when_diverged,
-            fork_at=_fork_positions(forks, schedule, shape),
+            fork_at=_fork_positions(forks, schedule, shape, RAMP_DECADES if scout is None else FORK_DECADES),
             fork_steps=fork_steps,
         )
     if not curve.lr and curve.stop is StopReason.diverged:
@@ -234,18 +234,18 @@ def _upper_end(scout: RangeTest) -> float:
     return float(min(scout.lr[-1], BEYOND_EDGE * scout.lr[last]))
 
 
-def _fork_positions(forks: int | Sequence[float], schedule: Schedule, shape: str) -> frozenset[int]:
+def _fork_positions(forks: int | Sequence[float], schedule: Schedule, shape: str, decades: float) -> frozenset[int]:
     """The steps after which the ramp forks.
 
-    A number: equally spaced up to the last step, over the upper `FORK_DECADES` of an exponential ramp (below them a
-    branch learns next to nothing, and closer forks tell the learning rate better). Given learning rates take the step
-    that comes closest.
+    A number: equally spaced up to the last step, over the upper `decades` of an exponential ramp (below them a branch
+    learns next to nothing, and closer forks tell the learning rate better). Given learning rates take the step that
+    comes closest.
     """
     total = schedule.total_steps
     lrs = schedule.values()["lr"]
     if not isinstance(forks, (int, np.integer)):
         return frozenset(int(np.abs(lrs - lr).argmin()) for lr in forks)
-    first = int(np.argmax(lrs >= lrs[-1] / 10**FORK_DECADES)) if shape == "exponential" else 0
+    first = int(np.argmax(lrs >= lrs[-1] / 10**decades)) if shape == "exponential" else 0
     first = min(first, total - int(forks))  # a short ramp: one fork a step reaches further down
     return frozenset(first + round((i + 1) * (total - first) / forks) - 1 for i in range(int(forks)))
 
