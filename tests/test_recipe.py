@@ -158,6 +158,7 @@ def test_range_tests_fit_the_budget() -> None:
     assert not ramp_size(replace(plan, budget=budget_for_verdict(plan) - 10)).grid
     assert ramp_size(replace(plan, budget=budget_for_verdict(plan))).grid
     assert ramp_size(replace(plan, budget=10**6)).steps == RAMP_STEPS[1]
+    assert {probe.factor for probe in run(replace(plan, budget=420))} == {"range test", "weight decay"}
     ramps = [probe for probe in run(replace(plan, budget=20_000)) if probe.kind == "range test"]
     assert [probe.seed for probe in ramps] == [0, 1]
 

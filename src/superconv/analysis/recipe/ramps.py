@@ -6,10 +6,12 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
+from .course import lay_out
 from .knowledge import Candidate, Knowledge, Plan, Probe, two_digits
 from .ledger import Batch, Ledger
 
 RAMP_STEPS = (20, 100)  # a ramp of 30 tells most of it on MNIST, of 100 on CIFAR-10; more changed no suggestion
+ENOUGH = 30  # updates of a ramp that is followed by trainings
 SHARE = 0.4  # of the budget, for a range test with everything in it
 FORK_FRACTION = 0.3  # of the ramp: length of a branch
 SEEDS = (0, 1)
@@ -44,23 +46,24 @@ def smallest_budget(plan: Plan) -> int:
 
 def budget_for_verdict(plan: Plan) -> int:
     """Updates from which on the range test holds the grid of constant learning rates that a verdict needs."""
-    return plan.spent + math.ceil(RampSize(30, 10, True).cost(plan) / SHARE)
+    return plan.spent + math.ceil(RampSize(ENOUGH, 10, True).cost(plan) / SHARE)
 
 
 def ramp_size(plan: Plan) -> RampSize | None:
     """The longest range test with ten branches and a grid that takes at most `SHARE` of the budget.
 
-    Where that is none, one without the grid (then there is no verdict) that takes half; else one that takes all, since
-    what it left would not pay for trainings; else the smallest. None where the budget does not hold even that.
+    Where that is none, one without the grid (then there is no verdict) that takes half, shorter where only that leaves
+    enough for a course; else one that takes all, since what it left would not pay for trainings; else the smallest.
+    None where the budget does not hold even that.
     """
     budget = plan.budget - plan.spent
     shortest, longest = RAMP_STEPS
-    enough = 30
-    for forks, grid, share, least in ((10, True, SHARE, enough), (8, False, 0.5, enough), (8, False, 1.0, shortest)):
-        for steps in range(longest, least - 1, -5):
-            size = RampSize(steps, forks, grid)
-            if size.cost(plan) <= share * budget:
-                return size
+    for forks, grid, share, least in ((10, True, SHARE, ENOUGH), (8, False, 0.5, ENOUGH), (8, False, 1.0, shortest)):
+        sizes = [RampSize(steps, forks, grid) for steps in range(longest, least - 1, -5)]
+        fitting = [size for size in sizes if size.cost(plan) <= share * budget]
+        leaving = [size for size in fitting if lay_out(plan, budget - size.cost(plan)) is not None]
+        if fitting:
+            return (leaving or fitting)[0]
     return SMALLEST if SMALLEST.cost(plan) <= budget else None
 
 
