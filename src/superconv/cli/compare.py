@@ -27,7 +27,7 @@ def compare(
         str,
         typer.Option(
             help="The treatment first, then its opponents: 1cycle, piecewise constant, cosine, constant, "
-            "warmup-stable-decay, AdamW cosine, common default."
+            "warmup-stable-decay, AdamW cosine, schedule-free SGD, schedule-free AdamW, Prodigy, common default."
         ),
     ] = ARMS,
     steps: Annotated[int, typer.Option(min=2, help="Shortest planned length, in updates.")] = 100,

@@ -12,6 +12,7 @@ import torch
 
 from ..near_names import near
 from ..schedules import parse_schedule
+from ..training.evaluate import EvaluateWith
 from .config import Arm
 
 WEIGHT_DECAY = "weight_decay"  # the one setting that is the optimizer's; the others stand in the schedule
@@ -66,6 +67,7 @@ class Contender:
         optimizer: a name of `build_optimizer`.
         optimizer_options: its further arguments.
         batch_size: samples per update.
+        evaluate_with: BatchNorm's statistics in evaluation; the running ones are not those of averaged weights.
         common: whether this is the common default, whose settings are those people start with.
     Raises: ValueError: a setting of the schedule that is neither searched nor fixed, or one that stands nowhere.
     """
@@ -77,6 +79,7 @@ class Contender:
     optimizer: str = "sgd"
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int = 128
+    evaluate_with: EvaluateWith = "running"
     common: bool = False
 
     def __post_init__(self) -> None:
@@ -106,7 +109,7 @@ class Contender:
             options.pop("momentum", None)  # the schedule sets it
         return Arm(
             f"{self.name} {steps} steps", schedule, self.optimizer, options, self.batch_size,
-            evaluate_every=max(1, steps // 5),
+            evaluate_every=max(1, steps // 5), evaluate_with=self.evaluate_with,
         )  # fmt: skip
 
     def candidates(self, trials: int, seed: int = 0) -> Iterator[dict[str, float]]:
@@ -158,12 +161,25 @@ CONTENDERS: dict[str, Contender] = {
             {"lr": Interval(*ADAM_LR), WEIGHT_DECAY: Interval(1e-3, 1.0), "warmup": WARM_UPS}, optimizer="adamw",
         ),
         Contender(
+            "schedule-free SGD", "constant:lr={lr},warmup_steps={warmup}%", {**_SGD, "warmup": WARM_UPS},
+            optimizer="schedulefree:SGDScheduleFree", optimizer_options=_MOMENTUM, evaluate_with="reestimated",
+        ),
+        Contender(
+            "schedule-free AdamW", "constant:lr={lr},warmup_steps={warmup}%",
+            {"lr": Interval(*ADAM_LR), WEIGHT_DECAY: Interval(1e-3, 1.0), "warmup": WARM_UPS},
+            optimizer="schedulefree:AdamWScheduleFree", evaluate_with="reestimated",
+        ),
+        Contender(
+            "Prodigy", "cosine:max_lr={lr},warmup_steps={warmup}%",
+            {WEIGHT_DECAY: Interval(1e-3, 1.0), "warmup": WARM_UPS}, {"lr": 1.0}, optimizer="prodigyopt:Prodigy",
+        ),
+        Contender(
             "common default", "piecewise_constant:lr={lr},milestones=60%+85%", fixed={"lr": 0.01, WEIGHT_DECAY: 1e-4},
             optimizer_options=_MOMENTUM, common=True,
         ),
     )
 }  # fmt: skip
-"""The arms that `compare` knows by name."""
+"""The arms that `compare` knows by name; schedule-free ones and Prodigy need their packages (extra `compare`)."""
 
 
 def contenders_named(names: Sequence[str]) -> tuple[Contender, ...]:

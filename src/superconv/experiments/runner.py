@@ -25,6 +25,7 @@ from ..task import Task, check_outputs, metric_name, source_hash
 from ..training.batch_source import call_model, pair
 from ..training.checkpoint import TrainState
 from ..training.evaluate import evaluate
+from ..training.evaluation_point import evaluation_point
 from ..training.loop import READ_EVERY, STATISTICS_BATCHES, first_non_finite, read_losses, train_steps
 from ..training.optimizers import build_optimizer, has_momentum
 from ..training.precision import make_scaler, to_channels_last, wants_channels_last
@@ -212,9 +213,10 @@ class _Training:
                     return RunResult(None, reason, self.run.path, self.state.step)
         diverged = diverged or self._write(started, progress)
         reason = StopReason.diverged if diverged else self.state.stop or StopReason.completed
-        if keep_weights:
-            runs.atomic_write(self.run.path / WEIGHTS, partial(torch.save, self.model.state_dict()))
-        return self._finish(reason, time.perf_counter() - started, read_test)
+        with evaluation_point(self.optimizer):
+            if keep_weights:
+                runs.atomic_write(self.run.path / WEIGHTS, partial(torch.save, self.model.state_dict()))
+            return self._finish(reason, time.perf_counter() - started, read_test)
 
     def _begin(self) -> None:
         """Go to the checkpoint, if there is one; rows that were written after it are dropped and made again."""

@@ -18,6 +18,7 @@ from .batch_source import BatchesExhausted, BatchSource, Split, call_model, devi
 from .checkpoint import TrainState
 from .distributed import any_rank, mean_over_ranks, without_synchronisation
 from .evaluate import EvaluateWith, check_evaluate_with, evaluate
+from .evaluation_point import begin_training, evaluation_point
 from .precision import autocast, make_scaler
 from .schedule_lr import ScheduledGroups
 
@@ -83,6 +84,7 @@ def train_steps(
     update = _Update(model, optimizer, loss_fn, split or pair, device, precision, state.scaler, clip_grad_norm)
     if not model.training:
         model.train()  # a model that is training keeps its flags: a frozen BatchNorm stays frozen
+    begin_training(optimizer)
     skipped_in_a_row = 0
     while state.step < schedule.total_steps:
         step = state.step
@@ -96,16 +98,18 @@ def train_steps(
         if not skipped:
             state.step, state.samples = step + 1, state.samples + samples
             if eval_batches is not None and _is_due(state.step, evaluate_every, schedule.total_steps):
-                evaluation = evaluate(
-                    model,
-                    eval_batches,
-                    loss_fn,
-                    metric=metric,
-                    evaluate_with=evaluate_with,
-                    training_batches=state.source.sample(STATISTICS_BATCHES) if evaluate_with == "reestimated" else (),
-                    split=split,
-                    precision=precision,
-                )
+                reestimated = evaluate_with == "reestimated"
+                with evaluation_point(optimizer):
+                    evaluation = evaluate(
+                        model,
+                        eval_batches,
+                        loss_fn,
+                        metric=metric,
+                        evaluate_with=evaluate_with,
+                        training_batches=state.source.sample(STATISTICS_BATCHES) if reestimated else (),
+                        split=split,
+                        precision=precision,
+                    )
         yield StepRecord(
             step,
             groups.lrs,
