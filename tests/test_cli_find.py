@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,25 @@ def test_finished_work_stays_when_a_later_value_is_refused(run: Run, tmp_path: P
     assert run(*FIND, "--momenta", "1.5")[0] == 2
     assert sorted(path.name for path in (tmp_path / "runs/find").rglob("summary.json")) == before
     assert (tmp_path / "runs/find/recipe.json").exists()
+
+
+def test_a_recipe_is_an_arm_of_a_comparison(run: Run, recipe: Path) -> None:
+    found = Recipe.load(recipe)
+    contender, arm = found.contender(), found.arm(40)
+    same = contender.arm(40)
+    assert same.schedule == arm.schedule
+    assert (same.optimizer, same.optimizer_options, same.batch_size) == (
+        arm.optimizer, {k: v for k, v in arm.optimizer_options.items() if k != "momentum"}, arm.batch_size,
+    )  # fmt: skip
+    code, out, err = run(
+        "compare", "--task", "toy.py:make", "--recipe", str(recipe), "--arms", "cosine,common default", "--steps", "8",
+        "--ladder", "1,2", "--seeds", "1", "--trials", "1", "--finalists", "1", "--fresh-seeds", "1", "--batch-size",
+        "32", "--workers", "1", "--device", "cpu", "-q", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    stored = json.loads(out)
+    assert stored["tables"][0]["title"] == "recipe against the others"
+    assert [row[0] for row in stored["tables"][1]["rows"]] == ["recipe", "cosine", "common default"]
+    dropped = replace(found, dropout=0.1)
+    with pytest.raises(ValueError, match=r"dropout 0\.1 cannot be one arm's"):
+        dropped.contender()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AsJson, BatchSize, DataDir, DataName, ModelName, Quiet, RunsDir, TaskName
+from .options import AsJson, BatchSize, DataDir, DataName, ModelName, Quiet, RunsDir, TaskName, task_maker
 
 if TYPE_CHECKING:
     from ..experiments.compare import Comparison
@@ -30,6 +29,9 @@ def compare(
             "warmup-stable-decay, AdamW cosine, schedule-free SGD, schedule-free AdamW, Prodigy, common default."
         ),
     ] = ARMS,
+    recipe: Annotated[
+        Path | None, typer.Option(help="A recipe.json of `superconv find`: the treatment, ahead of the other arms.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=2, help="Shortest planned length, in updates.")] = 100,
     ladder: Annotated[str, typer.Option(help="Planned lengths, as multiples of it.")] = "1,2,4,8",
     seeds: Annotated[int, typer.Option(min=1, help="Paired seeds; five or more give intervals.")] = 5,
@@ -57,17 +59,20 @@ def compare(
 
     from ..experiments.compare import compare as run
     from ..experiments.contenders import contenders_named
+    from ..experiments.recipe import Recipe
     from ..experiments.stopping import StopSignal
     from ..experiments.tuning import Budget
     from .progress import bar
 
     contenders = [replace(c, batch_size=batch_size) for c in contenders_named([n.strip() for n in arms.split(",")])]
+    if recipe is not None:
+        contenders.insert(0, Recipe.load(recipe).contender())
     stop = StopSignal(max_minutes)
     with stop.listening(), bar(quiet) as display:
         result = run(
-            _maker(data, model, task, data_dir), contenders, steps=steps, ladder=_whole_numbers(ladder), seeds=seeds,
-            budget=Budget(trials, finalists, fresh_seeds), margin=margin, root=runs_dir, experiment=experiment,
-            device=device, workers=workers, stop=stop, report=display.show,
+            task_maker(data, model, task, data_dir), contenders, steps=steps, ladder=_whole_numbers(ladder),
+            seeds=seeds, budget=Budget(trials, finalists, fresh_seeds), margin=margin, root=runs_dir,
+            experiment=experiment, device=device, workers=workers, stop=stop, report=display.show,
         )  # fmt: skip
     if result is None:
         reason = stop.reason()
@@ -75,19 +80,6 @@ def compare(
         print(f"{reason.message}; {reason.remedy}")
         raise typer.Exit(130 if reason.value == "interrupted" else 1)
     _print(result, contenders, as_json)
-
-
-def _maker(data: str | None, model: str | None, task: str | None, data_dir: Path | None) -> Any:
-    """A function that makes the task, here and in every worker."""
-    from ..task import load_task, named_task
-    from .options import make_task
-
-    make_task(data, model, task, data_dir)  # what is wrong with it is said now
-    if task is not None:
-        return partial(load_task, task)
-    assert data is not None
-    assert model is not None
-    return partial(named_task, data, model, data_dir=data_dir)
 
 
 def _whole_numbers(text: str) -> list[int]:

@@ -21,6 +21,7 @@ from .options import (
     Quiet,
     RunsDir,
     TaskName,
+    task_maker,
 )
 
 if TYPE_CHECKING:
@@ -64,7 +65,6 @@ def find(
     from ..experiments.find import RECIPE_FILE
     from ..experiments.find import find as run
     from ..experiments.stopping import StopSignal
-    from .compare import _maker
     from .progress import bar
 
     if as_json and snippet:
@@ -73,7 +73,7 @@ def find(
     own = {"norm_weight_decay": norm_weight_decay, "bias_weight_decay": norm_weight_decay}
     with stop.listening(), bar(quiet) as display:
         recipe = run(
-            _maker(data, model, task, data_dir), steps=steps, budget=_budget(budget), strategy=strategy,
+            task_maker(data, model, task, data_dir), steps=steps, budget=_budget(budget), strategy=strategy,
             optimizer=optimizer, optimizer_options={} if norm_weight_decay is None else own, batch_size=batch_size,
             weight_decays=numbers("--weight-decays", weight_decays), momenta=_momenta(momenta),
             batch_sizes=_sizes(batch_sizes), dropouts=numbers("--dropouts", dropouts), clip_grad_norm=clip_grad_norm,

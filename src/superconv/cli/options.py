@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,3 +103,15 @@ def optimizer_options(momentum: float | None, weight_decay: float, norm_weight_d
     if norm_weight_decay is not None:
         options |= {"norm_weight_decay": norm_weight_decay, "bias_weight_decay": norm_weight_decay}
     return options
+
+
+def task_maker(data: str | None, model: str | None, task: str | None, data_dir: Path | None) -> Callable[[], Task]:
+    """A function that makes the task, here and in every worker."""
+    from ..task import load_task, named_task
+
+    make_task(data, model, task, data_dir)  # what is wrong with it is said now
+    if task is not None:
+        return partial(load_task, task)
+    assert data is not None
+    assert model is not None
+    return partial(named_task, data, model, data_dir=data_dir)

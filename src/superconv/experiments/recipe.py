@@ -15,6 +15,7 @@ from ..runs.read import read_json
 from ..schedules import parse_schedule
 from ..task import Task
 from .config import Arm
+from .contenders import Contender
 
 if TYPE_CHECKING:
     from ..figures import Figure
@@ -138,6 +139,28 @@ class Recipe(Settings):
             "max_lr": self.policy["max_lr"], "weight_decay": self.optimizer_options.get("weight_decay"),
             "momentum": momentum, "batch_size": self.batch_size, "dropout": self.dropout,
         }  # fmt: skip
+
+    def contender(self, name: str = "recipe") -> Contender:
+        """An arm of `compare` with these settings, nothing more to be tuned.
+
+        Raises: ValueError: the recipe sets what a contender does not have (dropout, clipping, another precision).
+        """
+        for what, value, usual in (
+            ("dropout", self.dropout, None),
+            ("clip_grad_norm", self.clip_grad_norm, None),
+            ("precision", self.precision, "fp32"),
+        ):
+            if value != usual:
+                raise ValueError(
+                    f"a comparison trains every arm alike: the recipe's {what} {value!r} cannot be one arm's"
+                )
+        options = dict(self.optimizer_options)
+        decay = options.pop("weight_decay", None)
+        fixed = {} if decay is None else {"weight_decay": decay}
+        return Contender(
+            name, self.schedule, fixed=fixed, optimizer=self.optimizer, optimizer_options=options,
+            batch_size=self.batch_size,
+        )  # fmt: skip
 
     @property
     def reached(self) -> dict[int, tuple[float, ...]]:
