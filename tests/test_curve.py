@@ -102,6 +102,13 @@ def test_values_is_the_scalar_evaluation(curve):
     assert curve(np.int64(17)) == curve(17)
 
 
+def test_numpy_scalars_give_the_same_bits_as_numbers():
+    decay = Triangular(0.0, 1.0, 1, "exp_range", 0.83)  # found by the property above
+    fall = Piecewise([0, 40], [1.0, 1e-3], "exponential")
+    for curve in (decay, fall):
+        assert [curve(t) for t in np.arange(60)] == [curve(t) for t in range(60)]
+
+
 def test_values_gives_the_same_bits_for_linear_pieces():
     curve = Piecewise([0, 33, 97, 140], [0.1, 1.7, 0.3, 1e-4], ["linear", "linear", "constant"])
     assert curve.values(np.arange(200)).tolist() == [curve(t) for t in range(200)]

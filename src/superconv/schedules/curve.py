@@ -121,6 +121,7 @@ class Piecewise:
 
     def __call__(self, step: float) -> float:
         """The value at one step."""
+        step = float(step)  # numpy's scalars have a power function of their own, which differs in the last digit
         piece = bisect_right(self.steps, step) - 1
         if piece >= len(self._pieces):
             return self.heights[-1]
@@ -205,6 +206,7 @@ class Triangular:
 
     def __call__(self, step: float) -> float:
         """The value at one step."""
+        step = float(step)  # as in `Piecewise`
         cycle = math.floor(1 + step / (2 * self.step_size))
         height = max(0.0, 1 - abs(step / self.step_size - 2 * cycle + 1))
         if self.mode == "triangular2":
