@@ -33,6 +33,7 @@ from superconv.task import Task, named_task
 BATCH = 128
 RESAMPLES = 2000
 VALIDATION = 2000
+HOLD = 0.95  # share of the best height above chance that counts as tolerated
 
 
 def accuracy(task: Task, splits: sc.Splits, lr: float, weight_decay: float, steps: int, seed: int) -> float:
@@ -58,6 +59,18 @@ def best_decay(decays: list[float], scores: list[float], samples: int) -> tuple[
     return found.lr, scores.index(top) in (0, len(scores) - 1)
 
 
+def tolerated_decay(decays: list[float], scores: list[float], chance: float = 0.1) -> float:
+    """Largest decay that keeps `HOLD` of the best height above chance, between the grid's decays linear in its log."""
+    level = chance + HOLD * (max(scores) - chance)
+    edge = scores.index(max(scores))
+    while edge + 1 < len(scores) and scores[edge + 1] >= level:
+        edge += 1
+    if edge + 1 == len(scores):
+        return math.inf
+    share = (scores[edge] - level) / (scores[edge] - scores[edge + 1])
+    return decays[edge] * (decays[edge + 1] / decays[edge]) ** share
+
+
 def slope(lrs: list[float], decays: list[float]) -> float:
     """Least squares of log decay on log LR."""
     return float(np.polyfit(np.log(lrs), np.log(decays), 1)[0])
@@ -79,7 +92,11 @@ def conclude(found: dict[str, Any]) -> dict[str, Any]:
     slopes = [slope(lrs, [decay for decay, _ in each]) for each in drawn]
     low, high = np.percentile(slopes, (2.5, 97.5))
     own = bests(seeds)
+    limits = {lr: tolerated_decay(decays, [mean(lr, decay, seeds) for decay in decays]) for lr in lrs}
+    known = {lr: limit for lr, limit in limits.items() if math.isfinite(limit)}
     return {
+        "tolerated_decay": {f"{lr:g}": round(limit, 5) for lr, limit in known.items()},
+        "tolerated_slope": round(slope(list(known), list(known.values())), 3) if len(known) > 1 else None,
         "best_decay": {f"{lr:g}": round(decay, 6) for lr, (decay, _) in zip(lrs, own, strict=True)},
         "at_edge": [lr for lr, (_, edge) in zip(lrs, own, strict=True) if edge],
         "slope": round(slope(lrs, [decay for decay, _ in own]), 3),
