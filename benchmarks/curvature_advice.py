@@ -195,7 +195,8 @@ def table(found: Found) -> Table:
     best = ", ".join(f"{'-'.join(task)} {best_lr([r['grid'] for r in runs]):.2g}" for task, runs in found.items())
     notes = [
         f"1cycle of {STEPS} updates, batch {BATCH}, SGD with momentum {MOMENTUM} cycled .95 to .85, weight decay "
-        f"{WEIGHT_DECAY:g}, {SAMPLES:,} training images, validation accuracy (batch statistics); "
+        f"{WEIGHT_DECAY:g}, {SAMPLES:,} training images (mnist5k: 3,500), validation accuracy; batch "
+        f"statistics; "
         f"n = {len(next(iter(found.values())))} seeds a task; best LR of {len(GRID)} a quarter decade apart: {best}",
         f"estimates at initialisation and after {WARM_UP_STEPS} updates at LR {PROBE_LRS[0]:g}; the paper's and the "
         f"secants from {WATCHED_STEPS} more; regret in points of accuracy below the best LR of the grid, mean and 95% "

@@ -7,55 +7,17 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-
-from superconv.__main__ import main
-
-Run = Callable[..., tuple[int, str, str]]
-
-TASK = """
-import torch
-from torch import nn
-import superconv as sc
-
-def make():
-    generator = torch.Generator().manual_seed(0)
-    def part(n):
-        x = torch.randn(n, 6, generator=generator)
-        return x, (x[:, 0] > 0).long() + (x[:, 1] > 0.5).long()
-    model = lambda: nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, OUTPUTS))
-    return sc.Task("toy", model=model, data=sc.Splits(part(256), part(64), part(64), 3))
-"""
+from program import TOY_TASK, Run
 
 
 @pytest.fixture
 def task(tmp_path: Path) -> str:
-    (tmp_path / "toy.py").write_text(TASK.replace("OUTPUTS", "3"))
+    (tmp_path / "toy.py").write_text(TOY_TASK)
     return f"{tmp_path / 'toy.py'}:make"
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the program in this process (torch takes seconds to import) as its user would, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("SUPERCONV_DEBUG", raising=False)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["superconv", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
 
 
 def test_train_skips_what_is_finished_and_reports_it(run: Run, tmp_path: Path, task: str) -> None:
@@ -170,7 +132,7 @@ def test_an_optimizer_without_momentum_takes_a_cycle(run: Run, task: str) -> Non
 
 
 def test_a_model_with_the_wrong_number_of_outputs_is_named(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "toy.py").write_text(TASK.replace("OUTPUTS", "2"))
+    (tmp_path / "toy.py").write_text(TOY_TASK.replace("nn.Linear(16, 3)", "nn.Linear(16, 2)"))
     for verb in (("train", "--steps", "5", "--schedule", "constant:lr=1"), ("range-test",)):
         code, _, err = run(verb[0], "--task", "toy.py:make", "--batch-size", "32", *verb[1:])
         assert code == 2

@@ -1,56 +1,23 @@
 """`superconv find` and `superconv train --recipe` from outside: what is printed, kept, and answered to a mistake."""
 
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from program import TOY_TASK, Run
 
-from superconv.__main__ import main
 from superconv.experiments.recipe import Recipe
 from superconv.runs import read_rows
 
-Run = Callable[..., tuple[int, str, str]]
-
-TASK = """
-import torch
-from torch import nn
-import superconv as sc
-
-def make():
-    generator = torch.Generator().manual_seed(0)
-    def part(n):
-        x = torch.randn(n, 6, generator=generator)
-        return x, (x[:, 0] > 0).long() + (x[:, 1] > 0.5).long()
-    model = lambda: nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
-    return sc.Task("toy", model=model, data=sc.Splits(part(256), part(64), part(64), 3))
-"""
 FIND = ("find", "--task", "toy.py:make", "--steps", "600", "--budget", "70%", "--batch-size", "32", "--weight-decays",
         "1e-4,1e-3", "--device", "cpu", "-q")  # fmt: skip
 TRAIN = ("train", "--task", "toy.py:make", "--device", "cpu", "-q", "--json")
 
 
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the program in this process, in a folder that holds toy.py alone."""
-    (tmp_path / "toy.py").write_text(TASK)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("SUPERCONV_DEBUG", raising=False)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["superconv", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+@pytest.fixture(autouse=True)
+def _task_file(tmp_path: Path) -> None:
+    (tmp_path / "toy.py").write_text(TOY_TASK)
 
 
 def test_from_a_task_to_a_trained_network(run: Run, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from program import TOY_TASK, Run
 from test_runner import STEPS, Acting, make_arm, make_part, make_task, outcome, rows_of
 
 import superconv as sc
@@ -17,13 +18,13 @@ from superconv.report.groups import group_trainings
 from superconv.report.read import read_tree
 
 
-def run(root: Path, **options: Any) -> Any:
+def train_tiny(root: Path, **options: Any) -> Any:
     task = make_task(data=sc.Splits(make_part(90, 1), make_part(64, 2), make_part(30, 3), 3))
     return run_arm(task, make_arm(), 0, root=root, device="cpu", keep_weights=True, **options)
 
 
 def test_the_training_is_bit_for_bit_the_one_without(tmp_path: Path) -> None:
-    plain, watched = run(tmp_path / "plain"), run(tmp_path / "watched", monitoring=Monitoring(3))
+    plain, watched = train_tiny(tmp_path / "plain"), train_tiny(tmp_path / "watched", monitoring=Monitoring(3))
     rows, summary = outcome(watched.path)
     assert ([row for row in rows if "curvature" not in row], summary) == outcome(plain.path)
     assert [row["curvature"]["step"] for row in rows if "curvature" in row] == list(range(3, STEPS + 1, 3))
@@ -40,8 +41,8 @@ def test_rows_stand_in_order_and_a_resumed_run_goes_on_counting(tmp_path: Path) 
 
     acting = Acting(20, interrupted)
     acting.reason = lambda: Acting.reason(acting) or stop.reason()  # type: ignore[method-assign]
-    assert run(tmp_path, monitoring=Monitoring(3), stop=acting).summary is None
-    path = run(tmp_path, monitoring=Monitoring(3)).path
+    assert train_tiny(tmp_path, monitoring=Monitoring(3), stop=acting).summary is None
+    path = train_tiny(tmp_path, monitoring=Monitoring(3)).path
     steps = [row["step"] for row in rows_of(path)]
     assert steps == sorted(steps)
     readings = [row["curvature"] for row in rows_of(path) if "curvature" in row]
@@ -62,10 +63,10 @@ def test_usual_interval_and_probe_size() -> None:
 
 
 def test_the_report_draws_readings_and_nothing_without_them(tmp_path: Path) -> None:
-    run(tmp_path)
+    train_tiny(tmp_path)
     groups = group_trainings(read_tree(tmp_path)[0].runs)
     assert curvature_figure(groups) is None
-    run(tmp_path, monitoring=Monitoring(2))
+    train_tiny(tmp_path, monitoring=Monitoring(2))
     figure = curvature_figure(group_trainings(read_tree(tmp_path)[0].runs))
     assert figure is not None
     lines = {line.name: line for line in figure.panels[0].lines}
@@ -74,62 +75,29 @@ def test_the_report_draws_readings_and_nothing_without_them(tmp_path: Path) -> N
     assert all(value > 0 for line in lines.values() for value in line.y)
 
 
-TASK = """
-import torch
-from torch import nn
-import superconv as sc
-
-def make():
-    generator = torch.Generator().manual_seed(0)
-    def part(n):
-        x = torch.randn(n, 6, generator=generator)
-        return x, (x[:, 0] > 0).long() + (x[:, 1] > 0.5).long()
-    model = lambda: nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
-    return sc.Task("toy", model=model, data=sc.Splits(part(256), part(64), part(64), 3))
-"""
-
-
-def program(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
-) -> tuple[int, str, str]:
-    from superconv.__main__ import main
-
-    monkeypatch.setattr("sys.argv", ["superconv", *arguments])
-    code = 0
-    try:
-        main()
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-    return code, *capsys.readouterr()
-
-
-def test_estimate_lr_and_monitored_training_from_outside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")
-    (tmp_path / "toy.py").write_text(TASK)
+def test_estimate_lr_and_monitored_training_from_outside(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "toy.py").write_text(TOY_TASK)
     estimate = ["estimate-lr", "--task", "toy.py:make", "--steps", "60", "--batch-size", "32", "--lr", "0.2"]
-    code, out, err = program(monkeypatch, capsys, *estimate, "--json", "-q")
+    code, out, err = run(*estimate, "--json", "-q")
     assert code == 0, err
     readings = json.loads(out)["readings"]
     assert [reading["step"] for reading in readings] == list(range(2, 61, 2))
     assert {reading["lr"] for reading in readings} == {0.2}
     assert readings[-1]["probes"]["secant"]["magnitude"]["n"] == 8
-    code, out, _ = program(monkeypatch, capsys, *estimate, "-q", "--eigenvalues-every", "30")
+    code, out, _ = run(*estimate, "-q", "--eigenvalues-every", "30")
     assert code == 0
     assert "stable below" in out
-    code, out, _ = program(monkeypatch, capsys, *estimate, "-q")  # found finished: shown again
+    code, out, _ = run(*estimate, "-q")  # found finished: shown again
     assert code == 0
     assert "paper's estimate" in out
     assert "stable below" not in out
     assert f"{readings[-1]['paper_estimate']:.3g}" in out
-    code, _, err = program(monkeypatch, capsys, *estimate, "--schedule", "constant:lr=1")
+    code, _, err = run(*estimate, "--schedule", "constant:lr=1")
     assert (code, "not both" in err) == (2, True)
     train = ["train", "--task", "toy.py:make", "--steps", "40", "--schedule", "constant:lr=.1", "--batch-size", "32"]
-    code, _, err = program(monkeypatch, capsys, *train, "--monitor-every", "5")
+    code, _, err = run(*train, "--monitor-every", "5")
     assert (code, "--monitor-lr" in err) == (2, True)
-    code, out, err = program(monkeypatch, capsys, *train, "--monitor-lr", "--monitor-every", "5")
+    code, out, err = run(*train, "--monitor-lr", "--monitor-every", "5")
     assert code == 0, err
     assert "paper's est." in err  # the live column
 
@@ -137,7 +105,7 @@ def test_estimate_lr_and_monitored_training_from_outside(
 def test_the_report_shows_the_readings_in_a_section_of_their_own_and_names_the_metric(tmp_path: Path) -> None:
     from superconv.report import build_report
 
-    run(tmp_path, monitoring=Monitoring(2))
+    train_tiny(tmp_path, monitoring=Monitoring(2))
     page = build_report(tmp_path).read_text()
     assert ">What curvature says</h" in page
     assert "it is an echo of the LR" in page

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import AsJson, BatchSize, DataDir, DataName, ModelName, Quiet, RunsDir, TaskName, task_maker
+from .stopped import end_stopped
 
 if TYPE_CHECKING:
     from ..experiments.compare import Comparison
@@ -75,10 +76,7 @@ def compare(
             experiment=experiment, device=device, workers=workers, stop=stop, report=display.show,
         )  # fmt: skip
     if result is None:
-        reason = stop.reason()
-        assert reason is not None
-        print(f"{reason.message}; {reason.remedy}")
-        raise typer.Exit(130 if reason.value == "interrupted" else 1)
+        end_stopped(stop)
     _print(result, contenders, as_json)
 
 

@@ -23,6 +23,7 @@ from .options import (
     TaskName,
     task_maker,
 )
+from .stopped import end_stopped
 
 if TYPE_CHECKING:
     from ..experiments.recipe import Recipe
@@ -81,10 +82,7 @@ def find(
             report=display.show,
         )  # fmt: skip
     if recipe is None:
-        reason = stop.reason()
-        assert reason is not None
-        print(f"{reason.message}; {reason.remedy}")
-        raise typer.Exit(130 if reason.value == "interrupted" else 1)
+        end_stopped(stop)
     path = runs_dir / experiment / RECIPE_FILE
     if snippet:
         print(recipe.snippet(), end="")

@@ -111,17 +111,11 @@ def compare(
         return None
     keys = [(c, length, seed) for seed in range(seeds) for length in lengths for c in contenders]
     trainings = [Training(c.arm(length, tuned[c.name, length].settings), seed) for c, length, seed in keys]
-    found: dict[int, Summary] = {}
-    for index, summary in run_trainings(task, trainings, **where):
-        if summary is not None:
-            found[index] = summary
-            if report is not None:
-                contender, length, seed = keys[index]
-                report("comparing", len(found), len(keys), f"{contender.name}, {length} steps, seed {seed}")
-    if len(found) < len(keys):
+    found = _trained(task, keys, trainings, report, where)
+    if found is None:
         return None
-    split = "test" if all(summary["test"] is not None for summary in found.values()) else "validation"
-    levels = score.finite([score.of(found[index], split) for index in range(len(keys))])
+    split = "test" if all(summary["test"] is not None for summary in found) else "validation"
+    levels = score.finite([score.of(summary, split) for summary in found])
     values: dict[str, dict[int, dict[int, float]]] = {c.name: {length: {} for length in lengths} for c in contenders}
     for (contender, length, seed), level in zip(keys, levels, strict=True):
         values[contender.name][length][seed] = level
@@ -131,11 +125,26 @@ def compare(
             default=next((c.name for c in contenders if c.common and c.name != asked), None),
             higher_is_better=made.higher_is_better, metric=metric_name(made.metric),
         ),
-        tuned, values, split, sum(summary["steps"] for summary in found.values()), Path(root) / experiment,
+        tuned, values, split, sum(summary["steps"] for summary in found), Path(root) / experiment,
         time.perf_counter() - started,
     )  # fmt: skip
     _store(result, made, budget)
     return result
+
+
+def _trained(
+    task: Task | MakeTask, keys: Sequence[tuple[Contender, int, int]], trainings: Sequence[Training],
+    report: Report | None, where: Mapping[str, Any],
+) -> list[Summary] | None:  # fmt: skip
+    """The summary of every compared training; None where one was stopped."""
+    found: dict[int, Summary] = {}
+    for index, summary in run_trainings(task, trainings, **where):
+        if summary is not None:
+            found[index] = summary
+            if report is not None:
+                contender, length, seed = keys[index]
+                report("comparing", len(found), len(keys), f"{contender.name}, {length} steps, seed {seed}")
+    return [found[index] for index in range(len(keys))] if len(found) == len(keys) else None
 
 
 class _Score:
