@@ -1,4 +1,5 @@
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from superconv.experiments.stopping import StopSignal
-from superconv.experiments.workers import run_jobs, stop_requested
+from superconv.experiments.workers import ATTEMPTS, _failed, run_jobs, stop_requested
+from superconv.runs import RunError, RunLocked
 
 
 def square(x: int) -> tuple[int, int, int]:
@@ -23,8 +25,49 @@ def fail(x: int) -> int:
     return x
 
 
-def die(x: int) -> None:
-    os._exit(9)
+class Odd(Exception):
+    def __init__(self, a: str, b: str) -> None:
+        super().__init__(f"{a} and {b}")
+
+
+def return_a_lambda() -> object:
+    return lambda: None
+
+
+def die_at_two(x: int) -> int:
+    if x == 2:
+        os._exit(9)
+    return x
+
+
+def die_at_first(folder: str, x: int) -> int:
+    """Job 1 is killed the first time."""
+    with open(Path(folder, str(x)), "a+") as mark:
+        mark.write("x")
+        mark.flush()
+        mark.seek(0)
+        if x == 1 and mark.read() == "x":
+            os.kill(os.getpid(), signal.SIGKILL)
+    return x * x
+
+
+def die_beside_others(folder: str, x: int) -> bool:
+    """Job 0 is killed twice; the third time it waits a while and tells whether no other job began or ran meanwhile."""
+    if x:
+        Path(folder, f"running{x}").touch()
+        time.sleep(0.05)
+        Path(folder, f"running{x}").unlink()
+        return False
+    attempt = Path(folder, "attempts")
+    with open(attempt, "a") as mark:
+        mark.write("x")
+    if len(attempt.read_text()) < ATTEMPTS:
+        os.kill(os.getpid(), signal.SIGKILL)
+    seen = False
+    for _ in range(20):
+        seen |= any(Path(folder).glob("running*"))
+        time.sleep(0.01)
+    return not seen
 
 
 def wait_for_the_stop(x: int) -> str:
@@ -57,11 +100,49 @@ def test_a_stop_reaches_the_workers_and_begins_nothing_new() -> None:
     assert results == [(0, "0 gave way")]
 
 
-def test_errors_come_back_and_a_killed_worker_is_named() -> None:
-    with pytest.raises(ValueError, match="job 1 cannot be done"):
+def test_errors_come_back_as_they_were_raised() -> None:
+    with pytest.raises(ValueError, match="job 1 cannot be done") as raised:
         list(run_jobs(fail, [(0,), (1,), (2,)], workers=1))
-    with pytest.raises(ValueError, match="worker process was killed"):
-        list(run_jobs(die, [(0,)], workers=1))
+    assert "in a worker process" in str(raised.value.__cause__)
+    assert "def fail" not in str(raised.value)
+
+
+def test_errors_travel_or_what_they_say_does() -> None:
+    _, locked, _ = pickle.loads(_failed(RunLocked(Path("here"), 12, "there")))
+    assert (type(locked), locked.path, locked.pid) == (RunLocked, Path("here"), 12)
+    assert "process 12 on there" in str(locked)
+    _, odd, _ = pickle.loads(_failed(Odd("a", "b")))  # pickles, and cannot be made again
+    assert (type(odd), str(odd)) == (RuntimeError, "Odd: a and b")
+
+
+def test_a_result_that_cannot_travel_is_an_error_and_no_dead_worker() -> None:
+    with pytest.raises(Exception, match="pickle"):
+        list(run_jobs(return_a_lambda, [()], workers=1))
+
+
+def test_a_job_whose_worker_dies_is_done_again_and_no_other(tmp_path: Path) -> None:
+    jobs = [(str(tmp_path), index) for index in range(4)]
+    with pytest.warns(RuntimeWarning, match=r"was killed \(SIGKILL\); its job is done again"):
+        results = dict(run_jobs(die_at_first, jobs, workers=2))
+    assert results == {0: 0, 1: 1, 2: 4, 3: 9}
+    begun = sorted(path.read_text() for path in tmp_path.iterdir())
+    assert begun == ["x", "x", "x", "xx"]
+
+
+def test_a_job_that_always_kills_its_worker_is_given_up_and_the_finished_ones_were_yielded() -> None:
+    found: list[int] = []
+    with (
+        pytest.warns(RuntimeWarning, match=r"ended \(exit status 9\)"),
+        pytest.raises(RunError, match=f"exit status 9\\) {ATTEMPTS} times at the same job"),
+    ):
+        found.extend(index for index, _ in run_jobs(die_at_two, [(x,) for x in range(3)], workers=1))
+    assert found == [0, 1]
+
+
+def test_the_last_attempt_is_made_alone(tmp_path: Path) -> None:
+    jobs = [(str(tmp_path), index) for index in range(4)]
+    with pytest.warns(RuntimeWarning):
+        assert dict(run_jobs(die_beside_others, jobs, workers=2)) == {0: True, 1: False, 2: False, 3: False}
 
 
 def test_no_jobs_is_nothing_to_do() -> None:

@@ -47,7 +47,8 @@ def run_trainings(
     Args:
         workers: processes; None: one a core; 1: this process.
         stop: asked between two steps.
-    Raises: ValueError: a training that does not fit the task. RunError: a worker was killed; call again to go on.
+    Raises: ValueError: a training that does not fit the task. RunError: the worker processes of one training died
+        again and again (`run_jobs`); call again to go on.
     """
     stop = stop or StopSignal()
     where = (str(root), experiment, device)

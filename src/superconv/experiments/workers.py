@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
+import traceback
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import wait
 from typing import Any
 
 import torch
@@ -18,6 +21,7 @@ from .stopping import StopSignal
 
 POLL_SECONDS = 0.2
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ATTEMPTS = 3  # at one job; the last of them alone on the machine, which helps where memory was short
 
 _stop = StopSignal()  # of this process; a worker's is set from its parent
 
@@ -33,44 +37,151 @@ def run_jobs(
 
     Every job runs on one thread, so that a result depends neither on `workers` nor on the number of cores. When
     `stop` says so no new job is begun, those that run are told (`stop_requested`), and what they return is yielded.
+    A job whose process dies is done again in a new one, `ATTEMPTS` times in all, with a warning; the others go on.
+    (An executor of the standard library gives up all its processes when one dies, and does not say at which job.)
 
     Args:
         function: at module level, with arguments and results that pickle.
         workers: processes; None: one a core.
-    Raises: what a job raised; RunError, a ValueError: a worker was killed.
+    Raises: what a job raised; RunError, a ValueError: the processes of one job died `ATTEMPTS` times.
     """
     stop = stop or StopSignal()
     context = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads, and their locks
     event = context.Event()
     count = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
-    waiting = list(enumerate(jobs))[::-1]
-    running: dict[Future[Any], int] = {}
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_prepare, initargs=(event,)) as pool:
-        try:
-            while running or waiting:
-                if stop.reason() is not None:
-                    event.set()
-                    waiting.clear()
-                while waiting and len(running) < count:
-                    index, job = waiting.pop()
-                    with _signals_blocked():  # a worker that starts inherits this, until it is prepared
-                        running[pool.submit(function, *job)] = index
-                done, _ = wait(running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield running.pop(future), future.result()
-        except BrokenProcessPool:
-            raise RunError(
-                "a worker process was killed, perhaps for want of memory; run the same command again: it goes on "
-                "where it stopped"
-            ) from None
-        finally:
-            event.set()  # an error or a consumer that left: nothing goes on in the background
-            pool.shutdown(cancel_futures=True)
+    waiting = deque((index, 1) for index in range(len(jobs)))
+    idle: list[_Worker] = []
+    busy: _Busy = {}
+    try:
+        while busy or waiting:
+            if stop.reason() is not None:
+                event.set()
+                waiting.clear()
+            while waiting and len(busy) < count and not (busy and _wants_to_be_alone(waiting[0][1], busy)):
+                index, attempt = waiting.popleft()
+                worker = idle.pop() if idle else _Worker(context, function, event)
+                busy[worker.connection] = worker, index, attempt
+                worker.begin(jobs[index])
+            for connection in wait(list(busy), timeout=POLL_SECONDS):
+                worker, index, attempt = busy.pop(connection)
+                try:
+                    result = worker.result()
+                except _Died as death:
+                    waiting.appendleft((index, _next_attempt(attempt, death)))
+                    continue
+                idle.append(worker)
+                yield index, result
+    finally:
+        event.set()  # an error or a consumer that left: nothing goes on in the background
+        for worker in (*idle, *(worker for worker, _, _ in busy.values())):
+            worker.end()
 
 
 def stop_requested() -> StopSignal:
     """For a job: its process's signal, to pass on to `run_arm` or to ask."""
     return _stop
+
+
+_Busy = dict[Any, tuple["_Worker", int, int]]  # connection -> worker, index of its job, attempt
+
+
+class _Died(Exception):
+    """A worker's process ended in the middle of a job; the message says how."""
+
+
+class _InWorker(Exception):
+    """Where in a worker an error came from: the cause of the error that its parent raises."""
+
+    def __str__(self) -> str:
+        return f"in a worker process\n{self.args[0]}"
+
+
+class _Worker:
+    """A process that does one job after another, seen from its parent."""
+
+    def __init__(self, context: Any, function: Callable[..., Any], event: Any) -> None:
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, function, event))
+        with _signals_blocked():  # the new process inherits this, until it is prepared
+            self.process.start()
+        theirs.close()  # so that the end of the process is the end of the connection
+
+    def begin(self, job: tuple[Any, ...]) -> None:
+        """A process that is dead already is found so by `result`."""
+        with suppress(OSError):
+            self.connection.send_bytes(pickle.dumps(job))
+
+    def result(self) -> Any:
+        """Of the job that was begun. Raises: what the job raised; _Died."""
+        try:
+            went_well, value, trace = pickle.loads(self.connection.recv_bytes())
+        except (EOFError, OSError):
+            self.end()
+            raise _Died(_ending(self.process.exitcode)) from None
+        if not went_well:
+            self.end()
+            raise value from _InWorker(trace)
+        return value
+
+    def end(self) -> None:
+        """Its job is over or told to stop; the process ends when it finds nobody to talk to."""
+        self.connection.close()
+        self.process.join()
+
+
+def _wants_to_be_alone(attempt: int, busy: _Busy) -> bool:
+    """Whether the next job, or one that runs, is at its last attempt."""
+    return attempt == ATTEMPTS or any(running == ATTEMPTS for _, _, running in busy.values())
+
+
+def _next_attempt(attempt: int, death: _Died) -> int:
+    if attempt == ATTEMPTS:
+        raise RunError(
+            f"a worker process {death} {ATTEMPTS} times at the same job, perhaps for want of memory; use fewer "
+            "workers, or run the same command again: it goes on where it stopped"
+        ) from None
+    warnings.warn(f"a worker process {death}; its job is done again", RuntimeWarning, stacklevel=3)
+    return attempt + 1
+
+
+def _ending(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is not None and code < 0:
+        try:
+            return f"was killed ({signal.Signals(-code).name})"
+        except ValueError:
+            return f"was killed (signal {-code})"
+    return f"ended (exit status {code})"
+
+
+def _serve(connection: Any, function: Callable[..., Any], event: Any) -> None:
+    """A worker: jobs until the parent closes the connection, or is gone."""
+    _prepare(event)
+    while True:
+        try:
+            job = pickle.loads(connection.recv_bytes())
+        except (EOFError, OSError):
+            return
+        try:
+            answer = pickle.dumps((True, function(*job), ""))
+        except Exception as error:
+            answer = _failed(error)
+        try:
+            connection.send_bytes(answer)
+        except OSError:
+            return
+
+
+def _failed(error: Exception) -> bytes:
+    """An answer that holds the error, or what it says where the error itself does not travel."""
+    trace = traceback.format_exc()
+    try:
+        answer = pickle.dumps((False, error, trace))
+        pickle.loads(answer)
+    except Exception:  # an error with arguments of its own pickles, and then cannot be made again
+        kind = ValueError if isinstance(error, ValueError) else RuntimeError
+        return pickle.dumps((False, kind(f"{type(error).__name__}: {error}"), trace))
+    return answer
 
 
 @contextmanager

@@ -26,6 +26,9 @@ class RunLocked(RunError):
         who = f"process {pid} on {host}" if pid is not None else "another process"
         super().__init__(f"{path} is being written by {who}; wait for it to end, or stop it, then run this again")
 
+    def __reduce__(self) -> tuple[type[RunLocked], tuple[Path, int | None, str | None]]:
+        return type(self), (self.path, self.pid, self.host)  # so that it travels from a worker process
+
 
 _AGAIN = "run the same command again: what was finished is kept"
 _DENIED = ("writing there is not allowed", "choose another directory for the runs, or change its permissions")
