@@ -1,0 +1,154 @@
+"""Tolerance beside gain as a table and a picture, from the measured cases."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from superconv import runs
+from superconv.analysis.contest import Duel, contest
+from superconv.figures import Figure, Line, Mark, Panel
+
+from .table import Table
+from .tolerance_and_gain_analysis import Point, analysed
+
+TREATMENT, BASELINE = "1cycle", "piecewise constant"
+MARGIN = 0.005
+DIVIDE = 3.0 / 0.35  # the multiple at which the authors' networks were shown
+WORDS = ("wide", "inconclusive", "narrow")
+Values = dict[str, dict[int, dict[int, float]]]
+
+
+def values_of(case: Mapping[str, Any], lengths: int | None = None) -> Values:
+    """Arm -> steps -> seed -> accuracy; the shortest `lengths` alone, None: all."""
+    return {
+        arm: {
+            int(steps): {int(seed): value for seed, value in seeds.items()}
+            for steps, seeds in sorted(found.items(), key=lambda item: int(item[0]))[:lengths]
+        }
+        for arm, found in case["gain"]["values"].items()
+    }
+
+
+def duels(case: Mapping[str, Any], common: int) -> tuple[Duel, Duel]:
+    """Against piecewise constant: over the lengths that all cases have, and over all of its own."""
+    first, second = (
+        contest(values_of(case, count), TREATMENT, margin=MARGIN).against(BASELINE) for count in (common, None)
+    )
+    return first, second
+
+
+def points_of(duel: Duel) -> tuple[float, float, float]:
+    """Mean difference and its interval, in points. Raises: ValueError: too few seeds for an interval."""
+    found = duel.overall
+    if found.mean is None or found.lower is None or found.upper is None:
+        raise ValueError(f"{found.n} pairs give no interval; measure five or more")
+    return 100 * found.mean, 100 * found.lower, 100 * found.upper
+
+
+def point(case: Mapping[str, Any], common: int, *, strict: bool = False) -> Point:
+    """The case as the analysis sees it; `strict`: gained means "faster", not a difference above zero."""
+    duel, _ = duels(case, common)
+    pairs, mean = duel.overall.differences, fmean(duel.overall.differences)
+    gained = duel.word == "faster" if strict else mean > 0.0
+    halves = fmean(pairs[0::2]), fmean(pairs[1::2])
+    family = case["network"].removesuffix("-bn").removesuffix("-nonorm")
+    tolerance = case["tolerance"]
+    return Point(family, tolerance["word"], tuple(tolerance["edge_ratio"]), mean, halves, gained)
+
+
+def table(found: Mapping[str, Any], common: int) -> Table:
+    """One row a case, the largest edge ratio first."""
+    rows = []
+    cases = sorted(found["cases"].values(), key=lambda case: -point(case, common).ratio)
+    for case in cases:
+        duel, longer = duels(case, common)
+        told = case["tolerance"]
+        ratios = " and ".join(
+            f"{ratio:.1f}{'' if fell else '+'}" for ratio, fell in zip(told["edge_ratio"], told["fell"], strict=True)
+        )
+        (mean, low, high), gain = points_of(duel), longer.speed_up
+        assert gain is not None
+        rows.append(
+            [
+                f"{case['network']}, {case['data']}, {case['optimizer']}", ratios, told["word"], str(duel.overall.n),
+                f"{mean:+.2f} ({low:+.2f} to {high:+.2f})",
+                duel.word, f"{gain.text} ({_bound(gain.lower)} to {_bound(gain.upper)})", gain.outcome,
+            ]
+        )  # fmt: skip
+    columns = (
+        "network, data, optimizer", "edge / reference LR", "ramp's word", "n", "difference, points", "word",
+        "speed-up", "its word",
+    )  # fmt: skip
+    return Table("Tolerance beside gain", columns, rows)
+
+
+def _bound(value: float | None) -> str:
+    return "-" if value is None else "no bound" if math.isinf(value) else f"{value:.2g}"
+
+
+def figure(found: Mapping[str, Any], common: int) -> Figure:
+    """Edge ratio against difference and against speed-up: a cross a case, its arms the ramps' and the interval."""
+    panels = []
+    for what in ("difference", "speed-up"):
+        lines = [line for word in WORDS for line in _crosses(found, common, word, what)]
+        label = f"1cycle minus {BASELINE}, points" if what == "difference" else "speed-up"
+        marks = (Mark(x=DIVIDE, label="8.6"), Mark(y=0.0 if what == "difference" else 1.0))
+        scale: Any = "linear" if what == "difference" else "log"
+        panels.append(Panel(lines, "", "largest tolerated LR / reference LR", label, "", "log", scale, marks=marks))
+    caption = (
+        "One cross a case. Across: the two range tests. Up: 95% interval over paired seeds. Speed-ups without a number "
+        f"are left out, and bounds are drawn to the edge. {found['conclusion']['ahead']['answer']}"
+    )
+    return Figure("Does tolerance of large learning rates tell what 1cycle gains?", panels, 2, caption)
+
+
+def _crosses(found: Mapping[str, Any], common: int, word: str, what: str) -> list[Line]:
+    xs: list[float] = []
+    ys: list[float] = []
+    centres: list[tuple[float, float]] = []
+    for case in found["cases"].values():
+        if case["tolerance"]["word"] != word:
+            continue
+        place, (duel, longer) = point(case, common), duels(case, common)
+        middle, low, high = _height(duel, longer, what)
+        if math.isnan(middle):
+            continue
+        xs += [min(place.ratios), max(place.ratios), math.nan, place.ratio, place.ratio, math.nan]
+        ys += [middle, middle, math.nan, low, high, math.nan]
+        centres.append((place.ratio, middle))
+    if not centres:
+        return []
+    color = WORDS.index(word)
+    dots = Line([x for x, _ in centres], [y for _, y in centres], word, style="points", color=color)
+    return [Line(xs, ys, color=color, width=1.1, opacity=0.6), dots]
+
+
+def _height(duel: Duel, longer: Duel, what: str) -> tuple[float, float, float]:
+    """Value and interval; a speed-up's open ends are held within a factor of eight."""
+    if what == "difference":
+        return points_of(duel)
+    gain = longer.speed_up
+    if gain is None or gain.value is None or gain.lower is None or gain.upper is None:
+        return math.nan, math.nan, math.nan
+    return gain.value, max(gain.lower, 1 / 8), min(gain.upper, 8.0)
+
+
+def publish(found: dict[str, Any], out: Path) -> None:
+    """Conclusions into the file of cases, the picture beside it, the table to the terminal."""
+    if not found["cases"]:
+        return
+    common = len(found["settings"]["common_ladder"])
+    cases = found["cases"].values()
+    found["conclusion"] = {
+        "ahead": analysed([point(case, common) for case in cases]),
+        "faster": analysed([point(case, common, strict=True) for case in cases]),
+    }
+    runs.atomic_write(out / "cases.json", json.dumps(found, indent=1) + "\n")
+    figure(found, common).save(out / "tolerance-and-gain.png")
+    print(table(found, common).markdown())
+    print(json.dumps(found["conclusion"], indent=1))
