@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from ..analysis.contest import Contest, contest
 from ..task import Task, metric_name
 from .compare_tables import tables
 from .contenders import CONTENDERS, Contender
+from .score import Score
 from .stopping import StopSignal
 from .sweep import MakeTask, Summary, Training, run_trainings
 from .tuning import Budget, Cell, Tuned, Tuner, tuned_to_dict
@@ -101,7 +101,7 @@ def compare(
     where: dict[str, Any] = {
         "root": root, "experiment": experiment, "device": device, "workers": workers, "stop": stop,
     }  # fmt: skip
-    score = _Score(made)
+    score = Score(made)
     tuner = Tuner(
         task, contenders, score=score.validation, higher_is_better=made.higher_is_better, report=report,
         **{**where, "experiment": f"{experiment}{TUNING}"},
@@ -145,35 +145,6 @@ def _trained(
                 contender, length, seed = keys[index]
                 report("comparing", len(found), len(keys), f"{contender.name}, {length} steps, seed {seed}")
     return [found[index] for index in range(len(keys))] if len(found) == len(keys) else None
-
-
-class _Score:
-    """A summary's metric; a diverged run is worth what a guesser reaches, without a known chance level the worst."""
-
-    def __init__(self, task: Task) -> None:
-        self.worst = -math.inf if task.higher_is_better else math.inf
-        self.diverged = 1.0 / task.data.num_classes if metric_name(task.metric) == "accuracy" else self.worst
-
-    def validation(self, summary: Summary) -> float:
-        """What tuning chooses by."""
-        return self.of(summary, "validation")
-
-    def of(self, summary: Summary, split: str) -> float:
-        """The metric on one split. Raises: ValueError: it is not a number though the training went well."""
-        if summary["stop"] != "completed":
-            return self.diverged
-        measured = (summary[split] or {}).get("metric")
-        if measured is None:
-            raise ValueError(f"the metric on {split} data is not a number after a training that went well: correct it")
-        return float(measured)
-
-    def finite(self, values: Sequence[float]) -> list[float]:
-        """The values with infinite ones replaced by the worst that was measured."""
-        known = [value for value in values if math.isfinite(value)]
-        if not known:
-            raise ValueError("every compared training diverged: search smaller learning rates")
-        worst = min(known) if self.worst < 0 else max(known)
-        return [value if math.isfinite(value) else worst for value in values]
 
 
 def _margin(task: Task, margin: float | None) -> float:

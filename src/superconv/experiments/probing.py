@@ -16,9 +16,10 @@ from ..analysis.range_test import RangeTest
 from ..analysis.recipe.knowledge import Candidate, Outcome, Plan, Probe
 from ..analysis.recipe.ramps import fork_steps
 from ..records import StopReason
-from ..task import Task, metric_name
+from ..task import Task
 from .range_tests import RangeTestPlan, run_range_test
 from .recipe import Settings, with_dropout
+from .score import Score
 from .stopping import StopSignal
 from .sweep import MakeTask, Summary, Training, run_trainings
 
@@ -97,6 +98,7 @@ class Prober:
     ) -> None:  # fmt: skip
         self.task, self.made, self.fixed, self.plan = task, made, fixed, plan
         self.where, self.workers, self.stop, self.report = where, workers, stop, report
+        self.score = Score(made)
         self.ramps: list[RangeTest] = []
         self.chance: float | None = None  # from the first range test on
         self.seconds = 0.0
@@ -146,12 +148,8 @@ class Prober:
         self.seconds += summary["seconds"]
         steps, size = summary["steps"], probe.candidate.batch_size
         updates = min(probe.cost, max(steps, -(-steps * size // self.plan.base.batch_size)))
-        if summary["stop"] != StopReason.completed.value:
-            return Outcome(self.chance, updates, diverged=True)
-        measured = (summary["validation"] or {}).get("metric")
-        if measured is None or not math.isfinite(measured):
-            raise ValueError(_not_a_number(metric_name(self.made.metric)))
-        return Outcome(float(measured), updates)
+        measured = self.score.measured(summary, "validation")
+        return Outcome(self.chance if measured is None else measured, updates, diverged=measured is None)
 
     def _range_test(self, probe: Probe, spent: int) -> Outcome | None:
         if self.stop.reason() is not None:
@@ -164,7 +162,7 @@ class Prober:
         self.ramps.append(ramp)
         forks = [fork.metric for fork in ramp.forks if not fork.diverged]
         if forks and not any(map(math.isfinite, forks)):
-            raise ValueError(_not_a_number(metric_name(self.made.metric)))
+            self.score.checked(None, "validation")
         if self.chance is None:
             self.chance = ramp.chance
         return Outcome(None, ramp.total_updates, lr=ramp.suggest().lr)
@@ -209,10 +207,6 @@ def told(candidate: Candidate) -> str:
 def make_with_dropout(make: MakeTask, dropout: float) -> Task:
     """For a worker process: the task that `make` makes, with this dropout."""
     return with_dropout(make(), dropout)
-
-
-def _not_a_number(metric: str) -> str:
-    return f"the metric {metric!r} is not a number on validation data after a training that went well: correct it"
 
 
 @contextmanager
