@@ -4,9 +4,10 @@ import doctest
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from superconv.models import averaging_fraction_for, batch_norm, build_model, set_averaging_fraction
+from superconv.models import averaging_fraction_for, batch_norm, build_model, set_averaging_fraction, set_statistics_of
 from superconv.models.batch_norm import NormalisedBatchNorm1d, NormalisedBatchNorm2d
 
 
@@ -152,3 +153,70 @@ def test_examples_in_docstrings_run(module):
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0
     assert outcome.failed == 0
+
+
+def grouped(layer: nn.Module, inputs: torch.Tensor, size: int, strided: bool) -> torch.Tensor:
+    """Oracle: torch's batch norm on every group by itself."""
+    groups = len(inputs) // size
+    output = torch.empty_like(inputs)
+    for g in range(groups):
+        own = torch.arange(g, len(inputs), groups) if strided else torch.arange(g * size, (g + 1) * size)
+        output[own] = F.batch_norm(inputs[own], None, None, layer.weight, layer.bias, True, 0.0, layer.eps)
+    return output
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("affine", [False, True])
+def test_groups_of_a_batch_have_statistics_of_their_own(channels_last: bool, affine: bool) -> None:
+    layer = NormalisedBatchNorm2d(3, affine=affine).double()
+    if affine:
+        nn.init.uniform_(layer.weight)
+        nn.init.normal_(layer.bias)
+    assert set_statistics_of(nn.Sequential(layer), 4) == 1
+    inputs = torch.randn(12, 3, 2, 5, dtype=torch.float64)
+    if channels_last:
+        inputs = inputs.to(memory_format=torch.channels_last)
+    inputs.requires_grad_()
+    wanted, output = grouped(layer, inputs, 4, strided=not channels_last), layer(inputs)
+    assert torch.allclose(output, wanted, rtol=0, atol=1e-12)
+    weights = torch.randn_like(wanted)
+    leaves = [inputs, *layer.parameters()]
+    for ours, oracle in zip(
+        torch.autograd.grad(output, leaves, weights), torch.autograd.grad(wanted, leaves, weights), strict=True
+    ):
+        assert torch.allclose(ours, oracle, rtol=0, atol=1e-12)
+    first = (inputs[:4] if channels_last else inputs[::3]).detach()
+    assert torch.allclose(layer.running_mean, first.mean((0, 2, 3)))
+    assert torch.allclose(layer.running_var, first.var((0, 2, 3)))
+
+
+def test_groups_leave_evaluation_alone_and_can_be_taken_back() -> None:
+    layer, plain = NormalisedBatchNorm1d(4), NormalisedBatchNorm1d(4)
+    inputs = torch.randn(10, 4)
+    set_statistics_of(layer, 5)
+    assert not torch.equal(layer(inputs), plain(inputs))
+    plain.load_state_dict(layer.state_dict())
+    assert torch.equal(layer.eval()(inputs), plain.eval()(inputs))
+    set_statistics_of(layer, None)
+    assert torch.equal(layer.train()(inputs), plain.train()(inputs))
+    set_statistics_of(layer, 64)  # a batch that is smaller than a group is one
+    assert torch.equal(layer(inputs), plain(inputs))
+
+
+def test_groups_that_cannot_be_made_are_refused() -> None:
+    layer = NormalisedBatchNorm1d(4)
+    with pytest.raises(ValueError, match="allowed are 2 samples or more"):
+        set_statistics_of(layer, 1)
+    with pytest.raises(ValueError, match="BatchNorm1d of torch"):
+        set_statistics_of(nn.Sequential(nn.BatchNorm1d(4)), 8)
+    assert set_statistics_of(nn.Sequential(nn.BatchNorm1d(4)), None) == 1
+
+
+def test_a_batch_that_does_not_divide_falls_into_nearly_equal_groups() -> None:
+    layer = NormalisedBatchNorm1d(4, affine=False).double()
+    set_statistics_of(layer, 4)
+    inputs = torch.randn(10, 4, dtype=torch.float64)
+    parts = [
+        (part - part.mean(0)) / (part.var(0, unbiased=False) + layer.eps).sqrt() for part in inputs.split((4, 3, 3))
+    ]
+    assert torch.allclose(layer(inputs), torch.cat(parts), rtol=0, atol=1e-12)

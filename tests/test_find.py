@@ -172,6 +172,18 @@ def test_dropout_is_searched_where_the_model_takes_it(tmp_path: Path) -> None:
     assert recipe.averaging_fraction(600) is None  # no BatchNorm
 
 
+@pytest.mark.slow
+def test_dropout_in_processes_is_what_it_is_here(tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "weight_decays": (1e-4,), "momenta": ((0.95, 0.85),), "batch_sizes": (32,), "dropouts": (0.0, 0.4),
+        "budget": 900,
+    }  # fmt: skip
+    maker = partial(make_task, model=make_dropping_net)
+    alone, together = run(tmp_path / "1", maker(), **options), run(tmp_path / "2", maker, workers=2, **options)
+    assert alone == together
+    assert {trial.settings["dropout"] for trial in together.evidence} == {0.0, 0.4}
+
+
 def test_which_models_take_dropout() -> None:
     assert takes_dropout(make_task(model=make_dropping_net))
     assert not takes_dropout(make_task())

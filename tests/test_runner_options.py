@@ -170,3 +170,21 @@ def test_a_task_of_ones_own_with_tensors_and_a_split(tmp_path: Path) -> None:
     result = run_arm(task, make_arm(max_lr=0.05), 0, root=tmp_path, device="cpu")
     assert result.summary is not None
     assert result.summary["test"]["metric"] == result.summary["test"]["loss"] < 0.4
+
+
+def test_statistics_of_acts_and_leaves_older_runs_their_identity(tmp_path: Path) -> None:
+    schedule = sc.one_cycle(6, max_lr=0.5)
+    task = sc.Task("images", own_image_net, image_task().data)
+    plain, grouped = Arm("a", schedule, batch_size=20), Arm("a", schedule, batch_size=20, statistics_of=5)
+    assert "statistics_of" not in plain.to_dict()
+    assert grouped.to_dict()["statistics_of"] == 5
+    losses = [run_arm(task, arm, 0, root=tmp_path).summary["test"]["loss"] for arm in (plain, grouped)]
+    assert losses[0] != losses[1]
+    no_norm = sc.Task("flat", lambda: nn.Sequential(nn.Flatten(), nn.Linear(50, 2)), image_task().data)
+    with pytest.raises(ValueError, match="the model has no BatchNorm"):
+        run_arm(no_norm, grouped, 0, root=tmp_path)
+
+
+def own_image_net() -> nn.Module:
+    norm = sc.models.NormalisedBatchNorm2d(4)
+    return nn.Sequential(nn.Conv2d(2, 4, 3), norm, nn.ReLU(), nn.Flatten(), nn.Linear(36, 2))

@@ -10,6 +10,8 @@ from ..schedules import Schedule
 from ..training.evaluate import EvaluateWith
 from ..training.loop import check_options
 
+_YOUNGER = ("statistics_of",)
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -29,6 +31,7 @@ class Arm:
         evaluate_with: where BatchNorm's statistics come from in evaluation.
         compile: run the model through `torch.compile`.
         channels_last: memory format of images; None: where it is faster.
+        statistics_of: samples of a batch that share BatchNorm statistics in training; None: all (`set_statistics_of`).
         train_samples: size of a reduced training set, drawn by the seed of `train_subset_seed`; None: all.
     """
 
@@ -49,6 +52,7 @@ class Arm:
     channels_last: bool | None = None
     train_samples: int | None = None
     train_subset_seed: int = 0
+    statistics_of: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "optimizer_options", dict(self.optimizer_options))
@@ -63,6 +67,10 @@ class Arm:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data without the name: what makes two runs the same run."""
+        """Plain data without the name: what makes two runs the same run.
+
+        Settings that are younger than the format are left out where they are unset: runs made before keep their name.
+        """
         values = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "name"}
+        values = {key: value for key, value in values.items() if key not in _YOUNGER or value is not None}
         return {**values, "schedule": self.schedule.to_dict(), "optimizer_options": dict(self.optimizer_options)}

@@ -19,7 +19,7 @@ from .. import runs
 from ..analysis.curvature.statement import LRReading
 from ..data import Batches, Samples, Splits
 from ..measure.curvature.monitor import LRMonitor
-from ..models import set_averaging_fraction
+from ..models import set_averaging_fraction, set_statistics_of
 from ..records import Evaluation, StepRecord, StopReason
 from ..task import Task, check_outputs, metric_name, source_hash
 from ..training.batch_source import call_model, pair
@@ -325,6 +325,10 @@ def _build_model(task: Task, arm: Arm, seed: int, device: torch.device) -> nn.Mo
     model = task.build_model(seed).to(device)
     if arm.averaging_fraction is not None:
         set_averaging_fraction(model, arm.averaging_fraction)
+    if arm.statistics_of is not None:
+        layers = set_statistics_of(model, arm.statistics_of)
+        if layers == 0:
+            raise ValueError(f"statistics_of={arm.statistics_of}: the model has no BatchNorm; leave it out")
     return model
 
 

@@ -1,6 +1,12 @@
 """Named networks of the paper and its companions, "timm/NAME" for the rest."""
 
-from .batch_norm import NormalisedBatchNorm1d, NormalisedBatchNorm2d, averaging_fraction_for, set_averaging_fraction
+from .batch_norm import (
+    NormalisedBatchNorm1d,
+    NormalisedBatchNorm2d,
+    averaging_fraction_for,
+    set_averaging_fraction,
+    set_statistics_of,
+)
 from .registry import NAMES, build_model
 from .seeding import seeded
 
@@ -12,4 +18,5 @@ __all__ = [
     "build_model",
     "seeded",
     "set_averaging_fraction",
+    "set_statistics_of",
 ]

@@ -1,4 +1,4 @@
-"""BatchNorm whose running statistics are Caffe's: an exponential average without the starting value's influence."""
+"""BatchNorm as in Caffe on several GPUs: a normalised running average, and statistics of a part of the batch."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class _NormalisedAverage(_BatchNorm):
     """
 
     averaging_count: Tensor | None
+    statistics_of: int | None = None  # samples that share statistics in training; None: the whole batch
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -53,9 +54,7 @@ class _NormalisedAverage(_BatchNorm):
         if not (self.training and self.track_running_stats) or self.running_mean is None or self.momentum == 0.0:
             return super().forward(input)  # momentum 0: torch's way to leave the running statistics alone
         self._check_input_dim(input)
-        # momentum 1 writes the batch's own statistics into a scratch tensor: no second pass over the input
-        batch = self.running_mean.new_zeros(2, self.num_features)
-        output = F.batch_norm(input, batch[0], batch[1], self.weight, self.bias, True, 1.0, self.eps)
+        output, batch = self._normalised(input)
         with torch.no_grad():
             fraction = 1.0 if self.momentum is None else 1.0 - self.momentum
             self.averaging_count.mul_(fraction).add_(1.0)  # type: ignore[union-attr]
@@ -64,6 +63,27 @@ class _NormalisedAverage(_BatchNorm):
             self.running_var.lerp_(batch[1], share)  # type: ignore[union-attr]
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
         return output
+
+    def _normalised(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        """The normalised input, and mean and variance (2, C) of the first group: what Caffe's tested GPU sees."""
+        samples, channels = len(input), self.num_features
+        groups = 1 if self.statistics_of is None else -(-samples // self.statistics_of)
+        if groups > 1 and (samples % groups or not input.is_contiguous()):
+            # channels_last has no view with the groups among the channels; nor has a batch that does not divide
+            parts = [self._batch_norm(part, 1) for part in input.tensor_split(groups)]
+            return torch.cat([output for output, _ in parts]), parts[0][1]
+        # group g is the samples g, g + groups, ...: so a group's channels are channels of a view, and nothing is copied
+        output, batch = self._batch_norm(input.view(samples // groups, groups * channels, *input.shape[2:]), groups)
+        return output.view_as(input), batch[:, :channels]
+
+    def _batch_norm(self, input: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+        # momentum 1 writes the batch's own statistics into a scratch tensor: no second pass over the input
+        batch = input.new_zeros(2, input.shape[1], dtype=self.running_mean.dtype)  # type: ignore[union-attr]
+        weight: Tensor | None = self.weight
+        bias: Tensor | None = self.bias
+        if groups > 1 and weight is not None and bias is not None:
+            weight, bias = weight.repeat(groups), bias.repeat(groups)
+        return F.batch_norm(input, batch[0], batch[1], weight, bias, True, 1.0, self.eps), batch
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         key, batches = prefix + "averaging_count", state_dict.get(prefix + "num_batches_tracked")
@@ -114,6 +134,38 @@ def set_averaging_fraction(model: nn.Module, fraction: float) -> int:
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     for layer in layers:
         layer.momentum = 1.0 - fraction
+    return len(layers)
+
+
+def set_statistics_of(model: nn.Module, samples: int | None) -> int:
+    """Let every group of `samples` in a training batch have BatchNorm statistics of its own.
+
+    What data-parallel training does without synchronisation, and without the devices: a batch of 1,000 with
+    samples=125 is normalised like 125 on each of eight GPUs. The running statistics are those of the first group, as in
+    Caffe, where the first GPU's network is tested. Evaluation is not touched.
+
+    Args:
+        model: with BatchNorm layers of this package (`NormalisedBatchNorm1d`, `NormalisedBatchNorm2d`).
+        samples: in a group, at least 2; None: the whole batch. A batch of N falls into ceil(N / samples) groups, whose
+            sizes differ by one at most.
+    Returns: how many layers were set.
+    Raises: ValueError: fewer than two samples; BatchNorm layers of torch's own, which cannot do it.
+    Reference: "ghost batch normalisation", Hoffer et al., arXiv 1705.08741v2, Sec. 4; the eight GPUs with 125 images
+        each of arXiv 1708.07120.
+    Differs: Hoffer et al. let all groups enter the running statistics.
+    """
+    if samples is not None and (isinstance(samples, bool) or samples < 2):
+        raise ValueError(f"statistics_of: got {samples!r}, allowed are 2 samples or more, or None for the whole batch")
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    foreign = next((layer for layer in layers if not isinstance(layer, _NormalisedAverage)), None)
+    if foreign is not None and samples is not None:
+        raise ValueError(
+            f"statistics_of={samples}: the model has a {type(foreign).__name__} of torch, which normalises whole "
+            "batches; build it with superconv.models.NormalisedBatchNorm2d"
+        )
+    for layer in layers:
+        if isinstance(layer, _NormalisedAverage):
+            layer.statistics_of = samples
     return len(layers)
 
 
