@@ -3,9 +3,9 @@
     regret(tool, task) = best of the mean grid - mean grid at the suggested LR,     mean over the seeds of the advice
     normalised         = regret / (best - floor)        0: the best LR;  1: nothing learned
 
-The mean grid is the mean accuracy over seeds, linear in log LR between its LRs. No suggestion counts as the floor. An
-LR below the lowest that was tried has its score (this flatters tools that point there), one above the highest the
-floor where the grid ended by failures, else the last score. Intervals: 95%, families drawn with replacement.
+The mean grid is the mean accuracy over seeds, linear in log LR between its LRs. No suggestion counts as the floor. What
+a seed left out above, since it had failed twice, counts as the floor; below, the tail of seed 0 stands for all. An LR
+outside of all that was tried has the score of its end. Intervals: 95%, families drawn with replacement.
 """
 
 from __future__ import annotations
@@ -67,16 +67,22 @@ class Landscape:
 
 def landscape(entry: Mapping[str, Any], schedule: str) -> Landscape | None:
     """Of one task of the grid's file; None where nothing was measured."""
-    lrs, curves = np.array(entry["lrs"]), []
+    lowest = _numbers(entry["tail"].get(schedule, {}).get("0", {}))
+    lrs = np.array(sorted({*lowest, *entry["lrs"]}))
+    curves = []
     for scores in entry["accuracy"].get(schedule, {}).values():
-        tried = {float(lr): max(score, entry["floor"]) for lr, score in scores.items()}
+        tried = _numbers(scores)
         measured = sorted(tried)
-        beyond = measured[-1] ** 2 / measured[-2]  # the next LR of this seed
-        if beyond < 1.01 * lrs[-1]:
-            tried[beyond] = entry["floor"]
+        beyond = measured[-1] ** 2 / measured[-2]  # the next LR of this seed, if it has one
+        tried = lowest | tried | ({beyond: entry["floor"]} if beyond < 1.01 * lrs[-1] else {})
         known = sorted(tried)
-        curves.append(np.interp(np.log(lrs), np.log(known), [tried[lr] for lr in known]))
+        heights = [max(tried[lr], entry["floor"]) for lr in known]
+        curves.append(np.interp(np.log(lrs), np.log(known), heights))
     return Landscape(lrs, np.mean(curves, axis=0), entry["floor"]) if curves else None
+
+
+def _numbers(scores: Mapping[str, float]) -> dict[float, float]:
+    return {float(lr): score for lr, score in scores.items()}
 
 
 @dataclass(frozen=True)
