@@ -18,6 +18,7 @@ from .find import find
 from .interrupt import interruptible
 from .range_test import range_test
 from .report import report
+from .reproduce import reproduce
 from .schedule import schedule
 from .train import train
 
@@ -36,6 +37,7 @@ for _name, _verb in (
     ("find", find),
     ("train", train),
     ("compare", compare),
+    ("reproduce", reproduce),
     ("estimate-lr", estimate_lr),
     ("schedule", schedule),
     ("report", report),

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from ..runs import RunLocked
 from ..task import Task
 from .config import Arm
-from .runner import run_arm
+from .runner import RunResult, run_arm
 from .stopping import StopSignal
 from .workers import run_jobs, stop_requested
 
 Summary = Mapping[str, Any]
 MakeTask = Callable[[], Task]
+KEPT = 2  # tasks in a worker's memory
 
 
 class Training(NamedTuple):
-    """One training of a sweep."""
+    """One training of a sweep; `skip_locked`: one that another process is at is left to it."""
 
     arm: Arm
     seed: int
     read_test: bool = True
+    skip_locked: bool = False
 
 
 def run_trainings(
@@ -50,46 +53,72 @@ def run_trainings(
     Raises: ValueError: a training that does not fit the task. RunError: the worker processes of one training died
         again and again (`run_jobs`); call again to go on.
     """
+    jobs = [(task, training) for training in trainings]
+    for index, result in run_each(jobs, root=root, experiment=experiment, device=device, workers=workers, stop=stop):
+        yield index, result.summary if result is not None else None
+
+
+def run_each(
+    jobs: Sequence[tuple[Task | MakeTask, Training]],
+    *,
+    root: str | Path = "runs",
+    experiment: str,
+    device: str | None = None,
+    workers: int | None = None,
+    stop: StopSignal | None = None,
+) -> Iterator[tuple[int, RunResult | None]]:
+    """As `run_trainings`, for trainings of several tasks, with each whole result; None where it was not begun here.
+
+    Jobs of one task should stand together: a process keeps few tasks in memory.
+    """
     stop = stop or StopSignal()
     where = (str(root), experiment, device)
-    if isinstance(task, Task) or workers == 1:
-        made = task if isinstance(task, Task) else task()
-        yield from _here(made, trainings, where, stop)
+    if workers == 1 or any(isinstance(task, Task) for task, _ in jobs):
+        yield from _here(jobs, where, stop)
         return
-    maker = pickle.dumps(task)
-    jobs = [(maker, training, where) for training in trainings]
-    yield from run_jobs(_in_worker, jobs, workers=workers, stop=stop)
+    pickled = {id(task): pickle.dumps(task) for task, _ in jobs}
+    yield from run_jobs(
+        _in_worker, [(pickled[id(task)], training, where) for task, training in jobs], workers=workers, stop=stop
+    )
 
 
 def _here(
-    task: Task, trainings: Sequence[Training], where: tuple[str, str, str | None], stop: StopSignal
-) -> Iterator[tuple[int, Summary | None]]:
-    threads = torch.get_num_threads()
-    for index, training in enumerate(trainings):
+    jobs: Sequence[tuple[Task | MakeTask, Training]], where: tuple[str, str, str | None], stop: StopSignal
+) -> Iterator[tuple[int, RunResult | None]]:
+    threads, last, made = torch.get_num_threads(), None, None
+    for index, (task, training) in enumerate(jobs):
         if stop.reason() is not None:
             yield index, None
             continue
+        if task is not last:
+            last, made = task, task if isinstance(task, Task) else task()
+        assert made is not None
         torch.set_num_threads(1)  # as in a worker
         try:
-            summary = _train(task, training, where, stop)
+            result = _train(made, training, where, stop)
         finally:
             torch.set_num_threads(threads)
-        yield index, summary
+        yield index, result
 
 
-def _in_worker(maker: bytes, training: Training, where: tuple[str, str, str | None]) -> Summary | None:
+def _in_worker(maker: bytes, training: Training, where: tuple[str, str, str | None]) -> RunResult | None:
     return _train(_made(maker), training, where, stop_requested())
 
 
-@cache
+@lru_cache(maxsize=KEPT)
 def _made(maker: bytes) -> Task:
     task: Task = pickle.loads(maker)()
     return task
 
 
-def _train(task: Task, training: Training, where: tuple[str, str, str | None], stop: StopSignal) -> Summary | None:
+def _train(task: Task, training: Training, where: tuple[str, str, str | None], stop: StopSignal) -> RunResult | None:
     root, experiment, device = where
-    return run_arm(
-        task, training.arm, training.seed, root=root, experiment=experiment, device=device,
-        read_test=training.read_test, stop=stop,
-    ).summary  # fmt: skip
+    try:
+        return run_arm(
+            task, training.arm, training.seed, root=root, experiment=experiment, device=device,
+            read_test=training.read_test, stop=stop,
+        )  # fmt: skip
+    except RunLocked:
+        if training.skip_locked:
+            return None
+        raise

@@ -45,7 +45,7 @@ class BottleneckBlock(nn.Module):
 
 
 class BottleneckResNet(nn.Module):
-    """Stem C(3,1,16), three stages of 6 pre-activation bottleneck blocks, BN ReLU, average pool, linear classifier.
+    """Stem C(3,1,16), three stages of pre-activation bottleneck blocks, BN ReLU, average pool, linear classifier.
 
     Outer widths 64, 128, 256; BatchNorm without learned scale and shift. Parameters at 10 classes: 586,826 with inner
     widths 16, 32, 64 (bottleneckResnet56), 581,194 with 32, 64, 128 in 32 groups (ResNeXt56).
@@ -55,13 +55,18 @@ class BottleneckResNet(nn.Module):
         in_channels: of the images.
         inner: inner width of the first stage; it doubles from stage to stage.
         groups: of every 3x3 convolution.
+        blocks: in every stage; 6 in the paper's networks of 56 layers.
     Reference: bottleneckResnet56 and ResNeXt56 of the repository of arXiv 1708.07120v1 (Appendix A.2): the same
         fillers as the ResNets. Both files test with the statistics of the test batch.
     Differs: the last pooling takes the whole map at any image size; at 32 pixels it is the paper's 8x8.
     """
 
-    def __init__(self, num_classes: int = 10, *, in_channels: int = 3, inner: int = 16, groups: int = 1) -> None:
+    def __init__(
+        self, num_classes: int = 10, *, in_channels: int = 3, inner: int = 16, groups: int = 1, blocks: int = 6
+    ) -> None:
         super().__init__()
+        if blocks < 1:
+            raise ValueError(f"blocks: got {blocks!r}, allowed are integers from 1")
         if inner % groups:
             raise ValueError(f"groups: got {groups}, allowed are divisors of the inner width {inner}")
         self.in_channels = in_channels
@@ -70,7 +75,7 @@ class BottleneckResNet(nn.Module):
         inputs = 16
         for stage in range(3):
             outputs = 64 * 2**stage
-            for index in range(6):
+            for index in range(blocks):
                 stride = 2 if stage > 0 and index == 0 else 1
                 body.append(
                     BottleneckBlock(inputs, inner * 2**stage, outputs, stride=stride, groups=groups, project=index == 0)

@@ -1,0 +1,82 @@
+"""From a setting to what the runner takes: a task whose validation data are the test images, and an arm."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..data import Splits
+from ..experiments.config import Arm
+from ..models.registry import build_model
+from ..task import Task, named_task
+from .setting import ScaleName, Setting
+
+_SHAPES = {"cifar10": (3, 32, 10), "cifar100": (3, 32, 100), "mnist": (1, 28, 10)}  # channels, side, classes
+
+
+def task_of(setting: Setting, scale: ScaleName, data_dir: str | Path | None = None) -> Task:
+    """The setting's task.
+
+    The accuracies along a run are on test images, as in the paper: they stand where the validation data are, and
+    nothing is chosen by them. A test takes `test_images` of them, from the first on and over again where there are
+    fewer (the paper's 25,000 are two and a half passes). At scale "smoke" the images are noise with a bright spot
+    for the class, so that no data set is needed to see that everything runs.
+
+    Raises: DataError, a ValueError: the data set is not there; the message names the command that fetches it.
+    """
+    if scale == "smoke":
+        task = _noise_task(setting)
+    else:
+        task = named_task(setting.data, setting.model, data_dir=data_dir, model_options=setting.model_options)
+    data = task.data
+    if setting.train_samples is not None:
+        data = data.subset(min(setting.train_samples, len(data.train)))
+    data = data.prepared(setting.preparation, mirror=setting.mirror, crop_padding=setting.crop_padding)
+    assert data.test is not None
+    tested = data.test.take(np.arange(setting.test_images) % len(data.test))
+    splits = Splits(
+        data.train, tested, data.test, data.num_classes, name=data.name, note=data.note, preparation=data.preparation
+    )
+    return replace(task, data=splits)
+
+
+def _noise_task(setting: Setting) -> Task:
+    channels, side, classes = _SHAPES[setting.data]
+    draw = torch.Generator().manual_seed(0)
+
+    def part(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        targets = torch.arange(count) % classes
+        images = torch.randint(0, 128, (count, channels, side, side), generator=draw, dtype=torch.uint8)
+        places = 2 * targets % (side * side)
+        images.view(count, channels, -1)[torch.arange(count), :, places] = 255
+        return images, targets
+
+    data = Splits(part(256), None, part(64), classes, name=f"{setting.data} (noise)")
+
+    def make() -> torch.nn.Module:
+        size = {"in_channels": channels, "image_size": side}
+        return build_model(setting.model, classes, **size, **setting.model_options)
+
+    return Task(f"{setting.data}/{setting.model} on noise", make, data)
+
+
+def arm_of(setting: Setting) -> Arm:
+    """The setting as an arm; two experiments with the same setting share their runs."""
+    options: dict[str, Any] = {
+        "weight_decay": setting.weight_decay, "bias_lr_scale": setting.bias_lr_scale, "bias_weight_decay": 0.0,
+        **setting.optimizer_options,
+    }  # fmt: skip
+    if setting.momentum is not None:
+        options["momentum"] = setting.momentum
+    schedule = setting.make_schedule()
+    policy = setting.schedule.partition(":")[0] if isinstance(setting.schedule, str) else "own schedule"
+    return Arm(
+        f"{setting.data} {setting.model} {policy} {setting.steps} updates", schedule, setting.optimizer, options,
+        setting.batch_size, averaging_fraction=setting.averaging_fraction, clip_grad_norm=setting.clip_grad_norm,
+        evaluate_every=setting.evaluate_every, evaluate_with=setting.evaluate_with,
+        statistics_of=setting.statistics_of,
+    )  # fmt: skip

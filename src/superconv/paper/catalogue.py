@@ -1,0 +1,117 @@
+"""Every experiment by name, by figure or table of either version, and by claim; and whether it can be run here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ..near_names import near
+from .claim import Claim, Experiment
+from .claims import CLAIMS
+from .reference_numbers import reference
+from .setting import SCALES
+
+_NUMBERED = re.compile(r"(fig|table|tab)\.? *(\d+[a-z]?)", re.IGNORECASE)
+
+
+_ASIDE = re.compile(r"\(.*?\)")  # remarks, which may name other figures
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An experiment with its claim, and what stands between it and a run.
+
+    Args:
+        status: "runnable", "needs data", "has a setting chosen by us" or "not buildable".
+        why: the missing data, what was chosen, or the obstacle; empty where runnable.
+    """
+
+    experiment: Experiment
+    claim: Claim
+    status: str
+    why: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: name, claim, figure, status, why, scales."""
+        figures = reference(self.experiment.key).figures
+        return {
+            "name": self.experiment.name, "claim": self.claim.name,
+            "figure": {version: label for version, label in figures.items() if label},
+            "status": self.status, "why": self.why,
+            "scales": [] if self.experiment.setting is None else list(SCALES),
+            "title": reference(self.experiment.key).title,
+        }  # fmt: skip
+
+
+def entries(data_dir: str | Path | None = None) -> list[Entry]:
+    """All experiments, claim by claim.
+
+    Args:
+        data_dir: where data sets are looked for.
+    """
+    from ..data import where
+
+    @cache
+    def there(data: str) -> bool:
+        return where(data, data_dir) is not None
+
+    found = []
+    for claim in CLAIMS:
+        for experiment in claim.experiments:
+            if experiment.setting is None:
+                status, why = "not buildable", experiment.obstacle
+            elif not there(experiment.setting.data):
+                data = experiment.setting.data
+                status, why = "needs data", f"{data} is not here: superconv data fetch {data}"
+            elif experiment.chosen:
+                status, why = "has a setting chosen by us", "; ".join(experiment.chosen)
+            else:
+                status, why = "runnable", ""
+            found.append(Entry(experiment, claim, status, why))
+    return found
+
+
+def select(wanted: str) -> list[tuple[Claim, Experiment]]:
+    """The experiments that a word stands for.
+
+    Args:
+        wanted: a claim ("max-lr"), an experiment ("max-lr/3"), a figure or table of either version ("Fig. 1a", "fig1a",
+            "Table 1", "v3 Table 2"), or a key of the authors' numbers ("fig1a-clr"), which is a table's row.
+    Raises: ValueError: nothing of that name, with the nearest ones.
+    """
+    everything = [(claim, experiment) for claim in CLAIMS for experiment in claim.experiments]
+    word = wanted.strip()
+    for test in (
+        lambda claim, experiment: claim.name == word,
+        lambda claim, experiment: experiment.name == word,
+        lambda claim, experiment: experiment.key == word,
+        lambda claim, experiment: _in_figure(experiment, word),
+    ):
+        found = [pair for pair in everything if test(*pair)]
+        if found:
+            return found
+    names = [*(claim.name for claim in CLAIMS), *(experiment.name for _, experiment in everything)]
+    raise ValueError(f"no experiment {wanted!r}; {near(wanted, names)}; superconv reproduce --list shows all")
+
+
+def _labels(text: str) -> set[str]:
+    """The figures and tables that a text names: "Fig. 1a; Table 1" -> {"fig1a", "table1"}."""
+    return {
+        ("fig" if kind.lower() == "fig" else "table") + number.lower()
+        for kind, number in _NUMBERED.findall(_ASIDE.sub("", text))
+    }
+
+
+def _in_figure(experiment: Experiment, word: str) -> bool:
+    version, rest = re.match(r"(?:(v1|v3)[ :.-]*)?(.*)", word, re.IGNORECASE).groups()  # type: ignore[union-attr]
+    asked = _labels(rest)
+    if len(asked) != 1 or _NUMBERED.fullmatch(rest.strip()) is None:
+        return False
+    figures = reference(experiment.key).figures
+    texts = [figures.get(version.lower())] if version else list(figures.values())
+    own = set().union(*(_labels(text) for text in texts if text))
+    label = asked.pop()
+    return label in own or any(each[:-1] == label and each[-1].isalpha() for each in own)

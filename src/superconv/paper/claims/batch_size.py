@@ -1,0 +1,15 @@
+"""Large batches do better at an equal number of updates."""
+
+from ..claim import Claim, Effect, Experiment
+from .base import cycle
+
+CLAIM = Claim(
+    "batch-size",
+    "At equal updates batches of 1,000 and 1,536 beat 512, and 512 beats 256.",
+    "arXiv 1708.07120v1, Fig. 9a and Table 5; v3, Fig. 5",
+    tuple(
+        Experiment(f"batch-size/{size}", f"fig9a-bs{size}", cycle(batch_size=size, statistics_of=size // 8))
+        for size in (1536, 1000, 512, 256)
+    ),
+    (Effect("1000", "256", size=0.029), Effect("1000", "512", size=0.007)),
+)

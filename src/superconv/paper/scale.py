@@ -1,0 +1,67 @@
+"""Scales: the paper's settings as they were, the same shape in minutes on a CPU, and seconds to see that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .setting import ScaleName, Setting
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How a setting is made smaller.
+
+    Args:
+        steps: factor of the number of updates, of which there are at least `least`.
+        least: smallest number of updates.
+        batch: factor of the batch size, and of the learning rates of SGD with it, so that the noise of an update
+            stays (Goyal et al., arXiv 1706.02677, Sec. 2.1); groups of BatchNorm keep their size where they fit.
+        max_samples: training samples, at most; a reduced training set is reduced by the same factor.
+        networks: network -> the smaller one in its place, and its options.
+        tests: a run's tests along the way.
+        test_images: of one test.
+    """
+
+    steps: float
+    least: int
+    batch: float
+    max_samples: int | None
+    tests: int
+    test_images: int
+    networks: Mapping[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
+
+    def apply(self, setting: Setting) -> Setting:
+        """The smaller setting: schedules keep their shape, momentum and weight decay their values."""
+        steps = max(self.least, round(self.steps * setting.steps))
+        model, options = self.networks.get(setting.model, (setting.model, dict(setting.model_options)))
+        batch = round(setting.batch_size * self.batch)
+        factor = self.batch if setting.optimizer.startswith("caffe-") else 1.0
+        samples = setting.train_samples
+        if self.max_samples is not None:
+            samples = self.max_samples if samples is None else max(batch, round(samples / 50_000 * self.max_samples))
+        group = None if setting.statistics_of is None else min(setting.statistics_of, batch)
+        return setting.replace(
+            steps=steps, model=model, model_options=options, batch_size=batch, statistics_of=group,
+            train_samples=samples, evaluate_every=max(1, steps // self.tests), test_images=self.test_images,
+            lr_factor=factor,
+        )  # fmt: skip
+
+
+_NARROW: dict[str, tuple[str, dict[str, object]]] = {
+    "resnet110": ("resnet20", {}), "resnet56": ("resnet8", {}), "resnet20": ("resnet8", {}),
+    "resnet56-dropout": ("resnet8", {"dropout": 0.2}),
+    "resnet56-companion": ("resnet56-companion", {"blocks": (1, 1, 1)}),
+    "bottleneck56": ("bottleneck56", {"blocks": 1}),
+    "resnext56": ("resnext56", {"blocks": 1}),
+    "densenet40": ("densenet40", {"layers": 4}),
+    "wide32": ("wide32", {"widths": (16, 32, 64), "blocks": (1, 1, 1)}),
+}  # fmt: skip
+
+SHORT = Scale(0.03, 60, 1 / 8, None, 30, 10_000, _NARROW)
+SMOKE = Scale(0.0, 20, 1 / 64, 64, 2, 32, _NARROW)
+
+
+def scaled(setting: Setting, scale: ScaleName) -> Setting:
+    """A setting of the paper at one of the three scales."""
+    return {"paper": lambda s: s, "short": SHORT.apply, "smoke": SMOKE.apply}[scale](setting)

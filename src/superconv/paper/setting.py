@@ -1,0 +1,77 @@
+"""Setting: everything about one training of the paper, with what the files imply and the text does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ..schedules import Piecewise, Schedule, Triangular, parse_schedule
+
+ScaleName = Literal["paper", "short", "smoke"]
+SCALES: tuple[ScaleName, ...] = ("paper", "short", "smoke")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One training, in this package's terms. The defaults are those of the CIFAR experiments of v1.
+
+    Args:
+        schedule: a line of `parse_schedule` whose lengths are percentages, so that it fits any number of steps; or a
+            function of the number of steps, for what no policy describes.
+        steps: length in updates (the paper's iterations).
+        data, model, model_options: by name.
+        optimizer, optimizer_options: of `build_optimizer`. Caffe's momentum keeps the learning rate inside its buffer.
+        momentum: constant; None where the schedule sets it, or the optimizer has none.
+        weight_decay: of weights, and of BatchNorm's scale and shift; biases have none.
+        bias_lr_scale: factor of the biases' learning rate.
+        batch_size: samples per update, over all GPUs.
+        statistics_of: samples per GPU, which BatchNorm normalises together; None: the network has no BatchNorm.
+        averaging_fraction: of BatchNorm's running statistics.
+        evaluate_with: whose statistics a test uses.
+        train_samples: size of a reduced training set; None: all.
+        clip_grad_norm: of the extra runs.
+        preparation, mirror, crop_padding: pictures; the mean image is subtracted and 0 to 255 kept.
+        test_images: of one test, of which the paper's are more than the test set has.
+        evaluate_every: steps between tests.
+        lr_factor: of all learning rates; 1 but for smaller scales.
+    """
+
+    schedule: str | Callable[[int], Schedule]
+    steps: int
+    data: str = "cifar10"
+    model: str = "resnet56"
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: str = "caffe-sgd"
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
+    momentum: float | None = 0.9
+    weight_decay: float = 1e-4
+    bias_lr_scale: float = 2.0
+    batch_size: int = 1000
+    statistics_of: int | None = 125
+    averaging_fraction: float | None = 0.95
+    evaluate_with: Literal["running", "batch"] = "running"
+    train_samples: int | None = None
+    clip_grad_norm: float | None = None
+    preparation: str = "mean-image"
+    mirror: bool = True
+    crop_padding: int = 0
+    test_images: int = 25_000
+    evaluate_every: int = 100
+    lr_factor: float = 1.0
+
+    def make_schedule(self) -> Schedule:
+        """The schedule at this length, its learning rates times `lr_factor`."""
+        made = self.schedule(self.steps) if callable(self.schedule) else parse_schedule(self.schedule, self.steps)
+        return made if self.lr_factor == 1.0 else made.replace(lr=_times(made.curves["lr"], self.lr_factor))
+
+    def replace(self, **changes: Any) -> Setting:
+        """A copy with other values."""
+        return replace(self, **changes)
+
+
+def _times(curve: Any, factor: float) -> Piecewise | Triangular:
+    if isinstance(curve, Triangular):
+        return replace(curve, base=factor * curve.base, max=factor * curve.max)
+    assert isinstance(curve, Piecewise)
+    return Piecewise(curve.steps, [factor * height for height in curve.heights], curve.interpolation)

@@ -1,0 +1,65 @@
+"""The verb `reproduce`: the list, a run, results, mistakes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from program import Run
+
+from superconv.paper.results import save
+
+
+def test_the_list_and_its_json(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("reproduce", "--list", "--json", "--data-dir", str(tmp_path))
+    found = json.loads(out)
+    assert (code, len(found)) == (0, 140)
+    assert {"name", "claim", "figure", "status", "scales"} <= set(found[0])
+    assert {entry["status"] for entry in found} >= {"not buildable"}
+    code, out, _ = run("reproduce", "--list", "--data-dir", str(tmp_path))
+    assert code == 0
+    assert "140 experiments" in out
+
+
+def test_a_smoke_run_says_its_words_and_keeps_no_results(run: Run, tmp_path: Path) -> None:
+    where = ["--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "results"), "--workers", "1", "--quiet"]
+    code, out, err = run("reproduce", "momentum/0.9", "momentum/0.95", "--scale", "smoke", "--seeds", "3", *where)
+    assert (code, err) == (0, "")
+    assert "0.95 below 0.9 by 1.7 points" in out
+    assert "at smoke scale." in out
+    assert not (tmp_path / "results").exists()
+    code, out, _ = run("reproduce", "momentum/0.9", "--scale", "smoke", "--seeds", "1", "--json", *where)
+    found = json.loads(out)
+    assert (code, found[0]["word"], found[0]["results"]) == (0, "not run", None)  # the effect needs both arms
+
+
+def test_a_time_limit_ends_with_a_sentence(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run(
+        "reproduce", "max-lr", "--scale", "smoke", "--max-minutes", "0.0001", "--workers", "1", "--quiet",
+        "--runs-dir", str(tmp_path),
+    )  # fmt: skip
+    assert code == 1
+    assert "time" in out.splitlines()[-1]
+
+
+def test_the_overview_is_markdown(run: Run, tmp_path: Path) -> None:
+    from test_paper_reproduce import headline
+
+    save(headline(), tmp_path)
+    code, out, _ = run("reproduce", "--overview", "--out", str(tmp_path))
+    assert code == 0
+    assert out.startswith("| claim | scale | word |")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "say what to reproduce"),
+        (["fig-1a-crl"], "no experiment 'fig-1a-crl'"),
+        (["max-lr", "--scale", "tiny"], "scale must be paper, short, smoke"),
+    ],
+)
+def test_mistakes_are_one_sentence(run: Run, arguments: list[str], message: str) -> None:
+    code, _, err = run("reproduce", *arguments)
+    assert code == 2
+    assert message in err
+    assert len(err.splitlines()) == 1

@@ -1,0 +1,60 @@
+"""Words about claims: every outcome, and that the words follow the interval."""
+
+import math
+from statistics import fmean, stdev
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from superconv.analysis.student_t import critical_value
+from superconv.paper.judgement import judge, together
+
+CASES = [
+    ([], 0.01, "not run"),
+    ([0.012, 0.012], 0.012, "undecided"),  # two seeds have no interval
+    ([0.010, 0.012, 0.014], 0.012, "holds"),
+    ([0.030, 0.032, 0.034], 0.012, "holds in direction"),
+    ([0.010, 0.012, 0.014], None, "holds in direction"),
+    ([-0.010, -0.012, -0.014], 0.012, "does not hold"),  # the other sign
+    ([0.000, 0.001, -0.001], 0.080, "does not hold"),  # the size is excluded
+    ([0.000, 0.001, -0.001], None, "undecided"),
+    ([0.050, -0.050, 0.000], 0.012, "undecided"),
+]
+
+
+@pytest.mark.parametrize(("values", "size", "word"), CASES)
+def test_each_word_and_its_mirror_image(values: list[float], size: float | None, word: str) -> None:
+    assert judge(values, sign=1, size=size, tolerance=0.01).word == word
+    mirrored = judge([-v for v in values], sign=-1, size=None if size is None else -size, tolerance=0.01)
+    assert mirrored.word == word
+
+
+def test_the_interval_is_students() -> None:
+    values = [0.01, 0.02, 0.04, 0.03]
+    found = judge(values, sign=1, size=None, tolerance=0.01)
+    half = critical_value(0.95, 3) * stdev(values) / math.sqrt(4)
+    assert (found.lower, found.upper) == pytest.approx((fmean(values) - half, fmean(values) + half))
+    assert found.seeds == 4
+
+
+@given(st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=12), st.floats(0.001, 0.1))
+def test_words_never_contradict_the_interval(values: list[float], size: float) -> None:
+    found = judge(values, sign=1, size=size, tolerance=0.01)
+    assert found.lower is not None
+    assert found.upper is not None
+    if found.word.startswith("holds"):
+        assert found.lower > 0
+    if found.word == "does not hold":
+        assert found.upper < max(0.0, size - 0.01)
+    if found.word == "undecided":
+        assert found.lower <= 0 <= found.upper
+
+
+def test_a_claim_is_as_good_as_its_weakest_effect() -> None:
+    assert together(["holds", "holds"]) == "holds"
+    assert together(["holds", "holds in direction"]) == "holds in direction"
+    assert together(["holds", "undecided"]) == "undecided"
+    assert together(["holds", "not run", "undecided"]) == "not run"
+    assert together(["does not hold", "not run"]) == "does not hold"
+    assert together([]) == "undecided"
