@@ -19,6 +19,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -78,7 +79,10 @@ def ours(task: SmallTask, data_dir: str | None, seed: int, given: tuple[float, f
 
 
 def read_off(ramp: sc.RangeTest) -> Advice:
-    """Every rule of ours, with the updates that it needs; forks as (LR, accuracy, diverged) for later rules."""
+    """Every rule of ours, with the updates that it needs; for other rules the forks as (LR, accuracy, diverged).
+
+    `peak`: the best accuracy along the ramp.
+    """
     forked = sum(fork.steps for fork in ramp.forks)
     found: Advice = {}
     for rule in RULES:
@@ -86,7 +90,7 @@ def read_off(ramp: sc.RangeTest) -> Advice:
         spent = ramp.total_updates - (0 if rule == "best_fork" else forked)
         found[f"superconv {rule}"] = _told(told.lr, spent, told.reason)
     kept = [(_short(f.lr), round(f.metric, 4) if math.isfinite(f.metric) else None, f.diverged) for f in ramp.forks]
-    return found | {"superconv forks": {"tried": kept}}
+    return found | {"superconv forks": {"tried": kept, "peak": round(float(np.nanmax(ramp.metric)), 4)}}
 
 
 def peers(task: SmallTask, data_dir: str | None, seed: int, tool: str, kind: str) -> Advice:

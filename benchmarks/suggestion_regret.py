@@ -11,7 +11,7 @@ outside of all that was tried has the score of its end. Intervals: 95%, families
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -33,9 +33,10 @@ FIXED = {  # what people begin with: SGD with momentum, AdamW
 # what a tool's documentation means its LR for; 1cycle's max_lr otherwise
 CONSTANT = ("torch-lr-finder", "lightning", "ignite")
 PEERS = (*FASTAI, *CONSTANT)
+FALLBACKS = "superconv, with fallbacks"  # not in the package; see `with_fallbacks`
+SURE = 3.0  # binomial standard errors above the floor that show that something was learned
 OTHERS = tuple(f"superconv {rule}" for rule in ("plateau_edge", "accuracy_peak", "steepest", "blow_up", "minimum"))
 Told = Sequence[float | None]  # one suggestion a seed
-Advice = Mapping[str, Mapping[str, Told]]  # tool -> task -> suggestions
 
 
 @dataclass(frozen=True)
@@ -174,16 +175,24 @@ def _left_out(table: NDArray[np.float64], families: Sequence[str], groups: Seque
     return result
 
 
-def advice_of(file: Mapping[str, Any], kind: str, tasks: Iterable[str]) -> dict[str, dict[str, list[float | None]]]:
-    """Tool -> task -> suggestions over seeds, of one kind of range."""
-    found: dict[str, dict[str, list[float | None]]] = {}
-    for name in tasks:
-        for each in file["tasks"][name][kind].values():
-            for tool in (OURS, *OTHERS, *PEERS):
-                # a tool that failed as a whole has an entry under its own name only
-                told = each.get(tool) or each.get(tool.split()[0]) or {"lr": None}
-                found.setdefault(tool, {}).setdefault(name, []).append(told["lr"])
-    return found
+def with_fallbacks(told: Mapping[str, Any], entry: Mapping[str, Any]) -> float | None:
+    """best_fork where a fork learned something; else plateau_edge where the ramp did; else what people begin with.
+
+    Chosen on half 0, where every regret above 20% of best_fork came from a ramp whose forks had learned nothing.
+
+    Args:
+        told: one entry of the advice's file.
+        entry: the task's, of the grid's file.
+    """
+    floor, forks = entry["floor"], told["superconv forks"]
+    sure = floor + SURE * math.sqrt(floor * (1.0 - floor) / entry["validation_labels"])
+    best = max((score or 0.0 for _, score, diverged in forks["tried"] if not diverged), default=0.0)
+    if best > sure and told[OURS]["lr"] is not None:
+        return float(told[OURS]["lr"])
+    edge = told["superconv plateau_edge"]["lr"]
+    if forks["peak"] > sure and edge is not None:
+        return float(edge)
+    return next(iter(FIXED.values()))[0 if entry["optimizer"] == "sgd" else 1]
 
 
 def fixed_advice(bench: Bench) -> dict[str, dict[str, list[float | None]]]:
@@ -225,20 +234,20 @@ def judged(bench: Bench, advice: Mapping[str, Mapping[str, Told]], schedule: str
     return found
 
 
-def ranked(bench: Bench, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def ranked(bench: Bench, rows: Mapping[str, Mapping[str, Any]], ours: str = OURS) -> dict[str, dict[str, Any]]:
     """Mean rank with its interval, share of resamples with the least mean regret, and the distance from ours."""
-    names = [tool for tool in rows if tool == OURS or not tool.startswith("superconv")]
+    names = [tool for tool in rows if tool == ours or not tool.startswith("superconv")]
     regrets = np.array([list(rows[tool]["tasks"].values()) for tool in names])
     weights = drawn(bench.families)
     each = ranks(regrets)
     drawn_ranks, means = weights @ each.T, weights @ regrets.T
     first = np.bincount(means.argmin(1), minlength=len(names)) / len(means)
-    gaps = means - means[:, [names.index(OURS)]]
+    gaps = means - means[:, [names.index(ours)]]
     bounds, limits = (np.percentile(values, (2.5, 97.5), axis=0) for values in (drawn_ranks, gaps))
     return {
         tool: {
             "mean_rank": _r(each[i].mean(), 2), "interval": [_r(bounds[0, i], 2), _r(bounds[1, i], 2)],
-            "first": _r(first[i], 3), "beyond_ours": _r(regrets[i].mean() - regrets[names.index(OURS)].mean()),
+            "first": _r(first[i], 3), "beyond_ours": _r(regrets[i].mean() - regrets[names.index(ours)].mean()),
             "beyond_ours_interval": [_r(limits[0, i]), _r(limits[1, i])],
         }
         for i, tool in enumerate(names)

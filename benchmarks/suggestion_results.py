@@ -21,6 +21,7 @@ from superconv.figures import Figure, Line, Mark, Panel
 
 from .suggestion_grid import environment
 from .suggestion_regret import (
+    FALLBACKS,
     FIXED,
     OTHERS,
     OURS,
@@ -33,19 +34,24 @@ from .suggestion_regret import (
     ranked,
     rescaled,
     row,
+    with_fallbacks,
 )
 from .table import Table
 
 SETS: dict[str, int | None] = {"half 1": 1, "all": None, "half 0": 0}
 COLUMNS = ("tool", "schedule", "mean regret, %", "95% interval", "worst, %", "worst task", "mean, points", "updates")
 Found = dict[str, Any]
+Suggestions = dict[str, dict[str, list[float | None]]]
 
 
-def advice_of(file: Mapping[str, Any], kind: str, tasks: Iterable[str]) -> dict[str, dict[str, list[float | None]]]:
+def advice_of(
+    file: Mapping[str, Any], kind: str, entries: Mapping[str, Any]
+) -> dict[str, dict[str, list[float | None]]]:
     """Tool -> task -> suggestions over seeds, of one kind of range."""
-    found: dict[str, dict[str, list[float | None]]] = {}
-    for name in tasks:
+    found: Suggestions = {}
+    for name, entry in entries.items():
         for each in file["tasks"][name][kind].values():
+            found.setdefault(FALLBACKS, {}).setdefault(name, []).append(with_fallbacks(each, entry))
             for tool in (OURS, *OTHERS, *PEERS):
                 told = each.get(tool) or each.get(tool.split()[0]) or {"lr": None}  # the latter: the whole tool failed
                 found.setdefault(tool, {}).setdefault(name, []).append(told["lr"])
@@ -79,6 +85,7 @@ def part_of(bench: Bench, file: Mapping[str, Any], kind: str) -> Found | None:
         "tasks": len(entries), "families": sorted(set(part.families)), **rows,
         "constant": judged(part, advice, "constant"), "rescaled": scaled,
         "ranks": {under: ranked(part, found) for under, found in rows.items()} | {"rescaled": ranked(part, scaled)},
+        "ranks with fallbacks": {under: ranked(part, found, FALLBACKS) for under, found in rows.items()},
         "best constant": row(part, best_constant(part, "1cycle"), "1cycle"),
         "updates": updates_of(file, kind, entries), "silent": silent,
     }  # fmt: skip
@@ -124,11 +131,11 @@ def tables(found: Mapping[str, Found], kind: str, chosen: str) -> list[Table]:
 def figure(found: Mapping[str, Found], kind: str, chosen: str) -> Figure:
     """Every tool a row: a dot a task, a bar for the mean's interval."""
     part = found[f"{chosen}, {kind}"]
-    shown = [OURS, *PEERS, *FIXED]
+    shown = [OURS, FALLBACKS, *PEERS, *FIXED]
     order = sorted(shown, key=lambda tool: -part["meant"][tool]["mean"])
     lines, marks, jitter = [], [], np.random.default_rng(0)
     for place, tool in enumerate(order):
-        told, color = part["meant"][tool], 0 if tool == OURS else 1
+        told, color = part["meant"][tool], 0 if tool.startswith("superconv") else 1
         values = [100 * v for v in told["tasks"].values()]
         heights = place + jitter.uniform(-0.22, 0.22, len(values))
         lines.append(Line(values, heights.tolist(), style="points", color=color, opacity=0.5))

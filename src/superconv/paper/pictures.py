@@ -32,7 +32,7 @@ def picture(result: Reproduction) -> Figure:
 
 def _panel(experiment: Experiment, ours: list[Run], scale: str) -> Panel:
     numbers = reference(experiment.key)
-    ramp = experiment.setting is not None and str(experiment.setting.schedule).startswith("lr_ramp")
+    ramp = experiment.setting is not None and experiment.setting.is_ramp
     lines, marks = [], []
     finished = [run for run in ours if run.test_accuracy]
     if finished:

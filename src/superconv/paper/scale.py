@@ -19,16 +19,16 @@ class Scale:
             stays (Goyal et al., arXiv 1706.02677, Sec. 2.1); groups of BatchNorm keep their size where they fit.
         max_samples: training samples, at most; a reduced training set is reduced by the same factor.
         networks: network -> the smaller one in its place, and its options.
-        tests: a run's tests along the way.
-        test_images: of one test.
+        tests: a run's tests along the way, and their images.
+        ramp_tests: likewise of an LR range test, which is read off its course and not off its end alone.
     """
 
     steps: float
     least: int
     batch: float
     max_samples: int | None
-    tests: int
-    test_images: int
+    tests: tuple[int, int]
+    ramp_tests: tuple[int, int]
     networks: Mapping[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
 
     def apply(self, setting: Setting) -> Setting:
@@ -41,9 +41,10 @@ class Scale:
         if self.max_samples is not None:
             samples = self.max_samples if samples is None else max(batch, round(samples / 50_000 * self.max_samples))
         group = None if setting.statistics_of is None else min(setting.statistics_of, batch)
+        tests, images = self.ramp_tests if setting.is_ramp else self.tests
         return setting.replace(
             steps=steps, model=model, model_options=options, batch_size=batch, statistics_of=group,
-            train_samples=samples, evaluate_every=max(1, steps // self.tests), test_images=self.test_images,
+            train_samples=samples, evaluate_every=max(1, steps // tests), test_images=images,
             lr_factor=factor,
         )  # fmt: skip
 
@@ -58,8 +59,8 @@ _NARROW: dict[str, tuple[str, dict[str, object]]] = {
     "wide32": ("wide32", {"widths": (16, 32, 64), "blocks": (1, 1, 1)}),
 }  # fmt: skip
 
-SHORT = Scale(0.03, 60, 1 / 8, None, 30, 10_000, _NARROW)
-SMOKE = Scale(0.0, 20, 1 / 64, 64, 2, 32, _NARROW)
+SHORT = Scale(0.03, 60, 1 / 8, None, (10, 10_000), (30, 2_500), _NARROW)
+SMOKE = Scale(0.0, 20, 1 / 64, 64, (2, 32), (4, 32), _NARROW)
 
 
 def scaled(setting: Setting, scale: ScaleName) -> Setting:

@@ -60,6 +60,11 @@ class Setting:
     evaluate_every: int = 100
     lr_factor: float = 1.0
 
+    @property
+    def is_ramp(self) -> bool:
+        """Whether it is an LR range test."""
+        return isinstance(self.schedule, str) and self.schedule.startswith("lr_ramp")
+
     def make_schedule(self) -> Schedule:
         """The schedule at this length, its learning rates times `lr_factor`."""
         made = self.schedule(self.steps) if callable(self.schedule) else parse_schedule(self.schedule, self.steps)
