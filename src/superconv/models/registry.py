@@ -18,8 +18,10 @@ from .inputs import image_shape
 from .lenet import LeNet
 from .mlp import MLP
 from .resnet import ResNet
+from .resnet50 import ResNet50
 from .seeding import seeded
 from .timm_models import build_timm
+from .wide_resnet import WideResNet
 
 _SLIM = {"widths": (8, 16, 64)}  # 20,522 parameters: several times cheaper than the paper's 431,080
 
@@ -47,6 +49,9 @@ def _registry() -> dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]]:
         "resnet56-companion": (CompanionResNet, {}),
         "wide32": (CompanionResNet, {"widths": (16, 64, 256), "blocks": (5, 5, 5)}),
         "densenet40": (DenseNet, {}),
+        "wrn-28-10": (WideResNet, {"blocks": 4, "widen": 10}),
+        "wrn-32-4": (WideResNet, {"blocks": 5, "widen": 4}),
+        "resnet50": (ResNet50, {}),
     }
     return networks
 
