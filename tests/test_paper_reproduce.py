@@ -149,7 +149,8 @@ def headline(seeds: int = 3, gain: float = 0.012) -> Reproduction:
         "pclr": {seed: made_run([0.1, 0.912 + 0.001 * seed]) for seed in range(seeds)},
         "clr": {seed: made_run([0.1, 0.912 + gain + 0.0012 * seed]) for seed in range(seeds)},
     }
-    return conclude(claim, "paper", runs, "a card")
+    settings = {e.condition: e.setting for e in claim.experiments if e.setting is not None}
+    return conclude(claim, "paper", runs, "a card", settings)
 
 
 def test_claims_are_judged_by_paired_seeds() -> None:
@@ -175,11 +176,17 @@ def test_results_keep_looks_and_refuse_other_versions(tmp_path: Path) -> None:
     document = json.loads(path.read_text())
     assert len(document["looks"]) == 1
     assert load(path).word == "holds"
+    part = headline(4)
+    runs = {"clr": {3: part.runs["clr"][3]}}
+    save(conclude(part.claim, "paper", runs, "a card", {"clr": part.settings["clr"]}), tmp_path)  # one condition alone
+    document = json.loads(path.read_text())
+    assert [sorted(look["runs"]["clr"]) for look in document["looks"]] == [["0", "1", "2", "3"]]
+    assert set(document["looks"][0]["settings"]) == {"clr", "pclr"}
     document["looks"][0]["settings"]["clr"]["batch_size"] = 999  # as if the config had been another one
     path.write_text(json.dumps(document))
     save(headline(1), tmp_path)
     looks = json.loads(path.read_text())["looks"]
-    assert [len(look["runs"]["clr"]) for look in looks] == [3, 1]
+    assert [len(look["runs"]["clr"]) for look in looks] == [4, 1]
     path.write_text(json.dumps({"format": 99}))
     with pytest.raises(ValueError, match="has format 99, this version reads 1"):
         load(path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, DataDir, Quiet, RunsDir
+from .options import AsJson, DataDir, Precision, Quiet, RunsDir
 from .stopped import end_stopped
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def reproduce(
         int | None, typer.Option(min=1, help="Processes; default: one a core on a CPU, one on a GPU.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
+    precision: Precision = "fp32",
+    compile_model: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop at a checkpoint after this time; the same command goes on.")
     ] = None,
@@ -77,7 +79,7 @@ def reproduce(
     with stop.listening(), bar(quiet) as display:
         found = run(
             chosen, scale=scale, seeds=range(seeds), data_dir=data_dir, root=runs_dir, device=device,
-            workers=workers, stop=stop, report=display.show,
+            precision=precision, compile=compile_model, workers=workers, stop=stop, report=display.show,
         )  # fmt: skip
     kept = [result for result in found if any(result.runs.values()) and scale != "smoke"]  # noise shows nothing
     paths = {result.claim.name: save(result, out) for result in kept}

@@ -69,6 +69,9 @@ def train(
     averaging_fraction: Annotated[
         float | None, typer.Option(help="Of BatchNorm's running statistics; default: one that suits the run's length.")
     ] = None,
+    statistics_of: Annotated[
+        int | None, typer.Option(help="Samples of a batch that share BatchNorm statistics; default: all.")
+    ] = None,
     train_samples: Annotated[int | None, typer.Option(help="Train on this many samples, drawn by class.")] = None,
     augment: Annotated[bool, typer.Option(help="Use the data set's training augmentation.")] = True,
     evaluate_every: Annotated[int | None, typer.Option(help="Steps between validations; default: ten a run.")] = None,
@@ -128,6 +131,7 @@ def train(
         clip_grad_norm=clip_grad_norm,
         averaging_fraction=averaging_fraction_for(steps) if averaging_fraction is None else averaging_fraction,
         label_smoothing=label_smoothing,
+        statistics_of=statistics_of,
         augment=augment,
         evaluate_every=evaluate_every,
         evaluate_with=evaluate_with,  # type: ignore[arg-type]

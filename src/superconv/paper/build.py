@@ -78,5 +78,5 @@ def arm_of(setting: Setting) -> Arm:
         f"{setting.data} {setting.model} {policy} {setting.steps} updates", schedule, setting.optimizer, options,
         setting.batch_size, averaging_fraction=setting.averaging_fraction, clip_grad_norm=setting.clip_grad_norm,
         evaluate_every=setting.evaluate_every, evaluate_with=setting.evaluate_with,
-        statistics_of=setting.statistics_of,
+        statistics_of=setting.statistics_of, precision=setting.precision, compile=setting.compile,
     )  # fmt: skip

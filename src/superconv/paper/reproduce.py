@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class Reproduction:
         runs: condition -> seed -> Run.
         judgements: one an effect of the claim.
         word: the claim's.
+        settings: condition -> what was really run.
     """
 
     claim: Claim
@@ -39,6 +40,7 @@ class Reproduction:
     word: Word
     environment: Mapping[str, Any]
     device: str
+    settings: Mapping[str, Setting] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -47,7 +49,10 @@ class Reproduction:
         return f"{self.claim.sentence} {self.word.capitalize()}{where}."
 
 
-def conclude(claim: Claim, scale: ScaleName, found: Mapping[str, Mapping[int, Run]], device: str) -> Reproduction:
+def conclude(
+    claim: Claim, scale: ScaleName, found: Mapping[str, Mapping[int, Run]], device: str,
+    settings: Mapping[str, Setting] | None = None,
+) -> Reproduction:  # fmt: skip
     """The claim's words from its runs. Sizes are compared at the paper's scale alone; below it only directions are."""
     judgements = tuple(
         judge(
@@ -59,7 +64,7 @@ def conclude(claim: Claim, scale: ScaleName, found: Mapping[str, Mapping[int, Ru
     word = together([judgement.word for judgement in judgements])
     if not any(found.values()):
         word = "not run"
-    return Reproduction(claim, scale, found, judgements, word, runs.environment(), device)
+    return Reproduction(claim, scale, found, judgements, word, runs.environment(), device, settings or {})
 
 
 def reproduce(
@@ -70,6 +75,8 @@ def reproduce(
     data_dir: str | Path | None = None,
     root: str | Path = "runs",
     device: str | None = None,
+    precision: str = "fp32",
+    compile: bool = False,
     workers: int | None = None,
     stop: StopSignal | None = None,
     report: Report | None = None,
@@ -84,6 +91,7 @@ def reproduce(
         scale: "paper", "short" or "smoke".
         seeds: of every experiment; three or more for a word.
         data_dir: where data sets lie; not needed at scale "smoke".
+        precision, compile: as in an `Arm`; the originals were fp32.
         root, device, workers: as in `run_each`; workers None: one a core on a CPU, one on a GPU.
         stop: asked between two steps: runs end with a checkpoint, and the same call goes on.
         report: called with (what, done, total, text) after every training.
@@ -96,7 +104,8 @@ def reproduce(
         raise ValueError("give at least one seed; three or more for a word about a claim")
     where = str(choose_device(device))
     workers = 1 if workers is None and where != "cpu" else workers
-    settings = [(c, e, scaled(e.setting, scale)) for c, e in chosen if e.setting is not None]
+    ours = {"precision": precision, "compile": compile}
+    settings = [(c, e, scaled(e.setting, scale).replace(**ours)) for c, e in chosen if e.setting is not None]
     jobs, owners = _jobs(settings, scale, seeds, data_dir)
     found: dict[str, dict[str, dict[int, Run]]] = {}
     done = 0
@@ -115,7 +124,15 @@ def reproduce(
     claims = dict.fromkeys(claim.name for claim, _ in chosen)
     by_name = {claim.name: claim for claim, _ in chosen}
     name = device_name(choose_device(device))
-    return [conclude(by_name[name_], scale, found.get(name_, {}), name) for name_ in claims]
+    used = {experiment.name: setting for _, experiment, setting in settings}
+    return [_concluded(by_name[each], scale, found.get(each, {}), name, used) for each in claims]
+
+
+def _concluded(
+    claim: Claim, scale: ScaleName, found: Mapping[str, Mapping[int, Run]], device: str, used: Mapping[str, Setting]
+) -> Reproduction:
+    settings = {condition: used[f"{claim.name}/{condition}"] for condition in found}
+    return conclude(claim, scale, found, device, settings)
 
 
 def _jobs(

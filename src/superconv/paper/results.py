@@ -19,7 +19,6 @@ from .judgement import LEAST_SEEDS, Judgement
 from .measured import Run
 from .reference_numbers import reference
 from .reproduce import Reproduction, conclude
-from .scale import scaled
 from .setting import ScaleName
 
 FORMAT = 1
@@ -44,8 +43,9 @@ def save(result: Reproduction, folder: Path) -> Path:
     path = file_of(folder, result.claim, result.scale)
     looks = _read(path)["looks"] if path.exists() else []
     look = _look(result)
-    if looks and looks[-1]["settings"] == look["settings"]:
+    if looks and _agree(looks[-1]["settings"], look["settings"]):
         look["runs"] = _joined(looks[-1]["runs"], look["runs"])
+        look["settings"] = {**looks[-1]["settings"], **look["settings"]}
         looks[-1] = look
     else:
         looks.append(look)
@@ -88,11 +88,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _look(result: Reproduction) -> dict[str, Any]:
     settings = {}
-    for experiment in result.claim.experiments:
-        if experiment.condition in result.runs and experiment.setting is not None:
-            setting = scaled(experiment.setting, result.scale)
-            line = setting.schedule if isinstance(setting.schedule, str) else "see the claim's file"
-            settings[experiment.condition] = {**asdict(setting), "schedule": line}
+    for condition, setting in result.settings.items():
+        line = setting.schedule if isinstance(setting.schedule, str) else "see the claim's file"
+        settings[condition] = {**asdict(setting.replace(schedule=line)), "schedule": line}
     measured = {
         condition: {str(seed): _rounded(run) for seed, run in by_seed.items()}
         for condition, by_seed in result.runs.items()
@@ -103,6 +101,11 @@ def _look(result: Reproduction) -> dict[str, Any]:
         environment["command"] = re.sub(r"(--(?:data-dir|runs-dir|out)[ =])\S+", r"\1...", environment["command"])
     return {"settings": json.loads(runs.dumps(settings)), "runs": measured, "device": result.device,
             "environment": environment}  # fmt: skip
+
+
+def _agree(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether conditions that both hold were run alike."""
+    return all(old[condition] == new[condition] for condition in set(old) & set(new))
 
 
 def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

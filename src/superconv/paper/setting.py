@@ -35,6 +35,7 @@ class Setting:
         test_images: of one test, of which the paper's are more than the test set has.
         evaluate_every: steps between tests.
         lr_factor: of all learning rates; 1 but for smaller scales.
+        precision, compile: ours alone, for speed: "bf16", torch.compile.
     """
 
     schedule: str | Callable[[int], Schedule]
@@ -59,6 +60,8 @@ class Setting:
     test_images: int = 25_000
     evaluate_every: int = 100
     lr_factor: float = 1.0
+    precision: str = "fp32"
+    compile: bool = False
 
     @property
     def is_ramp(self) -> bool:
