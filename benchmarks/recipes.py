@@ -47,7 +47,7 @@ TASKS = tuple(
     SmallTask(data, network, batch_size=batch_size)
     for data, network, batch_size in (
         ("cifar10-16px", "mlp-bn", 32), ("cifar10-16px", "lenet-slim-bn", 32), ("mnist5k", "mlp-bn", 16),
-        ("cifar10-16px", "lenet-slim", 32), ("cifar10-16px", "mlp", 32), ("cifar100-16px", "lenet-slim-bn", 32),
+        ("cifar10-16px", "mlp", 32), ("cifar100-16px", "mlp-bn", 32), ("cifar10-16px", "lenet-slim", 32),
         ("mnist5k", "lenet-slim-bn", 16), ("cifar10-16px", "vit", 16),
     )
 )  # fmt: skip

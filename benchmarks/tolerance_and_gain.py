@@ -3,7 +3,7 @@
     python -m benchmarks.tolerance_and_gain --data-dir DATA
 
 For every case (network, data, optimizer) two measurements that share no training. Tolerance: the LR range test with
-its defaults, forks and a grid for the reference LR, two seeds. Gain: `superconv.compare` of 1cycle and piecewise
+its defaults, forks and a grid for the reference LR, six seeds. Gain: `superconv.compare` of 1cycle and piecewise
 constant, both with the case's optimizer and tuned with the same budget on validation data, over planned lengths and
 paired fresh seeds, on test data. What follows from the numbers: `tolerance_and_gain_analysis`. Existing cases of the
 file are left alone; finished trainings in the folder of runs are found again.
@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ import torch
 import superconv as sc
 from superconv import runs
 from superconv.analysis.repeats import joint_verdict
+from superconv.analysis.thresholds import Thresholds
+from superconv.analysis.verdict import Verdict
 from superconv.experiments.compare import Comparison, compare
 from superconv.experiments.contenders import ADAM_LR, CONTENDERS, Contender, Interval
 from superconv.experiments.range_tests import RangeTestPlan, run_range_test
@@ -35,7 +38,8 @@ TREATMENT, BASELINE = "1cycle", "piecewise constant"
 SHORTEST = 100  # updates
 COMMON = (1, 2, 4)  # times the shortest: lengths that every case has
 BUDGET = Budget(trials=8, finalists=2, fresh_seeds=2)
-RAMP_SEEDS = (500, 501)  # no training of the comparison starts from these
+RAMP_SEEDS = tuple(range(500, 506))  # no training of the comparison starts from these
+JOINED = 2  # of them are judged together, as `superconv range-test` does when nothing is said
 ADAM_DECAYS = Interval(1e-3, 1.0)
 
 
@@ -92,28 +96,43 @@ def contenders(optimizer: str, batch_size: int) -> list[Contender]:
 
 
 def tolerance(case: Case, task: sc.Task, root: Path) -> dict[str, Any]:
-    """Edge ratio and word of each seed's range test, and of both together."""
+    """Edge over reference LR of every range test, and the word of the first two together, as a user gets it.
+
+    The reference is one number a case: the geometric mean over the range tests that learned anything. One that did
+    not (its peak is not clear of chance) has no ratio.
+    """
     options = OPTIMIZERS[case.optimizer]
     plan = RangeTestPlan(optimizer=case.optimizer, optimizer_options=options, batch_size=case.batch_size)
     experiment = f"{case.name}-ramp"
     ramps = [run_range_test(task, plan, seed, root=root, experiment=experiment)[0] for seed in RAMP_SEEDS]
-    joint = joint_verdict(ramps)
-    pooled = joint.evidence.get("reference_lr")
-    each = [ramp.verdict(reference_lr=pooled) for ramp in ramps]
+    joint = joint_verdict(ramps[:JOINED])
+    alone = [ramp.verdict() for ramp in ramps]
+    known = [ramp.reference_lr for ramp, told in zip(ramps, alone, strict=True) if _learned(told) and ramp.reference_lr]
+    pooled = geometric_mean(known) if known else None
+    each = [
+        ramp.verdict(reference_lr=pooled) if _learned(told) else told for ramp, told in zip(ramps, alone, strict=True)
+    ]
+    evidence = [told.evidence if _learned(told) else {} for told in each]
     return {
         "seeds": list(RAMP_SEEDS),
         "updates": [ramp.settings["updates"] for ramp in ramps],
         "reference_lr": [_digits(ramp.reference_lr) for ramp in ramps],
         "pooled_reference_lr": _digits(pooled),
-        "upper_edge": [_digits(verdict.evidence.get("upper_edge")) for verdict in each],
-        "edge_ratio": [_digits(verdict.evidence.get("edge_ratio")) for verdict in each],
-        "end_ratio": [_digits(verdict.evidence.get("last_ratio")) for verdict in each],
-        "fell": [verdict.evidence.get("fell_beyond_edge") for verdict in each],
-        "edge_from": [verdict.evidence.get("edge_from") for verdict in each],
-        "words": [verdict.tolerance for verdict in each],
+        "edge_ratio": [_digits(found.get("edge_ratio")) for found in evidence],
+        "end_ratio": [_digits(found.get("last_ratio")) for found in evidence],
+        "fell": [found.get("fell_beyond_edge") for found in evidence],
+        "edge_from": [found.get("edge_from") for found in evidence],
+        "peak_kappa": [_digits(told.evidence.get("peak_kappa")) for told in alone],
+        "words": [told.tolerance for told in alone],
         "word": joint.tolerance,
         "reason": joint.reasons[0],
     }
+
+
+def _learned(told: Verdict) -> bool:
+    """Whether the peak is clear of chance by the verdict's own measure."""
+    peak, error, limits = told.evidence.get("peak_kappa"), told.evidence.get("peak_kappa_error"), Thresholds()
+    return peak is not None and peak >= max(limits.min_peak, limits.peak_errors * (error or 0.0))
 
 
 def gain(case: Case, task: sc.Task, root: Path) -> dict[str, Any]:
@@ -146,11 +165,21 @@ def _digits(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}")
 
 
+PARTS: dict[str, Callable[[Case, sc.Task, Path], dict[str, Any]]] = {"tolerance": tolerance, "gain": gain}
+
+
+def complete(entry: Mapping[str, Any], part: str) -> bool:
+    """Whether a case's part is measured already, with every range test that is wanted."""
+    if part not in entry:
+        return False
+    return part != "tolerance" or entry[part]["seeds"] == list(RAMP_SEEDS)
+
+
 def settings() -> dict[str, Any]:
     """What all cases share."""
     return {
         "training_samples_at_most": SAMPLES, "shortest": SHORTEST, "common_ladder": COMMON,
-        "budget": asdict(BUDGET), "ramp_seeds": RAMP_SEEDS,
+        "budget": asdict(BUDGET), "ramp_seeds": RAMP_SEEDS, "joined": JOINED,
     }  # fmt: skip
 
 
@@ -170,23 +199,29 @@ def main() -> None:
     parser.add_argument("--data-dir", default=None)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the trainings")
     parser.add_argument("--only", default=None, help="names of cases, separated by commas; none: measure nothing")
+    parser.add_argument("--part", default=",".join(PARTS), help="what is measured")
     parser.add_argument("--out", type=Path, default=Path("results/verdict"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     path = args.out / "cases.json"
     found = load(path)
     for case in CASES:
-        if case.name in found["cases"] or (args.only is not None and case.name not in args.only.split(",")):
+        if args.only is not None and case.name not in args.only.split(","):
+            continue
+        entry = found["cases"].get(case.name, {})
+        missing = [part for part in args.part.split(",") if not complete(entry, part)]
+        if not missing:
             continue
         task = case.task(args.data_dir)
-        told = tolerance(case, task, args.runs)
-        print(f"{case.name}: {told['word']}, edge ratios {told['edge_ratio']}", flush=True)
+        described = {**asdict(case), "batch_size": case.batch_size, "ladder": case.ladder, "seeds": case.seeds}
+        entry = {**described, **{part: entry[part] for part in PARTS if part in entry}}
+        for part in missing:
+            entry[part] = PARTS[part](case, task, args.runs)
+            print(f"{case.name}: {part} measured", flush=True)
         environment = {**runs.environment(), "command": "python -m benchmarks.tolerance_and_gain --data-dir DATA"}
         found |= {"settings": settings(), "environment": environment}
-        described = {**asdict(case), "batch_size": case.batch_size, "ladder": case.ladder, "seeds": case.seeds}
-        found["cases"][case.name] = {**described, "tolerance": told, "gain": gain(case, task, args.runs)}
+        found["cases"][case.name] = entry
         save(path, found)
-        print(f"{case.name}: done", flush=True)
     publish(found, args.out)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, geometric_mean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,8 @@ class Point:
 
     Args:
         family: its network with and without normalisation; left out as a whole.
-        word: the verdict on both range tests together.
-        ratios: edge over reference LR, one a range test.
+        word: the verdict on two range tests together.
+        ratios: edge over reference LR, one a range test that learned anything.
         difference: accuracy of 1cycle minus piecewise constant, the mean over the common lengths.
         halves: the same from even and from odd seeds.
         gained: what is to be told beforehand.
@@ -36,7 +37,7 @@ class Point:
     @property
     def ratio(self) -> float:
         """Geometric mean over the range tests."""
-        return math.exp(sum(map(math.log, self.ratios)) / len(self.ratios))
+        return geometric_mean(self.ratios)
 
 
 def ranks(values: Sequence[float]) -> Floats:
@@ -162,12 +163,19 @@ def answer(points: Sequence[Point], correlation: float, interval: Sequence[float
     )
 
 
+def _agreement(points: Sequence[Point]) -> float:
+    """Mean rank correlation over cases of every two range tests, each by its place among a case's own."""
+    count = min(len(p.ratios) for p in points)
+    columns = [[p.ratios[k] for p in points] for k in range(count)]
+    pairs = [spearman(columns[a], columns[b]) for a in range(count) for b in range(a)]
+    return fmean(pairs) if pairs else math.nan
+
+
 def analysed(points: Sequence[Point]) -> Mapping[str, object]:
     """Everything that is concluded, as plain data."""
     x, y = [p.ratio for p in points], [p.difference for p in points]
     correlation, interval = spearman(x, y), spearman_interval(x, y)
     score = score_gain(left_out_scores(points))
-    first, second = ([p.ratios[k] for p in points] for k in (0, 1))
     halves = [p.halves[0] for p in points], [p.halves[1] for p in points]
     chances = {
         word: [round(v, 3) for v in beta_interval(n["gained"], n["gained"] + n["not"])]
@@ -179,7 +187,7 @@ def analysed(points: Sequence[Point]) -> Mapping[str, object]:
         "chance_of_gain": chances,
         "spearman": [round(v, 3) for v in (correlation, *interval)],
         "log_score_gain_nats": [round(v, 3) for v in score],
-        "agreement_of_two_range_tests": round(spearman(first, second), 3),
+        "agreement_of_two_range_tests": round(_agreement(points), 3),
         "agreement_of_two_halves_of_the_seeds": round(spearman(*halves), 3),
         "answer": answer(points, correlation, interval, score),
     }
