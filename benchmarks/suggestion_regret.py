@@ -102,12 +102,9 @@ class Bench:
     def of(cls, entries: Mapping[str, Mapping[str, Any]], half: int | None = None) -> Bench:
         """Tasks with both schedules measured."""
         chosen = {name: entry for name, entry in entries.items() if half in (None, entry["half"])}
-        found = {(name, s): landscape(chosen[name], s) for name in chosen for s in ("1cycle", "constant")}
+        found = {(name, s): landscape(chosen[name], s) for name in chosen for s in SCHEDULES}
         whole = {key: value for key, value in found.items() if value is not None}
-        kept = {
-            name: entry for name, entry in chosen.items() if all((name, s) in whole for s in ("1cycle", "constant"))
-        }
-        return cls(kept, whole)
+        return cls({name: e for name, e in chosen.items() if all((name, s) in whole for s in SCHEDULES)}, whole)
 
     @property
     def families(self) -> list[str]:
@@ -116,9 +113,8 @@ class Bench:
 
     def regrets(self, told: Mapping[str, Told], schedule: str) -> NDArray[np.float64]:
         """(tasks,), normalised; a mean over the suggestions of a task."""
-        return np.array(
-            [fmean(self.landscapes[name, schedule].regret(lr) for lr in told[name]) for name in self.entries]
-        )
+        grids = {name: self.landscapes[name, schedule] for name in self.entries}
+        return np.array([fmean(grids[name].regret(lr) for lr in told[name]) for name in grids])
 
     def heights(self, schedule: str) -> NDArray[np.float64]:
         """(tasks,): what a normalised regret of 1 is worth, in accuracy."""
@@ -149,7 +145,7 @@ def rescaled(bench: Bench, told: Mapping[str, Told], schedule: str) -> NDArray[n
             for f in FACTORS
         ]
     )
-    return _left_out(table, bench.families, bench.families)
+    return _left_out(table, bench.families)
 
 
 def best_constant(bench: Bench, schedule: str) -> NDArray[np.float64]:
@@ -161,13 +157,13 @@ def best_constant(bench: Bench, schedule: str) -> NDArray[np.float64]:
         lrs = bench.entries[mine[0]]["lrs"]
         table = np.array([[bench.landscapes[name, schedule].regret(lr) for name in mine] for lr in lrs])
         families = [bench.entries[name]["family"] for name in mine]
-        found[kinds == kind] = _left_out(table, families, families)
+        found[kinds == kind] = _left_out(table, families)
     return found
 
 
-def _left_out(table: NDArray[np.float64], families: Sequence[str], groups: Sequence[str]) -> NDArray[np.float64]:
+def _left_out(table: NDArray[np.float64], families: Sequence[str]) -> NDArray[np.float64]:
     """Of (choices, tasks): each task under the choice with the least mean over the other families."""
-    own = np.array(groups)
+    own = np.array(families)
     result = np.empty(len(families))
     for family in set(families):
         others = own != family
@@ -209,7 +205,7 @@ def meant_for(tool: str) -> str:
 
 
 def row(bench: Bench, regrets: NDArray[np.float64], schedule: str) -> dict[str, Any]:
-    """Mean with its interval, worst, points, and the families' means."""
+    """Mean with its interval, worst and median, in shares; mean and worst in points; every task's."""
     low, high = np.percentile(drawn(bench.families) @ regrets, (2.5, 97.5))
     names = list(bench.entries)
     points = 100 * regrets * bench.heights(schedule)
@@ -217,7 +213,7 @@ def row(bench: Bench, regrets: NDArray[np.float64], schedule: str) -> dict[str, 
         "schedule": schedule, "mean": _r(regrets.mean()), "interval": [_r(low), _r(high)], "worst": _r(regrets.max()),
         "worst_task": names[int(regrets.argmax())], "points": _r(points.mean(), 2), "worst_points": _r(points.max(), 2),
         "median": _r(np.median(regrets)),
-        "tasks": {name: _r(value) for name, value in zip(names, regrets, strict=True)},
+        "tasks": [_r(value) for value in regrets],
     }  # fmt: skip
 
 
@@ -237,7 +233,7 @@ def judged(bench: Bench, advice: Mapping[str, Mapping[str, Told]], schedule: str
 def ranked(bench: Bench, rows: Mapping[str, Mapping[str, Any]], ours: str = OURS) -> dict[str, dict[str, Any]]:
     """Mean rank with its interval, share of resamples with the least mean regret, and the distance from ours."""
     names = [tool for tool in rows if tool == ours or not tool.startswith("superconv")]
-    regrets = np.array([list(rows[tool]["tasks"].values()) for tool in names])
+    regrets = np.array([rows[tool]["tasks"] for tool in names])
     weights = drawn(bench.families)
     each = ranks(regrets)
     drawn_ranks, means = weights @ each.T, weights @ regrets.T

@@ -40,6 +40,7 @@ from .table import Table
 
 SETS: dict[str, int | None] = {"half 1": 1, "all": None, "half 0": 0}
 COLUMNS = ("tool", "schedule", "mean regret, %", "95% interval", "worst, %", "worst task", "mean, points", "updates")
+LABELS = 130  # %: where the figure ends, so that the rows' names stand beside the dots
 Found = dict[str, Any]
 Suggestions = dict[str, dict[str, list[float | None]]]
 
@@ -62,7 +63,8 @@ def updates_of(file: Mapping[str, Any], kind: str, tasks: Iterable[str]) -> dict
     """Tool -> mean updates it spent."""
     entries = [each for name in tasks for each in file["tasks"][name][kind].values()]
     tools = {tool for each in entries for tool in each if "updates" in each[tool]}
-    return {tool: round(fmean(e[tool]["updates"] for e in entries if tool in e), 1) for tool in sorted(tools)}
+    spent = {tool: round(fmean(e[tool]["updates"] for e in entries if tool in e), 1) for tool in sorted(tools)}
+    return spent | {FALLBACKS: spent[OURS]}
 
 
 def silent_of(advice: Mapping[str, Mapping[str, list[float | None]]]) -> dict[str, int]:
@@ -82,7 +84,7 @@ def part_of(bench: Bench, file: Mapping[str, Any], kind: str) -> Found | None:
     rows = {"meant": judged(part, advice, None), "1cycle": judged(part, advice, "1cycle")}
     scaled = {tool: row(part, rescaled(part, told, meant_for(tool)), meant_for(tool)) for tool, told in advice.items()}
     return {
-        "tasks": len(entries), "families": sorted(set(part.families)), **rows,
+        "tasks": len(entries), "names": list(entries), "families": sorted(set(part.families)), **rows,
         "constant": judged(part, advice, "constant"), "rescaled": scaled,
         "ranks": {under: ranked(part, found) for under, found in rows.items()} | {"rescaled": ranked(part, scaled)},
         "ranks with fallbacks": {under: ranked(part, found, FALLBACKS) for under, found in rows.items()},
@@ -136,12 +138,13 @@ def figure(found: Mapping[str, Found], kind: str, chosen: str) -> Figure:
     lines, marks, jitter = [], [], np.random.default_rng(0)
     for place, tool in enumerate(order):
         told, color = part["meant"][tool], 0 if tool.startswith("superconv") else 1
-        values = [100 * v for v in told["tasks"].values()]
+        values = [100 * v for v in told["tasks"]]
         heights = place + jitter.uniform(-0.22, 0.22, len(values))
-        lines.append(Line(values, heights.tolist(), style="points", color=color, opacity=0.5))
+        lines.append(Line(values, heights.tolist(), style="points", color=color, opacity=0.4))
         low, high = (100 * bound for bound in told["interval"])
-        lines.append(Line([low, high], [place, place], width=5, color=color))
+        lines.append(Line([low, high], [place, place], width=3, color=color))
         marks.append(Mark(y=place, label=tool))
+    lines.append(Line([LABELS], [0], style="points", opacity=0.0))
     title = "What a suggested learning rate costs"
     caption = (
         f"Share of the best accuracy's height above the floor that is lost, %; a dot a task ({part['tasks']} tasks of "
