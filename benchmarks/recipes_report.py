@@ -40,6 +40,14 @@ def against(task: Mapping[str, Any], opponent: str) -> SpeedUp:
     return speed_up(values[RECIPE], upto)
 
 
+def best_against_default(task: Mapping[str, Any]) -> tuple[str, SpeedUp]:
+    """The tuned arm that is ahead of the common default by most steps: what was there to be gained at all."""
+    values = values_of(task)
+    upto = {steps: seeds for steps, seeds in values[DEFAULT].items() if steps <= task["ordinary_steps"]}
+    arms = {arm: speed_up(values[arm], upto) for arm in values if arm not in (RECIPE, DEFAULT)}
+    return max(arms.items(), key=lambda item: item[1].value or 0.0)
+
+
 def differences(task: Mapping[str, Any]) -> dict[int, PairedDifference]:
     """Steps -> recipe minus tuned piecewise constant, paired by seed."""
     values = values_of(task)
@@ -116,9 +124,11 @@ def speed_up_table(found: Mapping[str, Any]) -> Table:
             arm = f"{task['best_tuned']}: " if opponent == "best_tuned" else ""
             cells.append(f"{arm}{told.text} ({_bound(told.lower)} to {_bound(told.upper)}), {told.outcome}")
         spent = f"{recipe['updates']:,} ({100 * recipe['updates'] / task['ordinary_steps']:.0f}%)"
+        arm, most = best_against_default(task)
+        cells.append(f"{arm}: {most.text}")
         settings = f"max_lr {recipe['max_lr']:g}, weight decay {recipe['weight_decay']:g}"
         rows.append([name, f"{task['ordinary_steps']:,}", spent, settings, *cells])
-    columns = ("task", "ordinary steps", "cost of find", "recipe", *OPPONENTS)
+    columns = ("task", "ordinary steps", "cost of find", "recipe", *OPPONENTS, "most over the default")
     return Table("Speed-up of the recipe", columns, rows, goals(found))
 
 
@@ -126,7 +136,7 @@ def goals(found: Mapping[str, Any]) -> list[Goal]:
     """The three that were set beforehand."""
     tasks = found["tasks"]
     worse = [
-        f"{name} at {steps} ({value:+.1f})"
+        f"{name} at {steps} steps ({value:+.1f})"
         for name, task in tasks.items()
         for steps, value in concluded(task)["difference_in_standard_errors"].items()
         if value < -ERRORS

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 RESAMPLES = 10_000
+PAIRINGS = 500
 Floats = NDArray[np.float64]
 
 
@@ -21,7 +22,7 @@ class Point:
     Args:
         family: its network with and without normalisation; left out as a whole.
         word: the verdict on two range tests together.
-        ratios: edge over reference LR, one a range test that learned anything.
+        ratios: edge over reference LR, one a range test that tells it.
         difference: accuracy of 1cycle minus piecewise constant, the mean over the common lengths.
         halves: the same from even and from odd seeds.
         gained: what is to be told beforehand.
@@ -164,11 +165,16 @@ def answer(points: Sequence[Point], correlation: float, interval: Sequence[float
 
 
 def _agreement(points: Sequence[Point]) -> float:
-    """Mean rank correlation over cases of every two range tests, each by its place among a case's own."""
-    count = min(len(p.ratios) for p in points)
-    columns = [[p.ratios[k] for p in points] for k in range(count)]
-    pairs = [spearman(columns[a], columns[b]) for a in range(count) for b in range(a)]
-    return fmean(pairs) if pairs else math.nan
+    """Rank correlation over cases of one range test with another of the same case, the mean over such choices."""
+    rng = np.random.default_rng(0)
+    both = [p.ratios for p in points if len(p.ratios) > 1]
+    drawn = [[rng.permutation(len(ratios))[:2] for ratios in both] for _ in range(PAIRINGS)]
+    return fmean(
+        spearman(
+            [r[a] for r, (a, _) in zip(both, draw, strict=True)], [r[b] for r, (_, b) in zip(both, draw, strict=True)]
+        )
+        for draw in drawn
+    )
 
 
 def analysed(points: Sequence[Point]) -> Mapping[str, object]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, geometric_mean
 from typing import Any
@@ -14,7 +15,7 @@ from superconv.analysis.contest import Duel, contest
 from superconv.figures import Figure, Line, Mark, Panel
 
 from .table import Table
-from .tolerance_and_gain_analysis import Point, analysed
+from .tolerance_and_gain_analysis import Point, analysed, spearman, spearman_interval
 
 TREATMENT, BASELINE = "1cycle", "piecewise constant"
 MARGIN = 0.005
@@ -48,6 +49,21 @@ def duels(case: Mapping[str, Any], common: int) -> tuple[Duel, Duel]:
     return first, second
 
 
+def told_ratios(tolerance: Mapping[str, Any]) -> tuple[float, ...]:
+    """Ratios of the range tests that tell one: a fall was seen, or the ramp went past `DIVIDE` without one.
+
+    A ramp that ended earlier without a fall tells neither; it learned nothing, or its scout ended it too low.
+    """
+    pairs = zip(tolerance["edge_ratio"], tolerance["fell"], strict=True)
+    return tuple(ratio for ratio, fell in pairs if ratio is not None and (fell or ratio >= DIVIDE))
+
+
+def same_words(cases: Sequence[Mapping[str, Any]]) -> float:
+    """Share of pairs of range tests of one case that are given the same word."""
+    pairs = [pair for case in cases for pair in itertools.combinations(case["tolerance"]["words"], 2)]
+    return fmean(first == second for first, second in pairs)
+
+
 def points_of(duel: Duel) -> tuple[float, float, float]:
     """Mean difference and its interval, in points. Raises: ValueError: too few seeds for an interval."""
     found = duel.overall
@@ -70,7 +86,7 @@ def point(case: Mapping[str, Any], common: int, *, strict: bool = False, average
     halves = fmean(pairs[0::2]), fmean(pairs[1::2])
     family = case["network"].removesuffix("-bn").removesuffix("-nonorm")
     tolerance = case["tolerance"]
-    ratios = tuple(ratio for ratio in tolerance["edge_ratio"] if ratio)
+    ratios = told_ratios(tolerance)
     word = tolerance["word"]
     if averaged:
         word = "wide" if geometric_mean(ratios) >= DIVIDE else "narrow"
@@ -166,6 +182,12 @@ def publish(found: dict[str, Any], out: Path) -> None:
         "ahead_by_all_range_tests": analysed([point(case, common, averaged=True) for case in cases]),
         "faster_by_all_range_tests": analysed([point(case, common, strict=True, averaged=True) for case in cases]),
     }
+    ratios = [point(case, common).ratio for case in cases]
+    gains = [_height(*duels(case, common), "speed-up")[0] for case in cases]
+    told = (spearman(ratios, gains), *spearman_interval(ratios, gains)) if all(map(math.isfinite, gains)) else ()
+    found["conclusion"]["pairs_of_range_tests_with_one_word"] = round(same_words(cases), 3)
+    found["conclusion"]["range_tests_that_tell"] = sum(len(told_ratios(case["tolerance"])) for case in cases)
+    found["conclusion"]["spearman_of_ratio_and_speed_up"] = [round(value, 3) for value in told]
     runs.atomic_write(out / "cases.json", json.dumps(found, indent=1) + "\n")
     figure(found, common).save(out / "tolerance-and-gain.png")
     print(table(found, common).markdown())
