@@ -56,6 +56,7 @@ def test_the_arm_has_what_the_files_imply() -> None:
     assert arm.optimizer == "caffe-sgd"
     assert arm.optimizer_options == {
         "weight_decay": 1e-4, "bias_lr_scale": 2.0, "bias_weight_decay": 0.0, "momentum": 0.9,
+        "overrides": {"classifier.bias": {"weight_decay": 1e-4}},
     }  # fmt: skip
     assert (arm.batch_size, arm.statistics_of, arm.averaging_fraction) == (1000, 125, 0.95)
 

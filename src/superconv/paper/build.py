@@ -70,6 +70,8 @@ def arm_of(setting: Setting) -> Arm:
         "weight_decay": setting.weight_decay, "bias_lr_scale": setting.bias_lr_scale, "bias_weight_decay": 0.0,
         **setting.optimizer_options,
     }  # fmt: skip
+    if options["bias_weight_decay"] == 0.0:  # the files' exception is for convolutions alone
+        options["overrides"] = {"classifier.bias": {"weight_decay": setting.weight_decay}}
     if setting.momentum is not None:
         options["momentum"] = setting.momentum
     schedule = setting.make_schedule()

@@ -45,8 +45,12 @@ class Scale:
         return setting.replace(
             steps=steps, model=model, model_options=options, batch_size=batch, statistics_of=group,
             train_samples=samples, evaluate_every=max(1, steps // tests), test_images=images,
-            lr_factor=factor,
+            lr_factor=factor, averaging_fraction=self._averaging(setting.averaging_fraction),
         )  # fmt: skip
+
+    def _averaging(self, fraction: float | None) -> float | None:
+        """Running statistics look back over the same share of a run: 1 / (1 - fraction) batches, five at least."""
+        return None if fraction is None else round(1.0 - 1.0 / max(5.0, self.steps / (1.0 - fraction)), 4)
 
 
 _NARROW: dict[str, tuple[str, dict[str, object]]] = {
@@ -59,7 +63,7 @@ _NARROW: dict[str, tuple[str, dict[str, object]]] = {
     "wide32": ("wide32", {"widths": (16, 32, 64), "blocks": (1, 1, 1)}),
 }  # fmt: skip
 
-SHORT = Scale(0.03, 60, 1 / 8, None, (10, 10_000), (30, 2_500), _NARROW)
+SHORT = Scale(0.03, 60, 1 / 8, 2_500, (10, 10_000), (30, 2_500), _NARROW)
 SMOKE = Scale(0.0, 20, 1 / 64, 64, (2, 32), (4, 32), _NARROW)
 
 

@@ -23,7 +23,7 @@ class Setting:
         data, model, model_options: by name.
         optimizer, optimizer_options: of `build_optimizer`. Caffe's momentum keeps the learning rate inside its buffer.
         momentum: constant; None where the schedule sets it, or the optimizer has none.
-        weight_decay: of weights, and of BatchNorm's scale and shift; biases have none.
+        weight_decay: of weights, and of BatchNorm's scale and shift; biases of convolutions have none.
         bias_lr_scale: factor of the biases' learning rate.
         batch_size: samples per update, over all GPUs.
         statistics_of: samples per GPU, which BatchNorm normalises together; None: the network has no BatchNorm.
