@@ -40,6 +40,22 @@ def against(task: Mapping[str, Any], opponent: str) -> SpeedUp:
     return speed_up(values[RECIPE], upto)
 
 
+def ratio(task: Mapping[str, Any], opponent: str) -> float | None:
+    """The speed-up as one number; None where it is undefined.
+
+    A recipe that never comes as far as the opponent has "< k" there, however far behind it is. The ratio is then taken
+    at the accuracy that the recipe reaches itself in the ordinary steps; beyond the ladder it is a bound.
+    """
+    found = against(task, opponent)
+    if found.relation != "<":
+        return found.value
+    values = values_of(task)
+    arm = task["best_tuned"] if opponent == "best_tuned" else opponent
+    upto = {steps: seeds for steps, seeds in values[RECIPE].items() if steps <= task["ordinary_steps"]}
+    back = speed_up(values[arm], upto)
+    return found.value if back.value is None else 1.0 / back.value
+
+
 def best_against_default(task: Mapping[str, Any]) -> tuple[str, SpeedUp]:
     """The tuned arm that is ahead of the common default by most steps: what was there to be gained at all."""
     values = values_of(task)
@@ -62,12 +78,9 @@ def in_errors(difference: PairedDifference) -> float:
 
 
 def with_search(task: Mapping[str, Any], opponent: str) -> float | None:
-    """Speed-up where the updates that `find` spent are added to the recipe's; None where no number is known."""
-    found = against(task, opponent)
-    if found.value is None:
-        return None
-    steps = task["ordinary_steps"]
-    return float(steps / (steps / found.value + task["recipe"]["updates"]))
+    """The ratio where the updates that `find` spent are added to the recipe's; None where no number is known."""
+    found, steps = ratio(task, opponent), task["ordinary_steps"]
+    return None if found is None else float(steps / (steps / found + task["recipe"]["updates"]))
 
 
 def concluded(task: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,6 +91,7 @@ def concluded(task: Mapping[str, Any]) -> dict[str, Any]:
         arm = task["best_tuned"] if opponent == "best_tuned" else opponent
         ups[name] = {
             "arm": arm, "speed_up": found.text, "value": found.value, "relation": found.relation,
+            "ratio": ratio(task, opponent),
             "interval": [found.lower, _finite(found.upper)], "outcome": found.outcome,
             "with_search": with_search(task, opponent),
         }  # fmt: skip
@@ -94,9 +108,7 @@ def coverage(found: Mapping[str, Any]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     networks = {name: name.rsplit("px-", 1)[-1].removeprefix("mnist5k-") for name in found["tasks"]}
     for label, opponent in (("tuned piecewise constant", BASELINE), ("common default", DEFAULT)):
-        ratios = {
-            name: value for name, task in found["tasks"].items() if (value := against(task, opponent).value) is not None
-        }
+        ratios = {name: value for name, task in found["tasks"].items() if (value := ratio(task, opponent)) is not None}
         alone = left_out(ratios, {name: name for name in ratios})
         related = left_out(ratios, networks)
         told[label] = {
