@@ -174,7 +174,8 @@ def _left_out(table: NDArray[np.float64], families: Sequence[str]) -> NDArray[np
 def with_fallbacks(told: Mapping[str, Any], entry: Mapping[str, Any]) -> float | None:
     """best_fork where a fork learned something; else plateau_edge where the ramp did; else what people begin with.
 
-    Chosen on half 0, where every regret above 20% of best_fork came from a ramp whose forks had learned nothing.
+    Chosen on half 0, where every regret above 20% of best_fork came from a ramp whose forks had learned nothing; on
+    half 1 it gained nothing, so the package has no such rule.
 
     Args:
         told: one entry of the advice's file.
