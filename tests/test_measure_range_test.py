@@ -427,6 +427,39 @@ def test_forks_share_the_upper_decades_and_end_with_the_ramp() -> None:
     assert [fork.step for fork in linear] == [24, 49, 74, 99]
 
 
+def made_scout(loss: np.ndarray) -> sc.RangeTest:
+    return sc.RangeTest(lr=np.geomspace(1e-6, 100.0, len(loss)), train_loss=loss, shape="exponential")
+
+
+def learning_curve(noise: float, seed: int) -> np.ndarray:
+    """Learns from LR 1e-3 on, breaks at 0.3: losses of small batches scatter around it."""
+    lr = np.log(np.geomspace(1e-6, 100.0, 60))
+    clean = np.interp(lr, np.log([1e-3, 3e-2, 0.2, 0.3, 1.0]), [2.4, 1.9, 1.8, 2.6, 9.0])
+    return clean + noise * np.random.default_rng(seed).standard_normal(60)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05, 0.15])
+@pytest.mark.parametrize("seed", range(20))
+def test_small_batches_do_not_end_the_ramp_before_anything_is_learned(noise: float, seed: int) -> None:
+    assert 4 * 0.02 < _upper_end(made_scout(learning_curve(noise, seed))) <= 4 * 0.5
+
+
+def test_a_lucky_batch_is_no_learning_and_an_unlucky_one_no_blow_up() -> None:
+    loss = learning_curve(0.05, 0)
+    loss[3:5] = 1.7  # as low as the best: the median of five points may see it, three in a row do not
+    loss[8] = 2.7
+    assert 4 * 0.02 < _upper_end(made_scout(loss)) <= 4 * 0.5
+
+
+def test_a_scout_that_learned_nothing_ends_where_its_loss_rises() -> None:
+    noise = 0.02 * np.random.default_rng(0).standard_normal(60)
+    flat = made_scout(2.3 + noise)
+    assert _upper_end(flat) == 100.0
+    lr = np.log(np.geomspace(1e-6, 100.0, 60))
+    rising = made_scout(np.interp(lr, np.log([0.05, 0.2]), [2.3, 3.5]) + noise)
+    assert _upper_end(rising) < 4 * 0.2
+
+
 @pytest.mark.parametrize("dead", [2.31, 2.9])
 def test_a_scout_that_broke_and_went_constant_ends_the_ramp_where_it_broke(dead: float) -> None:
     """An MLP begins above ln 10; once it is dead its loss is ln 10, lower than where it began."""

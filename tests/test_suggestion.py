@@ -298,3 +298,14 @@ def test_nothing_and_mixed_rules_cannot_be_combined():
     ramp = repeats([0.5])[0]
     with pytest.raises(ValueError, match="several rules"):
         combine([suggest_one(ramp, "plateau_edge"), suggest_one(ramp, "accuracy_peak")])
+
+
+def test_best_fork_says_nothing_where_no_branch_beats_a_guesser():
+    forks = [Fork(k, 10.0**-k, 0.1 + 0.004 * k, 2.3, 30) for k in range(5)]
+    silent = best_fork(forks, eval_samples=1000, chance=0.1)
+    assert silent.lr is None
+    assert "no fork learned anything: the best reaches 0.116, a guesser 0.1" in silent.reason
+    assert best_fork(forks, eval_samples=100_000, chance=0.1).lr is not None
+    assert best_fork(forks, eval_samples=1000).lr is not None  # chance unknown
+    learned = [dataclasses.replace(fork, metric=fork.metric + 0.1) for fork in forks]
+    assert best_fork(learned, eval_samples=1000, chance=0.1).lr is not None

@@ -11,6 +11,7 @@ import numpy as np
 from .found import Found, nowhere
 from .likely_best import likely_best
 
+ABOVE_CHANCE = 3.0  # standard errors of a guesser's accuracy
 FORK_HOLD = 0.9  # share of the best branch's height above chance that still counts as ending well
 
 
@@ -36,7 +37,12 @@ class Fork:
 
 
 def best_fork(
-    forks: Sequence[Fork], *, higher_is_better: bool = True, eval_samples: int | None = None, binomial: bool = True
+    forks: Sequence[Fork],
+    *,
+    higher_is_better: bool = True,
+    eval_samples: int | None = None,
+    binomial: bool = True,
+    chance: float | None = None,
 ) -> Found:
     """The LR whose annealed branches end best, read robustly: forks are few and each is one noisy training.
 
@@ -60,6 +66,8 @@ def best_fork(
         higher_is_better: direction of the metric.
         eval_samples: samples behind each metric; None: only the 2% count.
         binomial: True where the metric is an accuracy in [0, 1].
+        chance: the metric of a guesser. Where no branch of an accuracy is `ABOVE_CHANCE` standard errors better,
+            nothing was learned in any, and there is no suggestion.
     """
     uses_metric = any(math.isfinite(f.metric) for f in forks)
     tried = sorted((f for f in forks if f.lr > 0.0), key=lambda f: f.lr)
@@ -77,6 +85,13 @@ def best_fork(
     if top - worst <= 1e-12 * (1.0 + np.nanmax(np.abs(scores))):
         return nowhere("all forks end equally good or bad: they do not tell the learning rates apart")
     noise = _standard_error(abs(top), eval_samples) if binomial and uses_metric else 0.0
+    if binomial and uses_metric and chance is not None and eval_samples:
+        least = chance + ABOVE_CHANCE * math.sqrt(chance * (1.0 - chance) / eval_samples)
+        if top < least:
+            return nowhere(
+                f"no fork learned anything: the best reaches {top:.3g}, a guesser {chance:.3g}; pass a range of "
+                "learning rates (start_lr=1e-6, end_lr=10), more fork_steps, or check the model"
+            )
     error = 2.0 * max(noise, 0.02 * (top - worst))
     found = likely_best(lrs, scores, error=error)
     tied = lrs[scores >= top - error]  # False for NaN

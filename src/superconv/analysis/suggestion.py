@@ -83,7 +83,7 @@ class Suggestion:
 def _by_forks(ramp: Ramp) -> Found:
     return fork_rules.best_fork(
         ramp.forks, higher_is_better=ramp.higher_is_better, eval_samples=ramp.eval_samples,
-        binomial=ramp.metric_name == "accuracy",
+        binomial=ramp.metric_name == "accuracy", chance=ramp.chance,
     )  # fmt: skip
 
 
