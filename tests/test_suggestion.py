@@ -250,7 +250,7 @@ def test_the_default_rule_is_the_best_that_was_measured():
     bare = RangeTest.from_arrays(lr=lr, train_loss=loss)
     with_metric = RangeTest.from_arrays(lr=lr, train_loss=loss, eval_accuracy=metric_curve(lr, 0.3))
     with_forks = RangeTest(lr=lr, train_loss=loss, forks=tuple(forks([0.2, 0.5, 0.9, 0.6, 0.3])))
-    assert [r.suggest().rule for r in (bare, with_metric, with_forks)] == ["steepest", "plateau_edge", "best_fork"]
+    assert [r.suggest().rule for r in (bare, with_metric, with_forks)] == ["blow_up", "plateau_edge", "best_fork"]
     assert suggest([with_forks, bare]).rule == "steepest"  # what both allow
 
 

@@ -174,7 +174,7 @@ class RangeTest:
         return own + (self.scout.total_updates if self.scout is not None else 0)
 
     def suggest(self, rule: str | None = None) -> Suggestion:
-        """What to use as max_lr (`suggestion.RULES`; None: best_fork, else plateau_edge, else steepest).
+        """What to use as max_lr (`suggestion.RULES`; None: best_fork, else plateau_edge, else blow_up).
 
         Raises: ValueError: no rule of that name.
         """
@@ -235,7 +235,7 @@ def suggest(ramps: Sequence[RangeTest], rule: str | None = None) -> Suggestion:
     """
     if not ramps:
         raise ValueError("suggest() needs at least one range test, got none")
-    order = ("steepest", "plateau_edge", "best_fork")
+    order = ("blow_up", "plateau_edge", "best_fork")
     name = rule or min((default_rule(ramp) for ramp in ramps), key=order.index)
     seeds = [ramp.settings["seed"] for ramp in ramps if isinstance(ramp.settings.get("seed"), int)]
     return combine([suggest_one(ramp, name) for ramp in ramps], seeds if len(seeds) == len(ramps) else ())

@@ -110,12 +110,16 @@ RULES: dict[str, Callable[[Ramp], Found]] = {
 
 
 def default_rule(ramp: Ramp) -> str:
-    """The most trustworthy rule that the measurement allows: forks, else the metric, else the losses."""
+    """The most trustworthy rule that the measurement allows: forks, else the metric, else the losses.
+
+    Of the losses "blow_up": as max_lr of 1cycle on fifty small tasks it cost 11.5% of the height above chance on
+    average, "steepest", which points at an LR to begin with, 53% (results/suggestions).
+    """
     if ramp.forks:
         return "best_fork"
     if np.isfinite(ramp.metric).any():
         return "plateau_edge"
-    return "steepest"
+    return "blow_up"
 
 
 def suggest_one(ramp: Ramp, rule: str | None = None) -> Suggestion:
