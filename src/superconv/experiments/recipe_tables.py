@@ -5,6 +5,8 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from ..analysis.recipe import track_record
+
 if TYPE_CHECKING:
     from .recipe import Recipe
 
@@ -35,6 +37,8 @@ def sentences(recipe: Recipe) -> list[str]:
     found += [f"Edge: {edge}." for edge in recipe.edges]
     if recipe.untried:
         found.append(f"Not searched: {', '.join(recipe.untried)}.")
+    if recipe.metric == "accuracy":
+        found.append(track_record.sentence())
     return found
 
 
