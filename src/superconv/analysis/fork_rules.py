@@ -85,13 +85,11 @@ def best_fork(
     if top - worst <= 1e-12 * (1.0 + np.nanmax(np.abs(scores))):
         return nowhere("all forks end equally good or bad: they do not tell the learning rates apart")
     noise = _standard_error(abs(top), eval_samples) if binomial and uses_metric else 0.0
-    if binomial and uses_metric and chance is not None and eval_samples:
-        least = chance + ABOVE_CHANCE * math.sqrt(chance * (1.0 - chance) / eval_samples)
-        if top < least:
-            return nowhere(
-                f"no fork learned anything: the best reaches {top:.3g}, a guesser {chance:.3g}; pass a range of "
-                "learning rates (start_lr=1e-6, end_lr=10), more fork_steps, or check the model"
-            )
+    if binomial and uses_metric and not _learned(top, chance, eval_samples):
+        return nowhere(
+            f"no fork learned anything: the best reaches {top:.3g}, a guesser {chance:.3g}; pass a range of "
+            "learning rates (start_lr=1e-6, end_lr=10), more fork_steps, or check the model"
+        )
     error = 2.0 * max(noise, 0.02 * (top - worst))
     found = likely_best(lrs, scores, error=error)
     tied = lrs[scores >= top - error]  # False for NaN
@@ -104,6 +102,13 @@ def best_fork(
     elif tied[0] == lrs[0]:
         text += "; that is the smallest LR forked, a lower one may be better"
     return Found(found.lr, found.interval, text, bool(at_edge))
+
+
+def _learned(top: float, chance: float | None, samples: int | None) -> bool:
+    """Whether an accuracy is clear of a guesser's; True where that cannot be told."""
+    if chance is None or not samples:
+        return True
+    return top >= chance + ABOVE_CHANCE * math.sqrt(chance * (1.0 - chance) / samples)
 
 
 @dataclass(frozen=True)
