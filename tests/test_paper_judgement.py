@@ -38,6 +38,15 @@ def test_the_interval_is_students() -> None:
     assert found.seeds == 4
 
 
+def test_where_nothing_is_asserted_the_interval_is_the_answer() -> None:
+    found = judge([-0.02, 0.01, 0.05], sign=0, size=None, tolerance=0.01)
+    assert (found.word, found.seeds) == ("measured", 3)
+    assert found.lower == judge([-0.02, 0.01, 0.05], sign=1, size=None, tolerance=0.01).lower
+    assert judge([0.1, 0.2], sign=0, size=None, tolerance=0.01).word == "undecided"
+    assert together(["measured", "undecided"]) == "undecided"
+    assert together(["measured"]) == "measured"
+
+
 @given(st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=12), st.floats(0.001, 0.1))
 def test_words_never_contradict_the_interval(values: list[float], size: float) -> None:
     found = judge(values, sign=1, size=size, tolerance=0.01)

@@ -11,7 +11,6 @@ from typing import Any
 from ..near_names import near
 from .claim import Claim, Experiment
 from .claims import CLAIMS
-from .reference_numbers import reference
 from .setting import SCALES
 
 _NUMBERED = re.compile(r"(fig|table|tab)\.? *(\d+[a-z]?)", re.IGNORECASE)
@@ -36,13 +35,14 @@ class Entry:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: name, claim, figure, status, why, scales."""
-        figures = reference(self.experiment.key).figures
+        numbers = self.experiment.reference
+        figures = {} if numbers is None else numbers.figures
         return {
             "name": self.experiment.name, "claim": self.claim.name,
             "figure": {version: label for version, label in figures.items() if label},
             "status": self.status, "why": self.why,
             "scales": [] if self.experiment.setting is None else list(SCALES),
-            "title": reference(self.experiment.key).title,
+            "title": self.experiment.title if numbers is None else numbers.title,
         }  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def select(wanted: str) -> list[tuple[Claim, Experiment]]:
     for test in (
         lambda claim, experiment: claim.name == word,
         lambda claim, experiment: experiment.name == word,
-        lambda claim, experiment: experiment.key == word,
+        lambda claim, experiment: experiment.key is not None and experiment.key == word,
         lambda claim, experiment: _in_figure(experiment, word),
     ):
         found = [pair for pair in everything if test(*pair)]
@@ -110,7 +110,7 @@ def _in_figure(experiment: Experiment, word: str) -> bool:
     asked = _labels(rest)
     if len(asked) != 1 or _NUMBERED.fullmatch(rest.strip()) is None:
         return False
-    figures = reference(experiment.key).figures
+    figures = {} if experiment.reference is None else experiment.reference.figures
     texts = [figures.get(version.lower())] if version else list(figures.values())
     own = set().union(*(_labels(text) for text in texts if text))
     label = asked.pop()

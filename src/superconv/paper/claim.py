@@ -6,9 +6,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from .reference_numbers import Reference, reference
 from .setting import Setting
 
-Measure = Literal["final accuracy", "end of ramp over its peak"]
+Measure = Literal[
+    "final accuracy", "end of ramp over its peak", "estimate over learning rate", "estimate over noise alone"
+]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A search for the learning rate before an experiment, which the test images take no part in.
+
+    Every factor of the schedule's learning rates is tried on training images of which a share is held out; the factor
+    with the highest mean accuracy on those is taken. Where it is the grid's first or last, the grid is extended.
+
+    Args:
+        factors: ascending, a constant ratio apart.
+        seeds: of the trials; other ones than the experiment's.
+        held_out: share of the training images.
+        extensions: at most so many factors are added.
+    """
+
+    factors: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
+    seeds: tuple[int, ...] = (1000, 1001)
+    held_out: float = 0.1
+    extensions: int = 3
 
 
 @dataclass(frozen=True)
@@ -17,21 +40,32 @@ class Experiment:
 
     Args:
         name: "CLAIM/CONDITION", what `reproduce` is called with.
-        key: of the authors' numbers (`reference_numbers.reference`).
+        key: of the authors' numbers (`reference_numbers.reference`); None: an experiment of our own.
         setting: at scale "paper"; None where it cannot be built.
         chosen: what neither the paper nor a file says and we chose, a sentence each.
         obstacle: why it cannot be built.
+        tuning: how its learning rates are found; None: as the setting has them.
+        title: what is trained, for an experiment of our own.
     """
 
     name: str
-    key: str
+    key: str | None
     setting: Setting | None
     chosen: tuple[str, ...] = ()
     obstacle: str = ""
+    tuning: Tuning | None = None
+    title: str = ""
 
     def __post_init__(self) -> None:
         if (self.setting is None) == (not self.obstacle):
             raise ValueError(f"experiment {self.name!r} needs a setting, or the obstacle to it, and not both")
+        if (self.key is None) == (not self.title):
+            raise ValueError(f"experiment {self.name!r} needs a key of the authors' numbers, or a title, and not both")
+
+    @property
+    def reference(self) -> Reference | None:
+        """The authors' numbers."""
+        return None if self.key is None else reference(self.key)
 
     @property
     def condition(self) -> str:
@@ -41,23 +75,25 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Effect:
-    """A difference that the claim asserts, written down before anything is run.
+    """A difference that the claim asserts or asks for, written down before anything is run.
 
         effect = measure(treatment) - measure(baseline), per seed; or measure(treatment) - threshold
 
     Args:
         treatment, baseline: conditions of the claim; baseline None: against `threshold`.
-        sign: +1 where the paper has the treatment above, -1 below.
+        sign: +1 where the paper has the treatment above, -1 below; 0: nothing is asserted, the interval is the answer.
         size: the paper's difference, in units of the measure (accuracies in [0, 1]); None where it printed none.
         threshold: of the measure, where there is no baseline.
-        measure: "final accuracy", or "end of ramp over its peak": the accuracy over the last twentieth of a ramp,
-            divided by the largest smoothed one before.
+        measure: "final accuracy"; "end of ramp over its peak": the accuracy over the last twentieth of a ramp,
+            divided by the largest smoothed one before; "estimate over learning rate", "estimate over noise alone": the
+            paper's curvature estimate, divided by the rate in use or by what gradient noise alone would give, the
+            median over the second half of a run.
         tolerance: how far from `size` still agrees; one point of accuracy.
     """
 
     treatment: str
     baseline: str | None = None
-    sign: Literal[1, -1] = 1
+    sign: Literal[1, 0, -1] = 1
     size: float | None = None
     threshold: float | None = None
     measure: Measure = "final accuracy"
@@ -66,7 +102,7 @@ class Effect:
     def __post_init__(self) -> None:
         if (self.baseline is None) == (self.threshold is None):
             raise ValueError(f"an effect of {self.treatment!r} needs a baseline or a threshold, and not both")
-        if self.size is not None and self.size * self.sign < 0:
+        if self.size is not None and self.size * self.sign <= 0:
             raise ValueError(f"an effect of {self.treatment!r} has size {self.size} against its sign")
 
 

@@ -10,9 +10,9 @@ from typing import Literal
 
 from ..analysis.student_t import critical_value
 
-Word = Literal["holds", "holds in direction", "does not hold", "undecided", "not run"]
+Word = Literal["holds", "holds in direction", "does not hold", "undecided", "not run", "measured"]
 LEAST_SEEDS = 3
-_ORDER: tuple[Word, ...] = ("does not hold", "not run", "undecided", "holds in direction", "holds")
+_ORDER: tuple[Word, ...] = ("does not hold", "not run", "undecided", "holds in direction", "holds", "measured")
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,11 @@ def judge(values: Sequence[float], *, sign: int, size: float | None, tolerance: 
         does not hold       the interval lies on the other side of zero, or below what the paper's size tolerates
         undecided           anything else, and fewer than three seeds
         not run             no seed
+        measured            nothing is asserted (sign 0), and there is an interval
 
     Args:
         values: the effect, one value a seed, in the units of `size`.
-        sign: +1 or -1: the paper's.
+        sign: +1 or -1: the paper's; 0: none.
         size: the paper's; None: it printed none, or the scale is not the paper's.
         tolerance: around `size`.
     """
@@ -56,6 +57,8 @@ def judge(values: Sequence[float], *, sign: int, size: float | None, tolerance: 
         return Judgement("undecided", n, mean)
     half = critical_value(0.95, n - 1) * stdev(values) / math.sqrt(n)
     lower, upper = mean - half, mean + half
+    if sign == 0:
+        return Judgement("measured", n, mean, lower, upper)
     towards, away = (lower, upper) if sign > 0 else (-upper, -lower)  # the interval as if the paper's sign were +
     word: Word
     if towards > 0:
@@ -68,5 +71,5 @@ def judge(values: Sequence[float], *, sign: int, size: float | None, tolerance: 
 
 
 def together(words: Sequence[Word]) -> Word:
-    """A claim's word: that of its weakest effect; "undecided" where it asserts no effect that can be measured."""
+    """A claim's word: that of its weakest effect; "undecided" where it has no effect that can be measured."""
     return min(words, key=_ORDER.index) if words else "undecided"

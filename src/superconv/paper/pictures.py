@@ -9,7 +9,7 @@ import numpy as np
 from ..figures import Figure, Line, Mark, Panel
 from .claim import Experiment
 from .measured import Run
-from .reference_numbers import curve, reference
+from .reference_numbers import curve
 from .reproduce import Reproduction
 
 COLUMNS = 2
@@ -20,7 +20,7 @@ def picture(result: Reproduction) -> Figure:
     panels = []
     for experiment in result.claim.experiments:
         by_seed = result.runs.get(experiment.condition, {})
-        if by_seed or reference(experiment.key).curve is not None:
+        if by_seed or (experiment.reference is not None and experiment.reference.curve is not None):
             panels.append(_panel(experiment, [by_seed[seed] for seed in sorted(by_seed)], result.scale))
     title = f"{result.claim.name}, {result.scale} scale: {result.word}"
     caption = (
@@ -31,18 +31,18 @@ def picture(result: Reproduction) -> Figure:
 
 
 def _panel(experiment: Experiment, ours: list[Run], scale: str) -> Panel:
-    numbers = reference(experiment.key)
+    numbers = experiment.reference
     ramp = experiment.setting is not None and experiment.setting.is_ramp
     lines, marks = [], []
     finished = [run for run in ours if run.test_accuracy]
     if finished:
         lines.append(_ours(finished, ramp))
-    if numbers.curve is not None:
+    if numbers is not None and numbers.curve is not None:
         log = curve(numbers.curve)
         x = [math.nan if v is None else v for v in log.lr] if ramp else [i / log.iteration[-1] for i in log.iteration]
         y = [math.nan if v is None else v for v in log.test_accuracy]
         lines.append(Line(x, y, "authors' log", style="dashed", color=1))
-    if numbers.published is not None:
+    if numbers is not None and numbers.published is not None:
         marks.append(Mark(y=numbers.published, label=f"printed: {100 * numbers.published:.1f}%"))
     x_name = "learning rate" if ramp else "share of the run"
     return Panel(lines, experiment.condition, x_name, "test accuracy", marks=marks)

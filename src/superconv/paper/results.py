@@ -17,9 +17,8 @@ from .claim import Claim
 from .claims import CLAIMS
 from .judgement import LEAST_SEEDS, Judgement
 from .measured import Run
-from .reference_numbers import reference
 from .reproduce import Reproduction, conclude
-from .setting import ScaleName
+from .setting import ScaleName, Setting
 
 FORMAT = 1
 DIGITS = 4
@@ -104,8 +103,9 @@ def _look(result: Reproduction) -> dict[str, Any]:
 
 
 def _agree(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether conditions that both hold were run alike."""
-    return all(old[condition] == new[condition] for condition in set(old) & set(new))
+    """Whether conditions that both hold were run alike; a setting younger than the file had its default."""
+    defaults = json.loads(runs.dumps(asdict(Setting("", 0))))
+    return all({**defaults, **old[condition]} == new[condition] for condition in set(old) & set(new))
 
 
 def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,13 +135,14 @@ def table(result: Reproduction) -> dict[str, Any]:
     """Paper, log and ours: final accuracies in percent."""
     rows = []
     for experiment in result.claim.experiments:
-        numbers = reference(experiment.key)
+        numbers = experiment.reference
+        published, log = (None, None) if numbers is None else (numbers.published, numbers.log)
         finals = [run.final for run in result.runs.get(experiment.condition, {}).values()]
-        target = numbers.published if numbers.published is not None else numbers.log
+        target = published if published is not None else log
         comparable = finals and target is not None and result.scale == "paper"
         apart = f"{100 * (fmean(finals) - target):+.1f}" if comparable and target is not None else "-"
         rows.append(
-            [experiment.condition, _percent(numbers.published), _percent(numbers.log), _ours(finals), apart]
+            [experiment.condition, _percent(published), _percent(log), _ours(finals), apart]
         )  # fmt: skip
     note = (
         "Final test accuracy in percent. Paper: as printed; log: the authors' own run, n = 1. Ours: mean over seeds "
@@ -175,7 +176,7 @@ def effect_lines(result: Reproduction) -> list[str]:
     for effect, judgement in zip(result.claim.effects, result.judgements, strict=True):
         against = effect.baseline if effect.baseline is not None else f"{effect.threshold:g}"
         unit, factor = (" points", 100) if effect.measure == "final accuracy" else ("", 1)
-        claimed = "above" if effect.sign > 0 else "below"
+        claimed = {1: "above", -1: "below", 0: "against"}[effect.sign]
         size = "" if effect.size is None else f" by {factor * abs(effect.size):.3g}{unit}"
         lines.append(
             f"{effect.treatment} {claimed} {against}{size} ({effect.measure}): "
