@@ -6,18 +6,31 @@ from pathlib import Path
 import pytest
 from program import Run
 
+from superconv.paper.claims import CLAIMS
 from superconv.paper.results import save
 
 
 def test_the_list_and_its_json(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("reproduce", "--list", "--json", "--data-dir", str(tmp_path))
     found = json.loads(out)
-    assert (code, len(found)) == (0, 140)
+    assert (code, len(found)) == (0, sum(len(claim.experiments) for claim in CLAIMS))
     assert {"name", "claim", "figure", "status", "scales"} <= set(found[0])
     assert {entry["status"] for entry in found} >= {"not buildable"}
     code, out, _ = run("reproduce", "--list", "--data-dir", str(tmp_path))
     assert code == 0
-    assert "140 experiments" in out
+    assert f"{len(found)} experiments" in out
+
+
+def test_the_list_of_a_selection(run: Run, tmp_path: Path) -> None:
+    code, out, _ = run("reproduce", "--list", "--json", "max-lr/3", "Table 5", "--data-dir", str(tmp_path))
+    assert [entry["name"] for entry in json.loads(out)] == [
+        "max-lr/3", *(f"batch-size/{size}" for size in (1536, 1000, 512, 256))
+    ]  # fmt: skip
+    assert code == 0
+    code, out, _ = run("reproduce", "--list", "max-lr/3", "--data-dir", str(tmp_path))
+    assert (code, "max-lr/3 " in out, "max-lr/3.5" in out) == (0, True, False)
+    code, _, err = run("reproduce", "--list", "max-rl")
+    assert (code, "did you mean 'max-lr'" in err) == (2, True)
 
 
 def test_a_smoke_run_says_its_words_and_keeps_no_results(run: Run, tmp_path: Path) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from ..paper.catalogue import Entry
     from ..paper.reproduce import Reproduction
 
+MOST_COLUMNS = 110  # of a list: longer lines are hard to read
+
 
 def reproduce(
     names: Annotated[
@@ -27,7 +28,9 @@ def reproduce(
             '"v3 Table 2"), or a row (fig1a-clr).',
         ),
     ] = None,
-    show_list: Annotated[bool, typer.Option("--list", help="Show every experiment, and whether it runs here.")] = False,
+    show_list: Annotated[
+        bool, typer.Option("--list", help="Show all experiments, or those named; do they run here?")
+    ] = False,
     scale: Annotated[
         str, typer.Option(help="paper: as it was; short: the same shape in minutes on a CPU; smoke: seconds, no data.")
     ] = "short",
@@ -62,7 +65,8 @@ def reproduce(
         print(table_of(out))
         return
     if show_list:
-        _list(entries(data_dir), as_json)
+        asked = {experiment.name for name in names or () for _, experiment in select(name)}
+        _list([e for e in entries(data_dir) if not names or e.experiment.name in asked], as_json)
         return
     if not names:
         raise ValueError("say what to reproduce: a claim, a figure or a table; superconv reproduce --list shows all")
@@ -92,19 +96,10 @@ def _list(found: list[Entry], as_json: bool) -> None:
     if as_json:
         print(json.dumps([entry.to_dict() for entry in found], indent=1))
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
+    from .paper_list import list_lines
 
-    table = Table("experiment", "figure or table", "status", "why", box=SIMPLE_HEAD, pad_edge=False)
-    table.columns[0].no_wrap = table.columns[2].no_wrap = True
-    for entry in found:
-        figures = entry.to_dict()["figure"]
-        where = "; ".join(f"{version} {re.sub(r' *[(].*?[)]', '', label)}" for version, label in figures.items())
-        table.add_row(entry.experiment.name, where, entry.status, entry.why)
-    Console().print(table)
-    counts = Counter(entry.status for entry in found)
-    print(f"{len(found)} experiments: " + ", ".join(f"{count} {status}" for status, count in counts.items()) + ".")
+    width = min(MOST_COLUMNS, shutil.get_terminal_size().columns)  # 80 in a pipe
+    print("\n".join(list_lines(found, width)))
 
 
 def _print(found: list[Reproduction], paths: dict[str, Path], as_json: bool) -> None:
