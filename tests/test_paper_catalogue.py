@@ -56,8 +56,10 @@ def test_entries_say_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (headline.status, headline.why) == (
         "needs data", "cifar10 is not here: superconv data fetch cifar10"
     )  # fmt: skip
-    assert found["hessian-free/300-clr"].status == "not buildable"
-    plain = found["hessian-free/300-clr"].to_dict()
+    assert found["failures/restarts"].status == "not buildable"
+    plain = found["failures/restarts"].to_dict()
     assert plain["scales"] == []
     assert set(plain) == {"name", "claim", "figure", "status", "why", "scales", "title"}
+    own = found["fair-headline/cosine"].to_dict()
+    assert (own["figure"], own["title"]) == ({}, "warm-up and cosine with crops, tuned")
     assert headline.to_dict()["figure"] == {"v1": "Fig. 1a; Table 1 (two rows)", "v3": "Fig. 1a; Table 6 (two rows)"}

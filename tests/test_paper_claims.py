@@ -47,7 +47,10 @@ def test_settings_are_the_stated_ones(experiment: Experiment) -> None:
     assert setting.steps == (length(stated, experiment) or setting.steps)
     if experiment.name not in STATED_OTHERWISE and "base_lr" in policy:
         assert lrs[0] == pytest.approx(policy["base_lr"], abs=1e-9)
-    if "max_lr" in policy:
+    if setting.steps < policy.get("stepsize", 0):  # the beginning of a cycle
+        rise = (policy["max_lr"] - policy["base_lr"]) * setting.steps / policy["stepsize"]
+        assert lrs.max() == pytest.approx(policy["base_lr"] + rise)
+    elif "max_lr" in policy:
         assert lrs.max() == pytest.approx(policy["max_lr"], rel=1e-3)
         if "stepsize" in policy:
             assert abs(int(lrs.argmax()) - policy["stepsize"]) <= 1

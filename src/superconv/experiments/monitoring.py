@@ -28,10 +28,19 @@ class Monitoring:
     Args:
         every: updates between readings.
         eigenvalues_every: updates between measurements of the Hessian's largest eigenvalue; None: none.
+        probes: measure gradients on held-out batches; False: the paper's estimate alone, from the weights.
+        spacing: updates between the iterates of the paper's estimate.
     """
 
     every: int
     eigenvalues_every: int | None = None
+    probes: bool = True
+    spacing: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data: what makes two watched runs the same. Younger settings are left out at their defaults."""
+        young = {"probes": True, "spacing": 1}
+        return {key: value for key, value in asdict(self).items() if key not in young or value != young[key]}
 
     @classmethod
     def of_run(cls, total_steps: int, every: int | None = None, eigenvalues_every: int | None = None) -> Monitoring:
@@ -77,9 +86,16 @@ def watch(
         steps_done: updates before this call.
         memory: device, memory format and preparation of the batches.
     """
-    size = probe_batch_size(batch_size, len(held_out))
-    batches = Batches(held_out, size, seed=PROBE_SEED, augment=False, **memory)
-    monitor = LRMonitor(model, optimizer, loss_fn, batches, split=task.split, **asdict(monitoring))
+    every, spacing = monitoring.every, monitoring.spacing
+    if monitoring.probes:
+        size = probe_batch_size(batch_size, len(held_out))
+        batches = Batches(held_out, size, seed=PROBE_SEED, augment=False, **memory)
+        monitor = LRMonitor(
+            model, optimizer, loss_fn, batches, every=every, spacing=spacing, split=task.split,
+            eigenvalues_every=monitoring.eigenvalues_every,
+        )  # fmt: skip
+    else:
+        monitor = LRMonitor(model, optimizer, every=every, spacing=spacing)
     monitor.step = steps_done
     return monitor
 

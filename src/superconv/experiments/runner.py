@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from ..training.random_states import seed_random_states
 from .config import Arm
 from .device import choose_device, device_name
 from .monitoring import Monitoring, rows_of, watch
+from .resuming import resume
 from .run_rows import evaluation_row, plain_evaluation, update_row
 from .stopping import StopSignal
 
@@ -109,7 +110,7 @@ def run_arm(
     identity = {"name": task.name, "hash": source_hash(task)[:16]}
     config = {"task": identity, **arm.to_dict(), "read_test": read_test}
     if monitoring is not None:
-        config["monitoring"] = asdict(monitoring)
+        config["monitoring"] = monitoring.to_dict()
     splits = _splits(task.data, arm)
     info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
     info["metric"] = metric_name(task.metric)
@@ -220,10 +221,7 @@ class _Training:
 
     def _begin(self) -> None:
         """Go to the checkpoint, if there is one; rows that were written after it are dropped and made again."""
-        if self.run.checkpoint_path.exists():
-            self.state.load(self.run.checkpoint_path)
-        self.run.truncate_rows(self.state.step - 1)
-        for row in self.run.rows():
+        for row in resume(self.run, self.state):
             self.seconds = max(self.seconds, row.get("seconds", 0.0))
             self.last_loss = row.get("loss", self.last_loss)
 
@@ -311,7 +309,7 @@ class _Training:
             "test": plain_evaluation(measure(batches=self.test)) if read_test and self.test is not None else None,
         }
         self.run.finish(summary)
-        self.run.checkpoint_path.unlink(missing_ok=True)
+        self.run.discard_checkpoints()
         return RunResult(self.run.summary(), reason, self.run.path, self.state.step)
 
 

@@ -13,6 +13,7 @@ import torch
 from ..runs import RunLocked
 from ..task import Task
 from .config import Arm
+from .monitoring import Monitoring
 from .runner import RunResult, run_arm
 from .stopping import StopSignal
 from .workers import run_jobs, stop_requested
@@ -23,12 +24,13 @@ KEPT = 2  # tasks in a worker's memory
 
 
 class Training(NamedTuple):
-    """One training of a sweep; `skip_locked`: one that another process is at is left to it."""
+    """One training of a sweep; `skip_locked`: one that another process is at is left to it; `monitoring`: its LR."""
 
     arm: Arm
     seed: int
     read_test: bool = True
     skip_locked: bool = False
+    monitoring: Monitoring | None = None
 
 
 def run_trainings(
@@ -116,7 +118,7 @@ def _train(task: Task, training: Training, where: tuple[str, str, str | None], s
     try:
         return run_arm(
             task, training.arm, training.seed, root=root, experiment=experiment, device=device,
-            read_test=training.read_test, stop=stop,
+            read_test=training.read_test, monitoring=training.monitoring, stop=stop,
         )  # fmt: skip
     except RunLocked:
         if training.skip_locked:

@@ -18,13 +18,18 @@ from .setting import ScaleName, Setting
 _SHAPES = {"cifar10": (3, 32, 10), "cifar100": (3, 32, 100), "mnist": (1, 28, 10)}  # channels, side, classes
 
 
-def task_of(setting: Setting, scale: ScaleName, data_dir: str | Path | None = None) -> Task:
+def task_of(
+    setting: Setting, scale: ScaleName, data_dir: str | Path | None = None, held_out: float | None = None
+) -> Task:
     """The setting's task.
 
     The accuracies along a run are on test images, as in the paper: they stand where the validation data are, and
     nothing is chosen by them. A test takes `test_images` of them, from the first on and over again where there are
     fewer (the paper's 25,000 are two and a half passes). At scale "smoke" the images are noise with a bright spot
     for the class, so that no data set is needed to see that everything runs.
+
+    Args:
+        held_out: share of the training images that is tested in place of the test images, for tuning.
 
     Raises: DataError, a ValueError: the data set is not there; the message names the command that fetches it.
     """
@@ -35,7 +40,11 @@ def task_of(setting: Setting, scale: ScaleName, data_dir: str | Path | None = No
     data = task.data
     if setting.train_samples is not None:
         data = data.subset(min(setting.train_samples, len(data.train)))
+    if held_out is not None:
+        data = data.with_validation(held_out)
     data = data.prepared(setting.preparation, mirror=setting.mirror, crop_padding=setting.crop_padding)
+    if held_out is not None:
+        return replace(task, data=data)
     assert data.test is not None
     tested = data.test.take(np.arange(setting.test_images) % len(data.test))
     splits = Splits(

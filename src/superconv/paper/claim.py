@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from .reference_numbers import Reference, reference
@@ -32,6 +33,10 @@ class Tuning:
     seeds: tuple[int, ...] = (1000, 1001)
     held_out: float = 0.1
     extensions: int = 3
+
+    def __post_init__(self) -> None:
+        if len(self.factors) < 2 or any(a >= b for a, b in pairwise(self.factors)):
+            raise ValueError(f"a search needs two factors or more, ascending, got {self.factors}")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..experiments.monitoring import KEY
 from .claim import Effect, Measure
 
 LAST = 0.05  # share of a ramp that counts as its end
@@ -26,6 +27,8 @@ class Run:
         train_loss: of that update.
         test_loss, test_accuracy: of the test.
         seconds: of training and tests.
+        estimates: the paper's curvature estimate, where it was asked for: step, lr (in use), estimate, noise_alone
+            (what gradient noise alone would give).
     """
 
     stop: str
@@ -35,6 +38,7 @@ class Run:
     test_loss: tuple[float, ...]
     test_accuracy: tuple[float, ...]
     seconds: float
+    estimates: Mapping[str, tuple[float, ...]] | None = None
 
     @property
     def final(self) -> float:
@@ -51,23 +55,43 @@ class Run:
         peak = max(np.median(values[k : k + SMOOTHED]) for k in range(max(1, len(values) - SMOOTHED + 1)))
         return float(np.median(values[-count:]) / peak) if peak > 0 else 0.0
 
+    def estimate_over(self, column: str) -> float:
+        """Median of the estimate over another column of `estimates`, second half of the readings; nan: none."""
+        if self.estimates is None or not self.estimates["step"]:
+            return math.nan
+        half = len(self.estimates["step"]) // 2
+        ratio = np.asarray(self.estimates["estimate"]) / np.asarray(self.estimates[column])
+        return float(np.nanmedian(ratio[half:]))
+
     def measure(self, which: Measure) -> float:
         """One number."""
-        return self.final if which == "final accuracy" else self.end_over_peak
+        if which == "final accuracy":
+            return self.final
+        if which == "end of ramp over its peak":
+            return self.end_over_peak
+        return self.estimate_over("lr" if which == "estimate over learning rate" else "noise_alone")
 
 
 def run_of(rows: Iterable[Mapping[str, Any]], summary: Mapping[str, Any]) -> Run:
     """From the rows of a run directory: an update's row comes before the evaluation's of the same step."""
     columns: dict[str, list[float]] = {key: [] for key in ("step", "lr", "train_loss", "test_loss", "test_accuracy")}
     lr = loss = math.nan
+    readings: dict[str, list[float]] = {key: [] for key in ("step", "lr", "estimate", "noise_alone")}
     for row in rows:
         if "lr" in row:
             lr, loss = row["lr"], row["loss"]
+        elif KEY in row:
+            reading = row[KEY]
+            columns_of = {"step": "step", "lr": "lr", "estimate": "paper_estimate", "noise_alone": "noise_line"}
+            for key, theirs in columns_of.items():
+                readings[key].append(math.nan if reading[theirs] is None else reading[theirs])
         elif row.get("split") == "validation":
             values = (row["step"] + 1, lr, loss, row["eval_loss"], row["metric"])
             for key, value in zip(columns, values, strict=True):
                 columns[key].append(value)
-    return Run(summary["stop"], **{k: tuple(v) for k, v in columns.items()}, seconds=summary["seconds"])  # type: ignore[arg-type]
+    estimates = {key: tuple(values) for key, values in readings.items()} if readings["step"] else None
+    tested = {key: tuple(values) for key, values in columns.items()}
+    return Run(summary["stop"], **tested, seconds=summary["seconds"], estimates=estimates)  # type: ignore[arg-type]
 
 
 def effects_by_seed(effect: Effect, runs: Mapping[str, Mapping[int, Run]]) -> list[float]:

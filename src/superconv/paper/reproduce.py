@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .. import runs
 from ..experiments.device import choose_device, device_name
+from ..experiments.monitoring import Monitoring
 from ..experiments.stopping import StopSignal
 from ..experiments.sweep import Training, run_each
 from .build import arm_of, task_of
@@ -18,8 +19,10 @@ from .judgement import Judgement, Word, judge, together
 from .measured import Run, effects_by_seed, run_of
 from .scale import scaled
 from .setting import SCALES, ScaleName, Setting
+from .tuning import Trial, Tuned, tune
 
 Report = Callable[[str, int, int, str], None]
+ESTIMATES = 100  # readings of the curvature estimate along a run
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Reproduction:
         judgements: one an effect of the claim.
         word: the claim's.
         settings: condition -> what was really run.
+        tuned: condition -> how its learning rates were found.
     """
 
     claim: Claim
@@ -41,6 +45,7 @@ class Reproduction:
     environment: Mapping[str, Any]
     device: str
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -83,8 +88,9 @@ def reproduce(
 ) -> list[Reproduction]:
     """Run experiments of the paper and say which of its claims hold.
 
-    The test images are tested along the way, as in the paper; nothing is chosen by them. Two experiments with the same
-    setting share their runs. On a GPU the default is one process; several small runs may share it (`workers`).
+    The test images are tested along the way, as in the paper; nothing is chosen by them: experiments whose learning
+    rates are tuned begin with trials on held-out training images. Two experiments with the same setting share their
+    runs. On a GPU the default is one process; several small runs may share it (`workers`).
 
     Args:
         chosen: from `catalogue.select`; those that cannot be built are left out.
@@ -105,38 +111,81 @@ def reproduce(
     where = str(choose_device(device))
     workers = 1 if workers is None and where != "cpu" else workers
     ours = {"precision": precision, "compile": compile}
-    settings = [(c, e, scaled(e.setting, scale).replace(**ours)) for c, e in chosen if e.setting is not None]
-    jobs, owners = _jobs(settings, scale, seeds, data_dir)
+    settings = [(e, scaled(e.setting, scale).replace(**ours)) for _, e in chosen if e.setting is not None]
+    work = _Work(scale, data_dir, {"root": root, "device": where, "workers": workers, "stop": stop}, report)
+    tuned = tune({e.name: (s, e.tuning) for e, s in settings if e.tuning is not None}, work.trials)
+    settings = [
+        (e, s.replace(lr_factor=s.lr_factor * tuned[e.name].factor) if e.name in tuned else s)
+        for e, s in settings
+        if e.tuning is None or e.name in tuned
+    ]
     found: dict[str, dict[str, dict[int, Run]]] = {}
-    done = 0
-    for index, result in run_each(
-        jobs, root=root, experiment=f"paper-{scale}", device=where, workers=workers, stop=stop
-    ):
-        done += 1
-        if result is None or result.summary is None:
-            continue
-        run = run_of(runs.read_rows(result.path), result.summary)
-        for experiment, seed in owners[index]:
-            claim = experiment.name.partition("/")[0]
-            found.setdefault(claim, {}).setdefault(experiment.condition, {})[seed] = run
-        if report is not None:
-            report("reproducing", done, len(jobs), f"{owners[index][0][0].name}, seed {owners[index][0][1]}")
-    claims = dict.fromkeys(claim.name for claim, _ in chosen)
+    for experiment, seed, run in work.experiments(settings, seeds):
+        claim = experiment.name.partition("/")[0]
+        found.setdefault(claim, {}).setdefault(experiment.condition, {})[seed] = run
     by_name = {claim.name: claim for claim, _ in chosen}
     name = device_name(choose_device(device))
-    used = {experiment.name: setting for _, experiment, setting in settings}
-    return [_concluded(by_name[each], scale, found.get(each, {}), name, used) for each in claims]
+    used = {experiment.name: setting for experiment, setting in settings}
+    return [_concluded(claim, scale, found.get(each, {}), name, used, tuned) for each, claim in by_name.items()]
 
 
 def _concluded(
-    claim: Claim, scale: ScaleName, found: Mapping[str, Mapping[int, Run]], device: str, used: Mapping[str, Setting]
-) -> Reproduction:
+    claim: Claim, scale: ScaleName, found: Mapping[str, Mapping[int, Run]], device: str, used: Mapping[str, Setting],
+    tuned: Mapping[str, Tuned],
+) -> Reproduction:  # fmt: skip
     settings = {condition: used[f"{claim.name}/{condition}"] for condition in found}
-    return conclude(claim, scale, found, device, settings)
+    searches = {c: tuned[f"{claim.name}/{c}"] for c in found if f"{claim.name}/{c}" in tuned}
+    return replace(conclude(claim, scale, found, device, settings), tuned=searches)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Trainings of one call: where their data, runs and reports go."""
+
+    scale: ScaleName
+    data_dir: str | Path | None
+    where: Mapping[str, Any]  # of `run_each`
+    report: Report | None
+
+    def trials(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, float]]:
+        """Each that was finished, with its accuracy on held-out training images."""
+        jobs: list[tuple[Any, Training]] = []
+        makers: dict[str, Any] = {}
+        for trial in trials:
+            setting = trial.setting.replace(evaluate_every=trial.setting.steps)
+            key = runs.dumps([_task_part(setting), trial.held_out])
+            maker = makers.setdefault(
+                key, partial(task_of, setting, self.scale, self.data_dir, held_out=trial.held_out)
+            )
+            jobs.append((maker, Training(arm_of(setting), trial.seed, read_test=False, skip_locked=True)))
+        for index, run in self._train("tuning", jobs, [f"{t.name}, LR times {t.factor:g}" for t in trials]):
+            yield trials[index], run.final
+
+    def experiments(
+        self, settings: Sequence[tuple[Experiment, Setting]], seeds: Sequence[int]
+    ) -> Iterator[tuple[Experiment, int, Run]]:
+        """Each that was finished, for every experiment that it belongs to."""
+        jobs, owners = _jobs(settings, self.scale, seeds, self.data_dir)
+        texts = [f"{own[0][0].name}, seed {own[0][1]}" for own in owners]
+        for index, run in self._train("reproducing", jobs, texts):
+            for experiment, seed in owners[index]:
+                yield experiment, seed, run
+
+    def _train(
+        self, what: str, jobs: Sequence[tuple[Any, Training]], texts: Sequence[str]
+    ) -> Iterator[tuple[int, Run]]:
+        done = 0
+        for index, result in run_each(jobs, experiment=f"paper-{self.scale}", **self.where):
+            done += 1
+            if result is None or result.summary is None:
+                continue
+            yield index, run_of(runs.read_rows(result.path), result.summary)
+            if self.report is not None:
+                self.report(what, done, len(jobs), texts[index])
 
 
 def _jobs(
-    settings: Sequence[tuple[Claim, Experiment, Setting]], scale: ScaleName, seeds: Sequence[int],
+    settings: Sequence[tuple[Experiment, Setting]], scale: ScaleName, seeds: Sequence[int],
     data_dir: str | Path | None,
 ) -> tuple[list[tuple[Any, Training]], list[list[tuple[Experiment, int]]]]:  # fmt: skip
     """Every different training once, seed after seed, and the experiments that it belongs to."""
@@ -145,17 +194,27 @@ def _jobs(
     makers: dict[str, Any] = {}
     known: dict[str, int] = {}
     for seed in seeds:
-        for _, experiment, setting in settings:
+        for experiment, setting in settings:
             arm = arm_of(setting)
             task_key = runs.dumps(_task_part(setting))
             maker = makers.setdefault(task_key, partial(task_of, setting, scale, data_dir))
-            key = runs.dumps([task_key, arm.to_dict(), seed])
+            watched = _monitoring(setting)
+            key = runs.dumps([task_key, arm.to_dict(), None if watched is None else watched.to_dict(), seed])
             if key not in known:
                 known[key] = len(jobs)
-                jobs.append((maker, Training(arm, seed, read_test=False, skip_locked=True)))
+                job = Training(arm, seed, read_test=False, skip_locked=True, monitoring=watched)
+                jobs.append((maker, job))
                 owners.append([])
             owners[known[key]].append((experiment, seed))
     return jobs, owners
+
+
+def _monitoring(setting: Setting) -> Monitoring | None:
+    """The paper's estimate alone, read a hundred times along the run."""
+    if setting.estimate_spacing is None:
+        return None
+    every = max(setting.estimate_spacing, setting.steps // ESTIMATES)
+    return Monitoring(every, probes=False, spacing=setting.estimate_spacing)
 
 
 def _task_part(setting: Setting) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -19,6 +19,7 @@ from .judgement import LEAST_SEEDS, Judgement
 from .measured import Run
 from .reproduce import Reproduction, conclude
 from .setting import ScaleName, Setting
+from .tuning import Tuned
 
 FORMAT = 1
 DIGITS = 4
@@ -45,6 +46,7 @@ def save(result: Reproduction, folder: Path) -> Path:
     if looks and _agree(looks[-1]["settings"], look["settings"]):
         look["runs"] = _joined(looks[-1]["runs"], look["runs"])
         look["settings"] = {**looks[-1]["settings"], **look["settings"]}
+        look |= {"tuned": {**looks[-1].get("tuned", {}), **look.get("tuned", {})}} if "tuned" in looks[-1] else {}
         looks[-1] = look
     else:
         looks.append(look)
@@ -71,7 +73,11 @@ def load(path: Path) -> Reproduction:
         for condition, by_seed in look["runs"].items()
     }
     result = conclude(claim, document["scale"], found, look["device"])
-    return Reproduction(claim, result.scale, found, result.judgements, result.word, look["environment"], look["device"])
+    tuned = {
+        condition: Tuned(each["factor"], {factor: tuple(values) for factor, *values in each["trials"]})
+        for condition, each in look.get("tuned", {}).items()
+    }
+    return replace(result, environment=look["environment"], tuned=tuned)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -98,8 +104,15 @@ def _look(result: Reproduction) -> dict[str, Any]:
     environment = {key: result.environment[key] for key in kept if key in result.environment}
     if isinstance(environment.get("command"), str):  # where someone's data lie is nobody's business
         environment["command"] = re.sub(r"(--(?:data-dir|runs-dir|out)[ =])\S+", r"\1...", environment["command"])
-    return {"settings": json.loads(runs.dumps(settings)), "runs": measured, "device": result.device,
+    look = {"settings": json.loads(runs.dumps(settings)), "runs": measured, "device": result.device,
             "environment": environment}  # fmt: skip
+    if result.tuned:
+        look["tuned"] = {
+            condition: {"factor": tuned.factor, "trials": [[factor, *map(_short, values)] for factor, values in
+                        tuned.trials.items()]}
+            for condition, tuned in result.tuned.items()
+        }  # fmt: skip
+    return look
 
 
 def _agree(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -113,22 +126,29 @@ def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rounded(run: Run) -> dict[str, Any]:
-    def short(value: Any) -> Any:
-        if isinstance(value, float):
-            return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-        return value
-
     values = asdict(run)
-    return {
-        key: [short(v) for v in value] if isinstance(value, tuple) else short(value) for key, value in values.items()
-    }
+    if run.estimates is None:
+        del values["estimates"]
+    return {key: _short(value) for key, value in values.items()}
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _short(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_short(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value
 
 
 def _tuples(run: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: tuple(math.nan if v is None else v for v in value) if isinstance(value, list) else value
-        for key, value in run.items()
-    }
+    def back(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return _tuples(value)
+        return tuple(math.nan if v is None else v for v in value) if isinstance(value, list) else value
+
+    return {key: back(value) for key, value in run.items()}
 
 
 def table(result: Reproduction) -> dict[str, Any]:

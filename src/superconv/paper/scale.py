@@ -33,19 +33,21 @@ class Scale:
 
     def apply(self, setting: Setting) -> Setting:
         """The smaller setting: schedules keep their shape, momentum and weight decay their values."""
-        steps = max(self.least, round(self.steps * setting.steps))
+        steps = max(self.least, round(self.steps * setting.steps), setting.least_steps if self.steps else 0)
         model, options = self.networks.get(setting.model, (setting.model, dict(setting.model_options)))
         batch = round(setting.batch_size * self.batch)
         factor = self.batch if setting.optimizer.startswith("caffe-") else 1.0
         samples = setting.train_samples
         if self.max_samples is not None:
             samples = self.max_samples if samples is None else max(batch, round(samples / 50_000 * self.max_samples))
+        spacing = setting.estimate_spacing
         group = None if setting.statistics_of is None else min(setting.statistics_of, batch)
         tests, images = self.ramp_tests if setting.is_ramp else self.tests
         return setting.replace(
             steps=steps, model=model, model_options=options, batch_size=batch, statistics_of=group,
             train_samples=samples, evaluate_every=max(1, steps // tests), test_images=images,
             lr_factor=factor, averaging_fraction=self._averaging(setting.averaging_fraction),
+            estimate_spacing=None if spacing is None else max(1, round(spacing * steps / setting.steps)),
         )  # fmt: skip
 
     def _averaging(self, fraction: float | None) -> float | None:

@@ -36,6 +36,8 @@ class Setting:
         evaluate_every: steps between tests.
         lr_factor: of all learning rates; 1 but for smaller scales.
         precision, compile: ours alone, for speed: "bf16", torch.compile.
+        estimate_spacing: updates between the iterates of the paper's curvature estimate; None: it is not made.
+        least_steps: updates below which scale "short" does not go.
     """
 
     schedule: str | Callable[[int], Schedule]
@@ -62,6 +64,8 @@ class Setting:
     lr_factor: float = 1.0
     precision: str = "fp32"
     compile: bool = False
+    estimate_spacing: int | None = None
+    least_steps: int = 0
 
     @property
     def is_ramp(self) -> bool:

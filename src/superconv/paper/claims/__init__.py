@@ -13,6 +13,7 @@ from . import (
     depth,
     dropout,
     failures,
+    fair_headline,
     hessian_free,
     imagenet,
     max_lr,
@@ -32,9 +33,10 @@ from . import (
 CLAIMS: tuple[Claim, ...] = tuple(
     module.CLAIM
     for module in (
-        super_convergence, step_sizes, range_test, regularisation, hessian_free, data_size, max_lr, run_length, depth,
-        cifar100, optimizers, batch_size, dropout, momentum, weight_decay, other_architectures, batch_statistics,
-        wide_resnet, densenet, mnist, cifar100_one_cycle, imagenet, cyclical_momentum, companion, failures,
+        super_convergence, fair_headline, step_sizes, range_test, regularisation, hessian_free, data_size, max_lr,
+        run_length, depth, cifar100, optimizers, batch_size, dropout, momentum, weight_decay, other_architectures,
+        batch_statistics, wide_resnet, densenet, mnist, cifar100_one_cycle, imagenet, cyclical_momentum, companion,
+        failures,
     )
 )  # fmt: skip
 """In the order of the paper's figures and tables, then those of the later version and of its companion."""
