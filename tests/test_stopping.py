@@ -1,98 +1,97 @@
 """Runs in processes of their own that are interrupted, killed, locked out and short of disk: bit-equal in the end."""
 
-import multiprocessing
 import os
 import random
-import resource
 import signal
 import threading
 import time
-from multiprocessing.connection import Connection
+import warnings
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 import torch
-from test_runner import STEPS, Acting, make_arm, make_task, outcome
+from faults import Attempt, Fault
+from test_runner import STEPS, make_arm, make_task, outcome
 
-import superconv as sc
 from superconv.experiments import runner
 from superconv.experiments.runner import run_arm
 from superconv.experiments.stopping import StopSignal
 from superconv.records import StopReason
 from superconv.runs import RunLocked
+from superconv.training.batch_source import BatchSource
+
+Start = Callable[..., Attempt]
 
 
-def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+class Faulty(StopSignal):
+    """Lets a fault happen where the runner asks whether to stop, which is after every update."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__()
+        self.fault = fault
+
+    def reason(self) -> StopReason | None:
+        self.fault.at_step()
+        return super().reason()
 
 
-def child(root: Path, how: str, at: int, checkpoint_seconds: float, connection: Connection) -> None:
-    """One `run_arm` in a process of its own; sends what became of it."""
+def train(rank: int, world_size: int, fault: Fault, root: Path, checkpoint_seconds: float) -> None:
+    """One `run_arm` in a process of its own, which also notes every batch that it draws."""
     torch.set_num_threads(1)
     runner.CHECKPOINT_SECONDS = checkpoint_seconds
+    drawn, draw = open(root / f"drawn{rank}.txt", "a", buffering=1), BatchSource.draw  # noqa: SIM115 - until the end
 
-    def pause() -> None:
-        connection.send("paused")
-        connection.recv()
+    def noting(source: BatchSource) -> Any:
+        place = source.batches.state_dict()
+        batch = draw(source)
+        drawn.write(f"{place['epoch']} {place['position']} {zlib.crc32(batch[0].numpy().tobytes()):08x}\n")
+        return batch
 
-    def fill_disk() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
-
-    def die_in_a_checkpoint() -> None:
-        def write(state: Any, file: Any) -> None:
-            file.write(b"half of a checkpoint")
-            file.flush()
-            kill()
-
-        sc.TrainState.write = write  # type: ignore[method-assign]
-        runner.CHECKPOINT_SECONDS = 0.0
-
-    actions = {"kill": kill, "pause": pause, "full disk": fill_disk, "die in a checkpoint": die_in_a_checkpoint}
-    stop = Acting(at, actions[how]) if how in actions else StopSignal()
+    BatchSource.draw = noting  # type: ignore[method-assign]
+    stop = Faulty(fault)
     try:
-        with stop.listening():
-            result = run_arm(make_task(), make_arm(), 0, root=root, device="cpu", stop=stop)
-        connection.send((result.stop.value, result.steps, result.skipped))
+        with stop.listening(), warnings.catch_warnings(record=True) as said:
+            result = run_arm(make_task(), make_arm(), 0, root=root, device="cpu", stop=stop, keep_weights=True)
+        (root / "said.txt").write_text("".join(f"{each.message}\n" for each in said))
+        fault.send((result.stop.value, result.steps, result.skipped))
     except ValueError as error:
-        connection.send((type(error).__name__, str(error), None))
+        fault.send((type(error).__name__, str(error), None))
 
 
 @pytest.fixture(scope="module")
 def processes() -> Any:
-    """A server that has imported torch once and run nothing: from it real processes start quickly."""
-    context = multiprocessing.get_context("forkserver")
-    # torch's optimizers import torch._dynamo when they are first used, which takes longer than all the rest
-    context.set_forkserver_preload(["torch", "torch._dynamo", "pytest", "superconv.experiments.runner"])
-    return context
+    return faults.processes()
 
 
-class Child:
-    """A process that is running `child`."""
+@pytest.fixture
+def start(processes: Any, tmp_path: Path) -> Start:
+    """Starts the training in a process of its own: (how it is harmed, at which update, seconds between checkpoints)."""
 
-    def __init__(self, processes: Any, root: Path, how: str = "", at: int = 0, checkpoint_seconds: float = 60) -> None:
-        self.connection, other = processes.Pipe()
-        self.process = processes.Process(target=child, args=(root, how, at, checkpoint_seconds, other))
-        self.process.start()
-        other.close()
+    def call(how: str = "", at: int = 0, checkpoint_seconds: float = 60.0, **more: Any) -> Attempt:
+        return Attempt(processes, train, tmp_path, checkpoint_seconds, fault=Fault(how, at, **more))
 
-    def receive(self) -> Any:
-        assert self.connection.poll(60), "the process says nothing"
-        return self.connection.recv()
+    return call
 
-    def go_on(self) -> None:
-        self.connection.send("go on")
 
-    def killed(self) -> bool:
-        self.process.join(60)
-        return self.process.exitcode == -signal.SIGKILL
+def left_by(root: Path) -> tuple[Any, ...]:
+    """Rows and summary, every weight, and which batch was drawn where: the same one at every attempt."""
+    path = run_of(root)
+    weights = torch.load(path / "weights.pt", weights_only=True)
+    lines = [line.split() for line in (root / "drawn0.txt").read_text().splitlines()]
+    order = {(epoch, number): batch for epoch, number, batch in (line for line in lines if len(line) == 3)}
+    assert all(order[epoch, number] == batch for epoch, number, batch in (line for line in lines if len(line) == 3))
+    return *outcome(path), {name: value.numpy().tobytes() for name, value in weights.items()}, order
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(processes: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
     root = tmp_path_factory.mktemp("uninterrupted")
-    assert Child(processes, root).receive() == ("completed", STEPS, False)
-    return outcome(run_of(root))
+    assert Attempt(processes, train, root, 60.0).receive() == ("completed", STEPS, False)
+    return left_by(root)
 
 
 def run_of(root: Path) -> Path:
@@ -102,9 +101,9 @@ def run_of(root: Path) -> Path:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_with_a_checkpoint_and_the_same_call_goes_on(
-    processes: Any, uninterrupted: Any, tmp_path: Path, number: int
+    start: Start, uninterrupted: Any, tmp_path: Path, number: int
 ) -> None:
-    first = Child(processes, tmp_path, "pause", at=17)
+    first = start("pause", 17)
     assert first.receive() == "paused"
     with pytest.raises(RunLocked, match=f"process {first.process.pid}"):  # two at once would mix their rows
         run_arm(make_task(), make_arm(), 0, root=tmp_path, device="cpu")
@@ -115,67 +114,168 @@ def test_a_signal_stops_with_a_checkpoint_and_the_same_call_goes_on(
     path = run_of(tmp_path)
     assert (path / "checkpoint.pt").exists()
     assert not (path / "summary.json").exists()
-    assert Child(processes, tmp_path).receive() == ("completed", STEPS, False)
-    assert outcome(path) == uninterrupted
+    assert start().receive() == ("completed", STEPS, False)
+    assert left_by(tmp_path) == uninterrupted
     assert not (path / "checkpoint.pt").exists()
-    assert Child(processes, tmp_path).receive() == ("completed", STEPS, True)
-    assert outcome(path) == uninterrupted
+    assert start().receive() == ("completed", STEPS, True)
+    assert left_by(tmp_path) == uninterrupted
 
 
 @pytest.mark.parametrize("kills", [(1,), (9, 23), (40,), (14, 1, 1, 1)])
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 0.01])
 def test_kill_9_and_resume_is_bit_equal(
-    processes: Any, uninterrupted: Any, tmp_path: Path, kills: tuple[int, ...], checkpoint_seconds: float
+    start: Start, uninterrupted: Any, tmp_path: Path, kills: tuple[int, ...], checkpoint_seconds: float
 ) -> None:  # pitfall 39
     for at in kills:
-        assert Child(processes, tmp_path, "kill", at, checkpoint_seconds).killed()
-    assert Child(processes, tmp_path).receive() == ("completed", STEPS, False)
-    assert outcome(run_of(tmp_path)) == uninterrupted
+        assert start("kill", at, checkpoint_seconds).killed()
+    assert start().receive() == ("completed", STEPS, False)
+    assert left_by(tmp_path) == uninterrupted
 
 
-def test_kill_9_while_a_checkpoint_is_written_leaves_the_old_one(
-    processes: Any, uninterrupted: Any, tmp_path: Path
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(50))
+def test_kill_9_at_fifty_random_steps(start: Start, uninterrupted: Any, tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    assert start("kill", draw.randint(1, STEPS), draw.choice([0.0, 0.005, 60.0])).killed()
+    assert start().receive() == ("completed", STEPS, False)
+    assert left_by(tmp_path) == uninterrupted
+
+
+def test_kill_9_while_a_checkpoint_is_written_leaves_the_old_ones(
+    start: Start, uninterrupted: Any, tmp_path: Path
 ) -> None:
-    assert Child(processes, tmp_path, "kill", 12, 0.0).killed()
-    before = (run_of(tmp_path) / "checkpoint.pt").read_bytes()
-    assert Child(processes, tmp_path, "die in a checkpoint", 5).killed()
-    assert (run_of(tmp_path) / "checkpoint.pt").read_bytes() == before
-    assert Child(processes, tmp_path).receive() == ("completed", STEPS, False)
-    assert outcome(run_of(tmp_path)) == uninterrupted
+    assert start("kill", 12, 0.0).killed()
+    names = ("checkpoint.pt", "previous.pt")
+    before = [(run_of(tmp_path) / name).read_bytes() for name in names]
+    assert start("half a checkpoint", 5).killed()
+    assert [(run_of(tmp_path) / name).read_bytes() for name in names] == before
+    assert start().receive() == ("completed", STEPS, False)
+    assert left_by(tmp_path) == uninterrupted
     kept = {each.name for each in run_of(tmp_path).iterdir()}
-    assert kept == {".lock", "run.json", "rows.jsonl", "summary.json"}
+    assert kept == {".lock", "run.json", "rows.jsonl", "summary.json", "weights.pt"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
 def test_kill_9_at_any_moment_and_resume_is_bit_equal(
-    processes: Any, uninterrupted: Any, tmp_path: Path, seed: int
+    start: Start, uninterrupted: Any, tmp_path: Path, seed: int
 ) -> None:
     draw = random.Random(seed)
     for _ in range(3):
-        running = Child(processes, tmp_path, "pause", 1, draw.choice([0.0, 0.002, 0.02]))
+        running = start("pause", 1, draw.choice([0.0, 0.002, 0.02]))
         if running.receive() != "paused":
             break  # finished
         running.go_on()
         time.sleep(draw.uniform(0.0, 0.15))
         running.process.kill()
         running.process.join()
-    assert Child(processes, tmp_path).receive()[0] == "completed"
-    assert outcome(run_of(tmp_path)) == uninterrupted
+    assert start().receive()[0] == "completed"
+    assert left_by(tmp_path) == uninterrupted
 
 
+FULL = {"file limit": "ulimit -f", "no space": "the disk or the quota is full"}
+
+
+@pytest.mark.parametrize("how", FULL)
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 60.0])  # the checkpoint does not fit, or the rows do not
 def test_a_full_disk_is_one_sentence_and_the_same_call_goes_on(
-    processes: Any, uninterrupted: Any, tmp_path: Path, checkpoint_seconds: float
+    start: Start, uninterrupted: Any, tmp_path: Path, how: str, checkpoint_seconds: float
 ) -> None:
-    kind, message, _ = Child(processes, tmp_path, "full disk", 8, checkpoint_seconds).receive()
+    kind, message, _ = start(how, 8, checkpoint_seconds).receive()
     assert kind == "RunError"
     assert "cannot write" in message
-    assert "ulimit -f" in message
+    assert FULL[how] in message
     assert "run the same command again" in message
-    assert not list(run_of(tmp_path).glob("*.tmp"))
-    assert Child(processes, tmp_path).receive() == ("completed", STEPS, False)
-    assert outcome(run_of(tmp_path)) == uninterrupted
+    assert not list(run_of(tmp_path).glob(".*.tmp"))
+    assert start().receive() == ("completed", STEPS, False)
+    assert left_by(tmp_path) == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(50))
+def test_a_disk_that_fills_up_at_a_random_byte_at_fifty_random_steps(
+    start: Start, uninterrupted: Any, tmp_path: Path, seed: int
+) -> None:
+    draw = random.Random(seed)
+    kind, message, _ = start(
+        draw.choice([*FULL]), draw.randint(1, STEPS), draw.choice([0.0, 60.0]), size=draw.randint(0, 3000)
+    ).receive()
+    assert (kind, "run the same command again" in message) == ("RunError", True)
+    assert start().receive()[:2] == ("completed", STEPS)
+    assert left_by(tmp_path) == uninterrupted
+
+
+def damaged(content: bytes, draw: random.Random) -> bytes:
+    """Cut at a random byte, or with one random bit changed."""
+    at = draw.randrange(len(content))
+    if draw.random() < 0.7:
+        return content[:at]
+    return content[:at] + bytes([content[at] ^ 1 << draw.randrange(8)]) + content[at + 1 :]
+
+
+def harm_a_checkpoint(start: Start, root: Path, seed: int) -> None:
+    """Kill a run that writes a checkpoint at every step, damage the newest one, and go on."""
+    draw = random.Random(seed)
+    killed_at = draw.randint(3, STEPS)
+    assert start("kill", killed_at, 0.0).killed()
+    newest = run_of(root) / "checkpoint.pt"
+    whole = newest.read_bytes()
+    newest.write_bytes(damaged(whole, draw))
+    cut = newest.stat().st_size < len(whole)
+    assert start().receive() == ("completed", STEPS, False)
+    said = (root / "said.txt").read_text()
+    assert f"checkpoint before it, at step {killed_at - 2}" in said or (not said and not cut)  # some bits say nothing
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(
+    start: Start, uninterrupted: Any, tmp_path: Path, seed: int
+) -> None:
+    harm_a_checkpoint(start, tmp_path, seed)
+    assert left_by(tmp_path) == uninterrupted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4, 54))
+def test_fifty_damaged_checkpoints(start: Start, uninterrupted: Any, tmp_path: Path, seed: int) -> None:
+    harm_a_checkpoint(start, tmp_path, seed)
+    assert left_by(tmp_path) == uninterrupted
+
+
+def test_the_readable_checkpoint_is_not_replaced_by_the_damaged_one(start: Start, tmp_path: Path) -> None:
+    assert start("kill", 12, 0.0).killed()
+    path = run_of(tmp_path)
+    older = (path / "previous.pt").read_bytes()
+    (path / "checkpoint.pt").write_bytes(b"")
+    assert start("half a checkpoint", 1).killed()
+    assert not (path / "checkpoint.pt").exists()
+    assert (path / "previous.pt").read_bytes() == older
+
+
+def test_with_no_readable_checkpoint_nothing_is_thrown_away(start: Start, uninterrupted: Any, tmp_path: Path) -> None:
+    assert start("kill", 12, 0.0).killed()
+    path = run_of(tmp_path)
+    for name in ("checkpoint.pt", "previous.pt"):
+        (path / name).write_bytes((path / name).read_bytes()[:500])
+    before = {each.name: each.read_bytes() for each in path.iterdir() if each.name != ".lock"}
+    kind, message, _ = start().receive()
+    assert kind == "DamagedCheckpoint"
+    assert "previous.pt is not a readable checkpoint" in message
+    assert "remove it to start anew" in message
+    assert {each.name: each.read_bytes() for each in path.iterdir() if each.name != ".lock"} == before
+    for name in ("checkpoint.pt", "previous.pt"):
+        (path / name).unlink()
+    assert start().receive() == ("completed", STEPS, False)
+    assert left_by(tmp_path) == uninterrupted
+
+
+def test_rows_that_end_before_the_checkpoint_are_named(start: Start, tmp_path: Path) -> None:
+    assert start("kill", 12, 0.0).killed()
+    rows = run_of(tmp_path) / "rows.jsonl"
+    rows.write_bytes(b"".join(rows.read_bytes().splitlines(keepends=True)[:6]))
+    kind, message, _ = start().receive()
+    assert kind == "RunError"
+    assert "it ends with step 5, the checkpoint is of step 10" in message
 
 
 # ---- the signal itself ---------------------------------------------------------------------------------------------

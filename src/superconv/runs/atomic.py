@@ -13,7 +13,9 @@ from .errors import explained
 TEMPORARY = ".tmp"  # suffix of the files that become others; what a killed process left of them is litter
 
 
-def atomic_write(path: str | Path, content: bytes | str | Callable[[BinaryIO], object]) -> Path:
+def atomic_write(
+    path: str | Path, content: bytes | str | Callable[[BinaryIO], object], *, keep: Path | None = None
+) -> Path:
     """Write a file so that a reader, a crash or a full disk sees the old one or the new one, never a part.
 
     A temporary file in the same folder is written, flushed to the disk, and renamed over `path`; then the folder is
@@ -23,6 +25,7 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[BinaryIO], o
         path: the file; its folder exists.
         content: bytes, text (UTF-8), or a function that writes to the binary file it is given
             (`lambda file: torch.save(state, file)`).
+        keep: where the old file stays, once the new one is on the disk; None: nowhere.
     Returns: `path`.
     Raises: RunError: the disk is full, the folder is missing or not writable. What else `content` raises passes.
     """
@@ -31,6 +34,8 @@ def atomic_write(path: str | Path, content: bytes | str | Callable[[BinaryIO], o
     with explained(path):
         try:
             _write_whole(temporary, content)
+            if keep is not None and path.exists():
+                _also_named(path, keep)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -48,6 +53,15 @@ def flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _also_named(path: Path, other: Path) -> None:
+    """Give a file a second name, so that the first is never without one; where there are no links, move it."""
+    other.unlink(missing_ok=True)
+    try:
+        os.link(path, other)
+    except OSError:
+        os.replace(path, other)
 
 
 class _RememberingFile(io.FileIO):

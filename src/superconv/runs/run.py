@@ -23,6 +23,7 @@ class Run:
         run.json        format, experiment, arm, seed, hash, config, info: written first
         rows.jsonl      rows, append-only
         checkpoint.pt   whatever the caller writes to go on from
+        previous.pt     the checkpoint before it
         summary.json    written last, by atomic rename: its presence means finished
         .lock           see `FolderLock`
 
@@ -59,6 +60,15 @@ class Run:
     def checkpoint_path(self) -> Path:
         """Where the state to go on from lies, if there is one."""
         return self.path / "checkpoint.pt"
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints that there are, the newest first: should it turn out damaged, there is the one before."""
+        return [path for path in (self.checkpoint_path, self._previous) if path.exists()]
+
+    def discard_checkpoints(self) -> None:
+        """Remove them: the run is finished, or they are of no use. Nothing happens where there are none."""
+        for path in self.checkpoints():
+            path.unlink(missing_ok=True)
 
     def lock(self) -> Run:
         """Take the directory for this process; also a context manager, which gives it back and closes the files.
@@ -117,12 +127,14 @@ class Run:
         return read_rows(self.path)
 
     def write_checkpoint(self, content: bytes | Callable[[BinaryIO], object]) -> None:
-        """Replace the checkpoint atomically, after the rows up to it are on the disk: it never runs ahead of them.
+        """Write a checkpoint atomically, after the rows up to it are on the disk: it never runs ahead of them.
 
-        Raises: RunError: the run is finished, locked by another, or the disk is full; the old checkpoint is kept.
+        The one before is kept beside it, and the one before that removed.
+
+        Raises: RunError: the run is finished, locked by another, or the disk is full; the old ones are kept.
         """
         self._writable().flush(sync=True)
-        atomic_write(self.checkpoint_path, content)
+        atomic_write(self.checkpoint_path, content, keep=self._previous)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, after all rows are on the disk. From then on the run is finished and refuses rows.
@@ -149,6 +161,10 @@ class Run:
                 log.close()
         finally:
             self._lock.release()
+
+    @property
+    def _previous(self) -> Path:
+        return self.path / "previous.pt"
 
     def _writable(self) -> RowLog:
         if self.state == "finished":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,6 +18,19 @@ from .preserve import generators_of
 from .random_states import get_random_states, plain, set_random_states
 
 FORMAT = 1
+_PARTS = {
+    "step": int,
+    "samples": int,
+    "model": Mapping,
+    "non_persistent_buffers": Mapping,
+    "optimizer": Mapping,
+    "source": Mapping,
+    "random": Mapping,
+}
+
+
+class DamagedCheckpoint(ValueError):
+    """A checkpoint that cannot be read, or whose content has changed since it was written."""
 
 
 class TrainState:
@@ -66,15 +78,29 @@ class TrainState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where `state` was taken. Raises: ValueError: another format, another model."""
+        """Continue where `state` was taken.
+
+        Raises: ValueError: another format, another model; DamagedCheckpoint, a ValueError: parts that are missing or
+            do not fit. What was loaded before the error stays: load another state, or build everything anew.
+        """
         saved = state.get("format") if isinstance(state, Mapping) else None
         if saved != FORMAT:
             raise ValueError(
                 f"this checkpoint has format {saved!r}, this version reads {FORMAT}; continue with the "
                 "version that wrote it, or start anew"
             )
-        if state["scaler"] is not None and self.scaler is None:
+        for name, kind in _PARTS.items():
+            if not isinstance(state.get(name), kind):
+                raise DamagedCheckpoint(f"this checkpoint is damaged: {name!r} is missing; remove it to start anew")
+        if state.get("scaler") is not None and self.scaler is None:
             raise ValueError("this checkpoint has a gradient scaler, this training none; pass scaler= to TrainState")
+        try:
+            self._restore(state)
+        except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
+            raise DamagedCheckpoint(f"this checkpoint is damaged ({reason}); remove it to start anew") from None
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         try:
             self.model.load_state_dict(state["model"])
         except RuntimeError as error:
@@ -85,7 +111,7 @@ class TrainState:
             for name, value in state["non_persistent_buffers"].items():
                 buffers[name].copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.scaler is not None and state["scaler"] is not None:
+        if self.scaler is not None and state.get("scaler") is not None:
             self.scaler.load_state_dict(state["scaler"])
         self.step, self.samples = state["step"], state["samples"]
         self.source.load_state_dict(state["source"])
@@ -102,13 +128,24 @@ class TrainState:
     def load(self, path: str | Path) -> None:
         """Read a checkpoint that `save` wrote; no code from the file is ever run.
 
-        Raises: ValueError: not a checkpoint, or a damaged one; FileNotFoundError.
+        Raises: DamagedCheckpoint, a ValueError: truncated, altered by as little as one bit, or no checkpoint at all;
+            ValueError: as `load_state_dict`; FileNotFoundError; OSError: it is there and the system does not give it.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"there is no checkpoint {path}")
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-            raise ValueError(f"{path} is not a readable checkpoint ({reason}); remove it to start anew") from None
-        self.load_state_dict(state)
+        self.load_state_dict(_read(Path(path)))
+
+
+def _read(path: Path) -> Any:
+    """What the file holds. torch compares no checksums when it reads; those that it wrote are compared here."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            altered = archive.testzip()
+        if altered is not None:
+            raise zipfile.BadZipFile(f"the checksum of {altered} does not match")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged archive or pickle can raise almost anything
+        reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+        raise DamagedCheckpoint(f"{path} is not a readable checkpoint ({reason}); remove it to start anew") from None
