@@ -106,6 +106,17 @@ def test_arms_and_smaller_scales_can_be_made(experiment: Experiment) -> None:
             assert close.mean() > 0.97
 
 
+@pytest.mark.parametrize("experiment", BUILT, ids=lambda e: e.name)
+def test_an_update_is_the_same_at_smaller_scales(experiment: Experiment) -> None:
+    own = experiment.setting
+    for scale in ("short", "smoke"):
+        small = scaled(own, scale)
+        assert small.lr_factor * small.weight_decay == pytest.approx(own.weight_decay)
+        if own.optimizer.startswith("caffe-"):
+            assert small.batch_size / own.batch_size == pytest.approx(small.lr_factor, rel=0.12)
+        assert (small.momentum, small.optimizer) == (own.momentum, own.optimizer)
+
+
 @pytest.mark.parametrize("name", sorted({e.setting.model for e in BUILT}))
 def test_networks_of_every_scale_can_be_built(name: str) -> None:
     for experiment in BUILT:

@@ -16,7 +16,9 @@ class Scale:
         steps: factor of the number of updates, of which there are at least `least`.
         least: smallest number of updates.
         batch: factor of the batch size, and of the learning rates of SGD with it, so that the noise of an update
-            stays (Goyal et al., arXiv 1706.02677, Sec. 2.1); groups of BatchNorm keep their size where they fit.
+            stays (Goyal et al., arXiv 1706.02677, Sec. 2.1); weight decay is divided by it, so that what an update
+            takes off the weights (learning rate x weight decay) stays as well. Groups of BatchNorm keep their size
+            where they fit.
         max_samples: training samples, at most; a reduced training set is reduced by the same factor.
         networks: network -> the smaller one in its place, and its options.
         tests: a run's tests along the way, and their images.
@@ -32,7 +34,7 @@ class Scale:
     networks: Mapping[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
 
     def apply(self, setting: Setting) -> Setting:
-        """The smaller setting: schedules keep their shape, momentum and weight decay their values."""
+        """The smaller setting: schedules keep their shape, momentum its value; an update is the same, on fewer data."""
         steps = max(self.least, round(self.steps * setting.steps), setting.least_steps if self.steps else 0)
         model, options = self.networks.get(setting.model, (setting.model, dict(setting.model_options)))
         batch = round(setting.batch_size * self.batch)
@@ -46,7 +48,8 @@ class Scale:
         return setting.replace(
             steps=steps, model=model, model_options=options, batch_size=batch, statistics_of=group,
             train_samples=samples, evaluate_every=max(1, steps // tests), test_images=images,
-            lr_factor=factor, averaging_fraction=self._averaging(setting.averaging_fraction),
+            lr_factor=factor, weight_decay=setting.weight_decay / factor,
+            averaging_fraction=self._averaging(setting.averaging_fraction),
             estimate_spacing=None if spacing is None else max(1, round(spacing * steps / setting.steps)),
         )  # fmt: skip
 

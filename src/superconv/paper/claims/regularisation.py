@@ -24,7 +24,7 @@ CLAIM = Claim(
             "regularisation/resnet56-bias-decay-1", "fig4a-lrrange-resnet56-biasdecay1",
             ramp(
                 **_LONG, averaging_fraction=0.95, evaluate_with="batch",
-                optimizer_options={"bias_weight_decay": 1e-4},
+                optimizer_options={"bias_weight_decay": None},
             ),
         ),
         Experiment(
