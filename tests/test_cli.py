@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -165,6 +166,7 @@ def test_an_interrupted_training_goes_on_where_it_stopped(
     assert process.returncode == 130, err
     assert "stopped at step" in out
     assert "run the same command again" in out
+    assert shlex.join(["superconv", *command, "--arm", "stopped"]) in out
     _, resumed, _ = run(*command, "--arm", "stopped", "--json")
     _, whole, _ = run(*command, "--arm", "whole", "--json")
     one, other = json.loads(resumed)["summary"], json.loads(whole)["summary"]
@@ -184,6 +186,20 @@ def test_ctrl_c_in_a_range_test_says_what_is_kept(run: Run, task: str, monkeypat
     code, out, err = run("range-test", "--task", task, "--batch-size", "32")
     assert (code, out) == (130, "")
     assert "superconv: interrupted; what was finished is kept" in err
+    assert f"    superconv range-test --task {task} --batch-size 32\n" in err
+
+
+def test_sigterm_in_a_range_test_is_the_same(run: Run, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def terminated(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("superconv.experiments.range_tests.lr_range_test", terminated)
+    code, out, err = run("range-test", "--task", task, "--batch-size", "32")
+    assert (code, out) == (130, "")
+    assert "superconv: interrupted" in err
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_without_a_length_it_is_thirty_epochs_and_two_lengths_are_refused(run: Run, task: str) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ..training.allocator import keep_large_blocks
 from .compare import compare
 from .data import app as data
 from .demo import demo
@@ -64,6 +65,7 @@ def _options(
 def run() -> None:
     """Run the program. What a user did wrong is one sentence on stderr; SUPERCONV_DEBUG=1 shows the traceback."""
     warnings.showwarning = _show_warning
+    keep_large_blocks()  # before torch makes its first tensor
     try:
         app()
     except (ValueError, ModuleNotFoundError) as error:  # bad input: the message says what, allowed, and remedy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -14,5 +16,10 @@ def end_stopped(stop: StopSignal) -> NoReturn:
     """Say why, and how to go on; exit 130 after a signal, 1 after a time limit."""
     reason = stop.reason()
     assert reason is not None
-    print(f"{reason.message}; {reason.remedy}")
+    print(f"{reason.message}; {reason.remedy}\n{command_again()}")
     raise typer.Exit(130 if reason.value == "interrupted" else 1)
+
+
+def command_again() -> str:
+    """The command line that goes on, indented, as it can be pasted into a shell."""
+    return "    " + shlex.join(["superconv", *sys.argv[1:]])

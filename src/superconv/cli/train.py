@@ -33,6 +33,7 @@ from .options import (
     make_task,
     optimizer_options,
 )
+from .stopped import command_again
 
 if TYPE_CHECKING:
     from ..experiments.runner import RunResult
@@ -168,7 +169,7 @@ def train(
 def _sentences(result: RunResult, steps: int) -> str:
     summary, stop = result.summary, result.stop
     if summary is None:
-        return f"stopped at step {result.steps} of {steps}: {stop.message}; {stop.remedy}"
+        return f"stopped at step {result.steps} of {steps}: {stop.message}; {stop.remedy}\n{command_again()}"
     measured = "; ".join(
         f"{split} {part['metric']:.2%} (loss {_loss(part['loss'])}, {part['samples']} samples)"
         for split in ("test", "validation")

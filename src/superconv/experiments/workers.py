@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from ..runs import RunError
+from ..training.allocator import keep_large_blocks
 from .stopping import StopSignal
 
 POLL_SECONDS = 0.2
@@ -205,4 +206,5 @@ def _prepare(event: Any) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     torch.set_num_threads(1)
+    keep_large_blocks()  # a spawned process does not inherit it
     _stop = StopSignal(event=event)
