@@ -60,7 +60,9 @@ def test_the_overview_is_markdown(run: Run, tmp_path: Path) -> None:
     save(headline(), tmp_path)
     code, out, _ = run("reproduce", "--overview", "--out", str(tmp_path))
     assert code == 0
-    assert out.startswith("| claim | scale | word |")
+    assert out.startswith("| claim | the paper's effect |")
+    code, out, _ = run("reproduce", "--overview", "--long", "--out", str(tmp_path))
+    assert (code, "## super-convergence, paper scale: holds" in out) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +70,7 @@ def test_the_overview_is_markdown(run: Run, tmp_path: Path) -> None:
     [
         ([], "say what to reproduce"),
         (["fig-1a-crl"], "no experiment 'fig-1a-crl'"),
+        (["max-lr", "--long"], "--long goes with --overview"),
         (["max-lr", "--scale", "tiny"], "scale must be paper, short, smoke"),
     ],
 )

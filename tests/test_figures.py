@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superconv.figures import Figure, Line, Mark, Panel, Span, html, palette, plotly_spec, terminal
+from superconv.figures import Figure, Line, Mark, Panel, Span, html, palette, picture, plotly_spec, terminal
 
 NAN = math.nan
 
@@ -326,6 +326,18 @@ def test_colours_can_be_told_from_white_and_from_black():
 
 
 # ---- spec ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ticks", [(), (1.0, 2.0)])
+def test_the_y_axis_has_numbers_only_where_it_is_told(ticks):
+    figure = Figure("rows", [Panel([Line([0, 1], [0.5, 2.5], "a")], y_range=(0.0, 3.0), y_ticks=ticks)])
+    axis = plotly_spec.build(figure)["layout"]["yaxis"]
+    assert (axis["tickmode"], axis["tickvals"]) == ("array", list(ticks))
+    labels = [match[1] for match in re.finditer(r"(?m)^ *(\S*)┤", figure.to_text())]
+    assert sorted(labels) == [f"{tick:g}" for tick in ticks]
+    plain = Figure("rows", [Panel([Line([0, 1], [0.5, 2.5], "a")], y_range=(0.0, 3.0))])
+    assert "tickvals" not in plotly_spec.build(plain)["layout"]["yaxis"]
+    assert picture.draw(figure, "png") != picture.draw(plain, "png")
 
 
 def test_spec_refuses_lengths_that_differ():

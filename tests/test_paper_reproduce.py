@@ -14,7 +14,7 @@ from superconv.paper.catalogue import select
 from superconv.paper.claims import CLAIMS
 from superconv.paper.measured import Run, effects_by_seed, run_of
 from superconv.paper.reproduce import Reproduction, conclude, reproduce
-from superconv.paper.results import effect_lines, load, overview, save, table
+from superconv.paper.results import load, save
 from superconv.paper.scale import scaled
 from superconv.runs import find_runs
 from superconv.runs.lock import FolderLock
@@ -191,23 +191,14 @@ def test_results_keep_looks_and_refuse_other_versions(tmp_path: Path) -> None:
     path.write_text(json.dumps({"format": 99}))
     with pytest.raises(ValueError, match="has format 99, this version reads 1"):
         load(path)
-    for text in ("", "[]", "not json"):
+    for text in ("", "[]", "not json", '{"format": 1}', '{"format": 1, "looks": []}'):
         path.write_text(text)
         with pytest.raises(ValueError, match="is no results file"):
             save(headline(), tmp_path)
-
-
-def test_tables_and_overview(tmp_path: Path) -> None:
-    content = table(headline())
-    assert content["rows"][1][:4] == ["clr", "92.4", "92.4", "92.5 ± 0.3 (n=3)"]
-    assert content["rows"][1][4] == "+0.1"
-    assert table(conclude(CLAIMS[0], "short", headline().runs, "cpu"))["rows"][1][4] == "-"
-    assert table(conclude(CLAIMS[0], "paper", {}, "cpu"))["rows"][0][3] == "not run"
-    (line,) = effect_lines(headline())
-    assert line.startswith("clr above pclr by 1.2 points (final accuracy): +1.2 (")
-    assert line.endswith("points, n=3: holds")
-    save(headline(), tmp_path)
-    text = overview(tmp_path)
-    assert "| super-convergence: ResNet-56 reaches" in text
-    assert "| paper | holds |" in text
-    assert "| a card |" in text
+    for look in ([], {}, {"runs": {"clr": {"a": {}}}}, {"runs": 3, "settings": {}, "device": "", "environment": {}}):
+        path.write_text(json.dumps({"format": 1, "claim": "super-convergence", "scale": "paper", "looks": [look]}))
+        with pytest.raises(ValueError, match="is no results file"):
+            load(path)
+    path.write_text(json.dumps({"format": 1, "claim": "warp", "scale": "paper", "looks": [{}]}))
+    with pytest.raises(ValueError, match="no claim 'warp'; it was written by another version"):
+        load(path)

@@ -49,7 +49,10 @@ def reproduce(
     out: Annotated[Path, typer.Option(help="Where results are kept: a small JSON and a picture a claim.")] = Path(
         "results/paper"
     ),
-    overview: Annotated[bool, typer.Option("--overview", help="Print the results in --out as Markdown.")] = False,
+    overview: Annotated[
+        bool, typer.Option("--overview", help="Print the results in --out as a Markdown table.")
+    ] = False,
+    long: Annotated[bool, typer.Option("--long", help="With --overview: every effect, accuracies, pictures.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -60,10 +63,13 @@ def reproduce(
     from ..paper.catalogue import entries, select
 
     if overview:
-        from ..paper.results import overview as table_of
+        from ..paper.overview import long_overview
+        from ..paper.overview import overview as short_overview
 
-        print(table_of(out))
+        print(long_overview(out) if long else short_overview(out))
         return
+    if long:
+        raise ValueError("--long goes with --overview")
     if show_list:
         asked = {experiment.name for name in names or () for _, experiment in select(name)}
         _list([e for e in entries(data_dir) if not names or e.experiment.name in asked], as_json)
@@ -103,7 +109,8 @@ def _list(found: list[Entry], as_json: bool) -> None:
 
 
 def _print(found: list[Reproduction], paths: dict[str, Path], as_json: bool) -> None:
-    from ..paper.results import effect_lines, table
+    from ..paper.accuracies import table
+    from ..paper.effects import effect_lines
 
     if as_json:
         print(json.dumps([_plain(result, paths) for result in found], indent=1))
@@ -120,7 +127,8 @@ def _print(found: list[Reproduction], paths: dict[str, Path], as_json: bool) -> 
 
 
 def _plain(result: Reproduction, paths: dict[str, Path]) -> dict[str, Any]:
-    from ..paper.results import effect_lines, table
+    from ..paper.accuracies import table
+    from ..paper.effects import effect_lines
 
     path = paths.get(result.claim.name)
     return {

@@ -115,6 +115,8 @@ def _panel(axes: Any, panel: Panel, indices: dict[str, int], entries: dict[str, 
         axes.set_title(panel.title, loc="left", fontsize=10.5, weight="bold")
     if panel.y_range is not None:
         axes.set_ylim(*panel.y_range)
+    if panel.y_ticks is not None:
+        axes.set_yticks(list(panel.y_ticks))
     if right is not None:
         right.set_ylabel(panel.right_label)
         right.spines["right"].set_visible(True)

@@ -139,6 +139,8 @@ def _axes(panel: Panel, number: int, right: int | None) -> dict[str, Any]:
         if panel.y_scale == "log":
             low, high = math.log10(low), math.log10(high)
         axes[_key("yaxis", number)]["range"] = [low, high]
+    if panel.y_ticks is not None:
+        axes[_key("yaxis", number)] |= {"tickmode": "array", "tickvals": list(panel.y_ticks)}
     if right is not None:
         axes[_key("yaxis", right)] = {
             **common, "overlaying": y, "side": "right", "anchor": x, "showgrid": False, "hoverformat": ".4~g",

@@ -82,7 +82,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes."""
+    """One pair of axes.
+
+    Args:
+        y_ticks: where the left-hand axis has numbers; None: where the back end likes; (): nowhere, since y only tells
+            rows apart.
+    """
 
     lines: Sequence[Line]
     title: str = ""
@@ -94,10 +99,13 @@ class Panel:
     y_range: tuple[float, float] | None = None
     spans: Sequence[Span] = ()
     marks: Sequence[Mark] = ()
+    y_ticks: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         for key in ("lines", "spans", "marks"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
+        if self.y_ticks is not None:
+            object.__setattr__(self, "y_ticks", _floats(self.y_ticks))
 
 
 @dataclass(frozen=True)

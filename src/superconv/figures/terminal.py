@@ -92,7 +92,7 @@ def _panel(panel: Panel, indices: dict[str, int], width: int, height: int) -> li
     ground = [0.0] if any(line.style == "bars" for line in left) else []  # bars stand on zero
     y = _axis([*ground, *(v for line in left for v in line.y)], panel.y_scale == "log", height, panel.y_range)
     y_right = _axis([v for line in right for v in line.y], False, height) if right else None
-    labels, right_labels = _tick_labels(y), _tick_labels(y_right) if y_right else {}
+    labels, right_labels = _tick_labels(y, panel.y_ticks), _tick_labels(y_right) if y_right else {}
     gutter = max((len(text) for text in labels.values()), default=0)
     right_gutter = max((len(text) for text in right_labels.values()), default=-1) + 1
     cells = width - gutter - right_gutter - 2
@@ -178,13 +178,13 @@ def _cells(line: Line, x: _Axis, y: _Axis) -> Iterator[tuple[int, int]]:
         before = (column, height)
 
 
-def _tick_labels(axis: _Axis) -> dict[int, str]:
-    """Row -> label: at powers of ten where a log axis has at least two of them, else evenly spaced."""
-    return {axis.cells - 1 - cell: text for cell, text in _ticks(axis, max(3, axis.cells // 3)).items()}
+def _tick_labels(axis: _Axis, values: Sequence[float] | None = None) -> dict[int, str]:
+    """Row -> label: at the values; else at powers of ten where a log axis has at least two of them, else evenly."""
+    return {axis.cells - 1 - cell: text for cell, text in _ticks(axis, max(3, axis.cells // 3), values).items()}
 
 
-def _ticks(axis: _Axis, most: int) -> dict[int, str]:
-    values = _nice_values(axis, most)
+def _ticks(axis: _Axis, most: int, values: Sequence[float] | None = None) -> dict[int, str]:
+    values = _nice_values(axis, most) if values is None else values
     cells = {round(cell): f"{value:.4g}" for value in values if (cell := axis.cell(value)) is not None}
     return {cell: text for cell, text in cells.items() if 0 <= cell < axis.cells}
 

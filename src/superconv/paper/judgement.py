@@ -12,7 +12,7 @@ from ..analysis.student_t import critical_value
 
 Word = Literal["holds", "holds in direction", "does not hold", "undecided", "not run", "measured"]
 LEAST_SEEDS = 3
-_ORDER: tuple[Word, ...] = ("does not hold", "not run", "undecided", "holds in direction", "holds", "measured")
+ORDER: tuple[Word, ...] = ("does not hold", "not run", "undecided", "holds in direction", "holds", "measured")
 
 
 @dataclass(frozen=True)
@@ -72,4 +72,4 @@ def judge(values: Sequence[float], *, sign: int, size: float | None, tolerance: 
 
 def together(words: Sequence[Word]) -> Word:
     """A claim's word: that of its weakest effect; "undecided" where it has no effect that can be measured."""
-    return min(words, key=_ORDER.index) if words else "undecided"
+    return min(words, key=ORDER.index) if words else "undecided"

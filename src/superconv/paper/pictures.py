@@ -1,60 +1,176 @@
-"""The figure of a claim, redrawn: ours with a band over seeds, the authors' log, and the printed number."""
+"""The figure of a claim, redrawn: its effects, our arms together, and each over the authors' log."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from ..figures import Figure, Line, Mark, Panel
-from .claim import Experiment
+from .claim import Claim, Experiment
+from .effect_picture import effect_panels
 from .measured import Run
-from .reference_numbers import curve
+from .reference_numbers import Curve, curve
 from .reproduce import Reproduction
 
 COLUMNS = 2
+ARMS = (0, 1, 2, 3, 4, 5, 16, 17)  # colours of arms; with more of them no panel holds all
+MOST_BANDS = 3  # in one panel; each arm has its own beside
+AUTHORS = 7  # colour: grey is the paper's
+_NAN = math.nan
+
+
+class Arm(NamedTuple):
+    """Name and colour of our line."""
+
+    name: str
+    color: int
+
+
+OURS = Arm("ours", 0)
 
 
 def picture(result: Reproduction) -> Figure:
-    """A panel for each condition that was run or has a log."""
-    panels = []
-    for experiment in result.claim.experiments:
-        by_seed = result.runs.get(experiment.condition, {})
-        if by_seed or (experiment.reference is not None and experiment.reference.curve is not None):
-            panels.append(_panel(experiment, [by_seed[seed] for seed in sorted(by_seed)], result.scale))
+    """First what was measured, then the arms that were run together, then each beside the authors' log."""
+    ours = [(experiment, _seeds(result, experiment)) for experiment in result.claim.experiments]
+    losses = _shows_losses(result.claim)
+    arms = _arms([e for e, runs in ours if runs])
+    together = (
+        [] if losses else _together([(arms[e.condition], runs, _is_ramp(e)) for e, runs in ours if e.condition in arms])
+    )
+    curves = [
+        _panel(e, runs, arms.get(e.condition, OURS), losses) for e, runs in ours if runs or _log(e) is not None
+    ]  # fmt: skip
+    estimates = [_estimates(e, runs) for e, runs in ours if any(run.estimates for run in runs)]
+    panels = [*effect_panels(result), *together, *_one_scale(curves), *estimates]
     title = f"{result.claim.name}, {result.scale} scale: {result.word}"
     caption = (
         f"{result.claim.sentence} {result.claim.where}. Ours: mean over seeds, band from the lowest to the highest; "
-        "authors: their log, one run. Along the LR where it only rises, else along the share of the run."
+        "authors: their log, one run. Along the LR where it only rises, else along the share of the run. "
+        "Effects: 95% interval of Student's t."
     )
     return Figure(title, panels, min(COLUMNS, max(1, len(panels))), caption)
 
 
-def _panel(experiment: Experiment, ours: list[Run], scale: str) -> Panel:
+def _seeds(result: Reproduction, experiment: Experiment) -> list[Run]:
+    """The experiment's runs that were tested at all, by seed."""
+    by_seed = result.runs.get(experiment.condition, {})
+    return [by_seed[seed] for seed in sorted(by_seed) if by_seed[seed].test_accuracy]
+
+
+def _shows_losses(claim: Claim) -> bool:
+    """Whether the paper's figure is of losses: the ramps that assert nothing of an accuracy."""
+    return not claim.effects and all(_is_ramp(e) for e in claim.experiments if e.setting is not None)
+
+
+def _is_ramp(experiment: Experiment) -> bool:
+    return experiment.setting is not None and experiment.setting.is_ramp
+
+
+def _log(experiment: Experiment) -> Curve | None:
     numbers = experiment.reference
-    ramp = experiment.setting is not None and experiment.setting.is_ramp
-    lines, marks = [], []
-    finished = [run for run in ours if run.test_accuracy]
-    if finished:
-        lines.append(_ours(finished, ramp))
-    if numbers is not None and numbers.curve is not None:
-        log = curve(numbers.curve)
-        x = [math.nan if v is None else v for v in log.lr] if ramp else [i / log.iteration[-1] for i in log.iteration]
-        y = [math.nan if v is None else v for v in log.test_accuracy]
-        lines.append(Line(x, y, "authors' log", style="dashed", color=1))
+    return None if numbers is None or numbers.curve is None else curve(numbers.curve)
+
+
+# ---- panels ----------------------------------------------------------------------------------------------------------
+
+
+def _arms(run: Sequence[Experiment]) -> dict[str, Arm]:
+    """How each arm is drawn: by its own name and colour where there are few."""
+    if len(run) > len(ARMS):
+        return {}
+    return {e.condition: Arm(e.condition, color) for e, color in zip(run, ARMS, strict=False)}
+
+
+def _together(ours: Sequence[tuple[Arm, list[Run], bool]]) -> list[Panel]:
+    """Our arms in one panel, trainings and ramps apart; none where one would be alone."""
+    panels = []
+    for ramp in (False, True):
+        lines = [_line(runs, ramp, "test_accuracy", arm) for arm, runs, is_ramp in ours if is_ramp == ramp]
+        if len(lines) > MOST_BANDS:
+            lines = [replace(line, lower=None, upper=None) for line in lines]
+        if len(lines) > 1:
+            panels.append(Panel(lines, "Ours, together", _x_name(ramp), "test accuracy"))
+    return panels
+
+
+def _panel(experiment: Experiment, ours: list[Run], arm: Arm, losses: bool) -> Panel:
+    """Ours over the authors' log and the printed number."""
+    ramp = _is_ramp(experiment)
+    lines = _both(experiment, ours, arm, "test_loss" if losses else "test_accuracy")
+    if losses:
+        training = _both(experiment, ours, Arm(f"{arm.name}, training", arm.color), "train_loss")
+        lines += [replace(line, opacity=0.4, lower=None, upper=None) for line in training]
+        return Panel(lines, experiment.condition, _x_name(ramp), "loss", y_range=_losses_shown(lines))
+    numbers = experiment.reference
+    marks = []
     if numbers is not None and numbers.published is not None:
-        marks.append(Mark(y=numbers.published, label=f"printed: {100 * numbers.published:.1f}%"))
-    x_name = "learning rate" if ramp else "share of the run"
-    return Panel(lines, experiment.condition, x_name, "test accuracy", marks=marks)
+        marks.append(Mark(y=numbers.published, label=f"printed: {100 * numbers.published:.4g}%"))
+    return Panel(lines, experiment.condition, _x_name(ramp), "test accuracy", marks=marks)
 
 
-def _ours(runs: list[Run], ramp: bool) -> Line:
-    shortest = min(len(run.step) for run in runs)  # a diverged run is shorter
-    values = np.array([run.test_accuracy[:shortest] for run in runs])
-    x = (
-        runs[0].lr[:shortest]
-        if ramp
-        else [step / max(run.step[-1] for run in runs) for step in runs[0].step[:shortest]]
-    )
-    mean, low, high = values.mean(0).tolist(), values.min(0).tolist(), values.max(0).tolist()
-    return Line(x, mean, f"ours (n={len(runs)})", lower=low, upper=high, color=0)
+def _both(experiment: Experiment, ours: list[Run], arm: Arm, column: str) -> list[Line]:
+    """Our line and the authors', where there are any."""
+    ramp, log = _is_ramp(experiment), _log(experiment)
+    lines = [_line(ours, ramp, column, arm)] if ours else []
+    if log is not None:
+        x = _floats(log.lr) if ramp else [i / log.iteration[-1] for i in log.iteration]
+        name = "authors' log" + (", training" if column == "train_loss" else "")
+        lines.append(Line(x, _floats(getattr(log, column)), name, style="dashed", color=AUTHORS, width=1.3))
+    return lines
+
+
+def _line(runs: Sequence[Run], ramp: bool, column: str, arm: Arm) -> Line:
+    """The mean over seeds with the range between lowest and highest; a run that diverged counts as far as it came."""
+    longest = max(runs, key=lambda run: len(run.step))
+    values = np.full((len(runs), len(longest.step)), _NAN)
+    for row, run in zip(values, runs, strict=True):
+        row[: len(run.step)] = getattr(run, column)
+    some = np.isfinite(values).any(0)
+    values = values[:, some]
+    x = np.array(longest.lr if ramp else [step / longest.step[-1] for step in longest.step])[some]
+    mean, low, high = np.nanmean(values, 0), np.nanmin(values, 0), np.nanmax(values, 0)
+    return Line(x.tolist(), mean.tolist(), arm.name, low.tolist(), high.tolist(), color=arm.color)
+
+
+def _estimates(experiment: Experiment, ours: list[Run]) -> Panel:
+    """The paper's curvature estimate of the first seed, beside the rate in use and what noise alone would give."""
+    found = next(run.estimates for run in ours if run.estimates)
+    names = {"estimate": "estimated", "noise_alone": "the same, from noise alone", "lr": "in use"}
+    lines = [
+        Line(found["step"], [v if v > 0 else _NAN for v in found[key]], name, color=color)
+        for color, (key, name) in enumerate(names.items())
+    ]
+    return Panel(lines, f"{experiment.condition}: learning rates", "update", "learning rate", y_scale="log")
+
+
+# ---- axes ------------------------------------------------------------------------------------------------------------
+
+
+def _one_scale(panels: Sequence[Panel]) -> list[Panel]:
+    """Panels of accuracies from the same lowest to the same highest value, so that they can be compared."""
+    shown = [panel for panel in panels if panel.y_range is None]
+    values = [v for p in shown for line in p.lines for v in (*line.y, *(line.lower or ()), *(line.upper or ()))]
+    values = [v for v in (*values, *(m.y for p in shown for m in p.marks if m.y is not None)) if math.isfinite(v)]
+    if not values:
+        return list(panels)
+    room = 0.04 * (max(values) - min(values)) or 0.01
+    span = (min(values) - room, max(values) + 3 * room)  # the printed number's label stands above its line
+    return [panel if panel.y_range is not None else replace(panel, y_range=span) for panel in panels]
+
+
+def _losses_shown(lines: Sequence[Line]) -> tuple[float, float] | None:
+    """From zero to a little above the highest of most values: the beginning and a blow-up at the end are cut."""
+    values = [v for line in lines for v in line.y if math.isfinite(v)]
+    return (0.0, 1.15 * float(np.quantile(values, 0.97))) if values else None
+
+
+def _x_name(ramp: bool) -> str:
+    return "learning rate" if ramp else "share of the run"
+
+
+def _floats(values: Sequence[float | None]) -> list[float]:
+    return [_NAN if value is None else value for value in values]

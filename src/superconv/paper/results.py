@@ -1,4 +1,4 @@
-"""What a reproduction leaves behind: a small JSON with every look at a claim, its table, its picture."""
+"""Results files: a small JSON a claim and scale, with every look at it, and the picture beside it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from .. import runs
-from ..analysis.student_t import critical_value
 from .claim import Claim
 from .claims import CLAIMS
-from .judgement import LEAST_SEEDS, Judgement
 from .measured import Run
 from .reproduce import Reproduction, conclude
 from .setting import ScaleName, Setting
@@ -23,6 +20,8 @@ from .tuning import Tuned
 
 FORMAT = 1
 DIGITS = 4
+DOTS = 100  # of a picture, per inch
+_NO_RESULTS = "is no results file of superconv reproduce; move it away, or name another"
 
 
 def file_of(folder: Path, claim: Claim, scale: ScaleName) -> Path:
@@ -38,8 +37,6 @@ def save(result: Reproduction, folder: Path) -> Path:
 
     Raises: ValueError: the file there is of another version, or no results file. RunError: it cannot be written.
     """
-    from .pictures import picture
-
     path = file_of(folder, result.claim, result.scale)
     looks = _read(path)["looks"] if path.exists() else []
     look = _look(result)
@@ -54,8 +51,31 @@ def save(result: Reproduction, folder: Path) -> Path:
     document = {"format": FORMAT, "claim": result.claim.name, "scale": result.scale, "looks": looks}
     runs.atomic_write(path, runs.dumps(document, indent=1) + "\n")
     if any(result.runs.values()):
-        picture(load(path)).save(path.with_suffix(".png"))
+        draw(path)
     return path
+
+
+def draw(path: Path) -> Path:
+    """Draw the picture beside a results file, and say where it is. Raises: as `load`."""
+    from ..figures import picture as still
+    from .pictures import picture
+
+    target = path.with_suffix(".png")
+    runs.atomic_write(target, still.draw(picture(load(path)), "png", DOTS))
+    return target
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a claim, judged again from its runs.
+
+    Args:
+        result: without the settings, which may be those of an older version.
+        settings: condition -> what was run, as plain values.
+    """
+
+    result: Reproduction
+    settings: Mapping[str, Mapping[str, Any]]
 
 
 def load(path: Path) -> Reproduction:
@@ -63,31 +83,44 @@ def load(path: Path) -> Reproduction:
 
     Raises: ValueError: another version, an unknown claim, or no results file.
     """
+    return looks_of(path)[-1].result
+
+
+def looks_of(path: Path) -> list[Look]:
+    """Every look, the first one first. Raises: as `load`."""
     document = _read(path)
-    claim = next((claim for claim in CLAIMS if claim.name == document["claim"]), None)
+    claim = next((claim for claim in CLAIMS if claim.name == document.get("claim")), None)
     if claim is None:
-        raise ValueError(f"{path}: no claim {document['claim']!r}; it was written by another version of superconv")
-    look = document["looks"][-1]
+        raise ValueError(f"{path}: no claim {document.get('claim')!r}; it was written by another version of superconv")
+    try:
+        return [_judged(claim, document["scale"], look) for look in document["looks"]]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path} {_NO_RESULTS} ({type(error).__name__}: {error})") from None
+
+
+def _judged(claim: Claim, scale: ScaleName, look: Mapping[str, Any]) -> Look:
     found = {
         condition: {int(seed): Run(**_tuples(run)) for seed, run in by_seed.items()}
         for condition, by_seed in look["runs"].items()
     }
-    result = conclude(claim, document["scale"], found, look["device"])
     tuned = {
         condition: Tuned(each["factor"], {factor: tuple(values) for factor, *values in each["trials"]})
         for condition, each in look.get("tuned", {}).items()
     }
-    return replace(result, environment=look["environment"], tuned=tuned)
+    result = conclude(claim, scale, found, look["device"])
+    return Look(replace(result, environment=look["environment"], tuned=tuned), look["settings"])
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         version = document["format"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ValueError(f"{path} is no results file of superconv reproduce; move it away, or name another") from None
+    except (OSError, ValueError, LookupError, TypeError):
+        raise ValueError(f"{path} {_NO_RESULTS}") from None
     if version != FORMAT:
         raise ValueError(f"{path} has format {version!r}, this version reads {FORMAT}; move it away and run again")
+    if not isinstance(document.get("looks"), list) or not document["looks"]:
+        raise ValueError(f"{path} {_NO_RESULTS}")
     return document
 
 
@@ -149,81 +182,3 @@ def _tuples(run: Mapping[str, Any]) -> dict[str, Any]:
         return tuple(math.nan if v is None else v for v in value) if isinstance(value, list) else value
 
     return {key: back(value) for key, value in run.items()}
-
-
-def table(result: Reproduction) -> dict[str, Any]:
-    """Paper, log and ours: final accuracies in percent."""
-    rows = []
-    for experiment in result.claim.experiments:
-        numbers = experiment.reference
-        published, log = (None, None) if numbers is None else (numbers.published, numbers.log)
-        finals = [run.final for run in result.runs.get(experiment.condition, {}).values()]
-        target = published if published is not None else log
-        comparable = finals and target is not None and result.scale == "paper"
-        apart = f"{100 * (fmean(finals) - target):+.1f}" if comparable and target is not None else "-"
-        rows.append(
-            [experiment.condition, _percent(published), _percent(log), _ours(finals), apart]
-        )  # fmt: skip
-    note = (
-        "Final test accuracy in percent. Paper: as printed; log: the authors' own run, n = 1. Ours: mean over seeds "
-        "and 95% interval of Student's t (from three seeds on). Difference: to the paper, else to the log."
-    )
-    if result.scale != "paper":
-        note += (
-            " At a smaller scale accuracies are not those of the paper; only differences between arms can be compared."
-        )
-    columns = ["condition", "paper", "log", "ours", "difference"]
-    return {"title": f"{result.claim.name} ({result.scale} scale)", "columns": columns, "rows": rows, "note": note}
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def _ours(finals: list[float]) -> str:
-    if not finals:
-        return "not run"
-    n = len(finals)
-    spread = ""
-    if n >= LEAST_SEEDS:
-        spread = f" ± {100 * critical_value(0.95, n - 1) * stdev(finals) / math.sqrt(n):.1f}"
-    return f"{100 * fmean(finals):.1f}{spread} (n={n})"
-
-
-def effect_lines(result: Reproduction) -> list[str]:
-    """One sentence an effect: what was asserted, measured, and the word."""
-    lines = []
-    for effect, judgement in zip(result.claim.effects, result.judgements, strict=True):
-        against = effect.baseline if effect.baseline is not None else f"{effect.threshold:g}"
-        unit, factor = (" points", 100) if effect.measure == "final accuracy" else ("", 1)
-        claimed = {1: "above", -1: "below", 0: "against"}[effect.sign]
-        size = "" if effect.size is None else f" by {factor * abs(effect.size):.3g}{unit}"
-        lines.append(
-            f"{effect.treatment} {claimed} {against}{size} ({effect.measure}): "
-            f"{_measured(judgement, factor, unit)}: {judgement.word}"
-        )
-    return lines
-
-
-def _measured(judgement: Judgement, factor: float, unit: str) -> str:
-    if judgement.mean is None:
-        return "-"
-    interval = ""
-    if judgement.lower is not None and judgement.upper is not None:
-        interval = f" ({factor * judgement.lower:+.2g} to {factor * judgement.upper:+.2g})"
-    return f"{factor * judgement.mean:+.2g}{interval}{unit}, n={judgement.seeds}"
-
-
-def overview(folder: Path) -> str:
-    """A Markdown table of every claim with results in a folder: the word, the effects, where it is from."""
-    lines = ["| claim | scale | word | effects measured | device |", "|---|---|---|---|---|"]
-    for claim in CLAIMS:
-        for scale in ("paper", "short"):
-            path = file_of(folder, claim, scale)
-            if path.exists():
-                result = load(path)
-                effects = "<br>".join(effect_lines(result)) or "-"
-                lines.append(
-                    f"| {claim.name}: {claim.sentence} | {scale} | {result.word} | {effects} | {result.device} |"
-                )
-    return "\n".join(lines)

@@ -1,0 +1,62 @@
+"""The table of a claim: final accuracies as printed, in the authors' log, and ours."""
+
+from __future__ import annotations
+
+import math
+from statistics import fmean, stdev
+from typing import Any
+
+from ..analysis.student_t import critical_value
+from .claim import Experiment
+from .judgement import LEAST_SEEDS
+from .measured import Run
+from .reproduce import Reproduction
+
+
+def table(result: Reproduction) -> dict[str, Any]:
+    """Paper, log and ours: final accuracies in percent, with a second decimal where the paper prints one."""
+    experiments = result.claim.experiments
+    printed = [e.reference.published for e in experiments if e.reference is not None and e.reference.published]
+    digits = 2 if any(abs(1000 * value - round(1000 * value)) > 1e-6 for value in printed) else 1
+    note = (
+        "Final test accuracy in percent. Paper: as printed; log: the authors' own run, n = 1. Ours: mean over seeds "
+        "and 95% interval of Student's t (from three seeds on). Difference: to the paper, else to the log."
+    )
+    if result.scale != "paper":
+        note += (
+            " At a smaller scale accuracies are not those of the paper; only differences between arms can be compared."
+        )
+    return {
+        "title": f"{result.claim.name} ({result.scale} scale)",
+        "columns": ["condition", "paper", "log", "ours", "difference"],
+        "rows": [_row(experiment, result, digits) for experiment in experiments],
+        "note": note,
+    }
+
+
+def _row(experiment: Experiment, result: Reproduction, digits: int) -> list[str]:
+    numbers = experiment.reference
+    published, log = (None, None) if numbers is None else (numbers.published, numbers.log)
+    ours = list(result.runs.get(experiment.condition, {}).values())
+    target = published if published is not None else log
+    apart = "-"
+    if ours and target is not None and result.scale == "paper":
+        apart = f"{100 * (fmean(run.final for run in ours) - target):+.{digits}f}"
+    told = [_percent(value, digits) for value in (published, log)]
+    return [experiment.condition, *told, _ours(ours, digits), apart]
+
+
+def _percent(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _ours(found: list[Run], digits: int) -> str:
+    if not found:
+        return "not run"
+    n, finals = len(found), [run.final for run in found]
+    spread = ""
+    if n >= LEAST_SEEDS:
+        spread = f" ± {100 * critical_value(0.95, n - 1) * stdev(finals) / math.sqrt(n):.{digits}f}"
+    diverged = sum(run.stop == "diverged" for run in found)
+    told = f"n={n}" + (f", {diverged} diverged" if diverged else "")
+    return f"{100 * fmean(finals):.{digits}f}{spread} ({told})"

@@ -1,0 +1,93 @@
+"""The effects of a claim as a reader meets them: what the paper has, what we measured, in its units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .claim import Effect
+from .judgement import ORDER, Judgement, Word
+from .reproduce import Reproduction
+
+_CLAIMED = {1: "above", -1: "below", 0: "against"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An effect in the units that it is read in: points of accuracy, or the measure itself beside its threshold.
+
+    Args:
+        effect: as the claim has it.
+        word, seeds: as judged.
+        mean, lower, upper: ours; None where nothing was run, or without an interval.
+        zero: what it is compared with: 0 for a difference, else the threshold.
+        size: the paper's; None where it printed none.
+        unit: " points", or nothing.
+    """
+
+    effect: Effect
+    word: Word
+    seeds: int
+    mean: float | None
+    lower: float | None
+    upper: float | None
+    zero: float
+    size: float | None
+    unit: str
+
+    @property
+    def asserted(self) -> str:
+        """ "clr above pclr by 1.2 points": what the paper has, or what is asked where it has nothing."""
+        effect = self.effect
+        against = effect.baseline if effect.baseline is not None else f"{effect.threshold:g}"
+        size = "" if self.size is None else f" by {abs(self.size):.3g}{self.unit}"
+        return f"{effect.treatment} {_CLAIMED[effect.sign]} {against}{size}"
+
+    @property
+    def measured(self) -> str:
+        """ "+1.2 (+0.9 to +1.5) points, n=3": mean and 95% interval over seeds."""
+        if self.mean is None:
+            return "-"
+        values = [self.mean] if self.lower is None or self.upper is None else [self.mean, self.lower, self.upper]
+        mean, *ends = self._written(values)
+        return f"{mean}{f' ({ends[0]} to {ends[1]})' if ends else ''}{self.unit}, n={self.seeds}"
+
+    def _written(self, values: Sequence[float]) -> list[str]:
+        """One decimal where the interval is wide, else two; a sign for differences."""
+        wide = values[-1] - values[1] if len(values) == 3 else abs(values[0])
+        form = f"{'+' if self.effect.baseline is not None else ''}.{1 if wide >= 2 else 2}f"
+        return [format(value, form) for value in values]
+
+    @property
+    def line(self) -> str:
+        """All of it in a sentence."""
+        return f"{self.asserted} ({self.effect.measure}): {self.measured}: {self.word}"
+
+
+def effects_of(result: Reproduction) -> list[Shown]:
+    """Every effect of the claim, in its order."""
+    return [_shown(*pair) for pair in zip(result.claim.effects, result.judgements, strict=True)]
+
+
+def _shown(effect: Effect, judgement: Judgement) -> Shown:
+    factor = 100.0 if effect.measure == "final accuracy" else 1.0
+    zero = effect.threshold or 0.0
+
+    def unit(value: float | None) -> float | None:
+        return None if value is None else factor * (value + zero)
+
+    return Shown(
+        effect, judgement.word, judgement.seeds, unit(judgement.mean), unit(judgement.lower), unit(judgement.upper),
+        factor * zero, None if effect.size is None else factor * effect.size, " points" if factor > 1 else "",
+    )  # fmt: skip
+
+
+def deciding(effects: Sequence[Shown]) -> Shown | None:
+    """The effect that a claim's word rests on: the weakest of those that assert something, else the first."""
+    asserted = [shown for shown in effects if shown.effect.sign] or list(effects)
+    return min(asserted, key=lambda shown: ORDER.index(shown.word), default=None)
+
+
+def effect_lines(result: Reproduction) -> list[str]:
+    """One sentence an effect: what was asserted, measured, and the word."""
+    return [shown.line for shown in effects_of(result)]

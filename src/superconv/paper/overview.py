@@ -1,0 +1,128 @@
+"""The results of a folder as Markdown: a line a claim, or all effects of each with its picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .accuracies import table
+from .claims import CLAIMS
+from .effects import Shown, deciding, effects_of
+from .reproduce import Reproduction
+from .results import file_of, load
+from .setting import ScaleName
+
+KEPT: tuple[ScaleName, ...] = ("paper", "short")  # noise of the scale "smoke" shows nothing
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One results file."""
+
+    path: Path
+    result: Reproduction
+
+
+def kept_in(folder: Path) -> list[Kept]:
+    """The results files of a folder, in the order of the claims. Raises: ValueError: one cannot be read."""
+    paths = [file_of(folder, claim, scale) for claim in CLAIMS for scale in KEPT]
+    return [Kept(path, load(path)) for path in paths if path.exists()]
+
+
+def overview(folder: Path) -> str:
+    """One line a claim and scale: the paper's effect, ours with interval and n, and the word."""
+    found = kept_in(folder)
+    if not found:
+        return f"No results in {folder} yet."
+    lines = ["| claim | the paper's effect | ours (95% interval) | word | scale |", "|---|---|---|---|---|"]
+    lines += [_line(kept.result) for kept in found]
+    return "\n".join([*lines, "", *_notes(found)])
+
+
+def _line(result: Reproduction) -> str:
+    shown = effects_of(result)
+    effect = deciding(shown)
+    asserted, measured = ("-", "-") if effect is None else (effect.asserted, effect.measured)
+    cells = (
+        f"**{result.claim.name}**: {result.claim.sentence}",
+        asserted,
+        measured,
+        _word(result, shown),
+        result.scale,
+    )
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _word(result: Reproduction, shown: Sequence[Shown]) -> str:
+    """The claim's word, and of several effects how many agree with the paper's direction."""
+    asserted = [each for each in shown if each.effect.sign]
+    if len(asserted) < 2 or result.word.startswith("holds"):
+        return result.word
+    return f"{result.word} ({sum(each.word.startswith('holds') for each in asserted)} of {len(asserted)} hold)"
+
+
+def _notes(found: Sequence[Kept]) -> list[str]:
+    """What the table leaves out."""
+    names = {kept.result.claim.name for kept in found}
+    waiting = [claim for claim in CLAIMS if claim.name not in names]
+    built = [c.name for c in waiting if any(e.setting is not None for e in c.experiments)]
+    other = [claim.name for claim in waiting if claim.name not in built]
+    notes = []
+    if any(len(kept.result.claim.effects) > 1 for kept in found):
+        notes.append("A claim's word is that of its weakest effect, which is the one shown.")
+    if any(kept.result.scale == "short" for kept in found):
+        notes.append("At short scale (minutes on a CPU) only the direction is judged.")
+    if built:
+        notes.append(f"No results yet: {', '.join(built)}.")
+    if other:
+        notes.append(f"Not buildable: {', '.join(other)}.")
+    return notes
+
+
+def long_overview(folder: Path) -> str:
+    """A section a claim and scale: sentence, word, every effect, accuracies, how it was made, and the picture."""
+    found = kept_in(folder)
+    if not found:
+        return f"No results in {folder} yet."
+    sections = [_section(kept) for kept in found]
+    return "\n\n".join(["\n".join(_notes(found)), *sections]).strip()
+
+
+def _section(kept: Kept) -> str:
+    result, claim = kept.result, kept.result.claim
+    lines = [f"## {claim.name}, {result.scale} scale: {result.word}", "", f"{claim.sentence} ({claim.where})", ""]
+    if claim.effects:
+        lines += _markdown(
+            ["effect", "measure", "ours (95% interval)", "word"],
+            [[s.asserted, s.effect.measure, s.measured, s.word] for s in effects_of(result)],
+        )
+    else:
+        lines.append("No effect of an accuracy is asserted; the figure is the answer.")
+    accuracies = table(result)
+    lines += ["", *_markdown(accuracies["columns"], accuracies["rows"]), "", _made(result)]
+    if kept.path.with_suffix(".png").exists():
+        lines += ["", f"![{claim.name}]({kept.path.with_suffix('.png').name})"]
+    return "\n".join(lines)
+
+
+def _made(result: Reproduction) -> str:
+    seeds = sorted({seed for by_seed in result.runs.values() for seed in by_seed})
+    runs = [run for by_seed in result.runs.values() for run in by_seed.values()]
+    made = result.environment
+    parts = [
+        f"{len(runs)} runs, seeds {', '.join(map(str, seeds))}", f"{sum(run.seconds for run in runs) / 60:.0f} minutes",
+        result.device, *(f"{key} {made[key]}" for key in ("superconv", "torch") if key in made),
+    ]  # fmt: skip
+    command = made.get("command")
+    called = str(command).replace("__main__.py", "superconv", 1)
+    return "; ".join(parts) + "." + (f" Last command: `{called}`" if command else "")
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    return lines + [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
