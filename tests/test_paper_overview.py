@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_paper_reproduce import headline, made_run
 
@@ -58,6 +58,7 @@ def test_the_deciding_effect_is_the_weakest_that_asserts_something() -> None:
     assert deciding([]) is None
 
 
+@settings(max_examples=30)
 @given(st.lists(st.floats(-0.5, 0.5), min_size=3, max_size=6))
 def test_the_written_interval_holds_the_written_mean(gains: list[float]) -> None:
     runs = {

@@ -1,4 +1,4 @@
-"""`superconv report`: one HTML file, Markdown, JSON or PNG pictures from a folder of runs."""
+"""`superconv report`: one HTML file, Markdown, JSON or PNG pictures from a folder of runs or results."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import typer
 
 
 def report(
-    directory: Annotated[Path, typer.Argument(help="An experiment's folder, such as runs/demo.")] = Path("runs"),
+    directory: Annotated[
+        Path, typer.Argument(help="An experiment's folder, such as runs/demo, or results of reproduce (results/paper).")
+    ] = Path("runs"),
     output: Annotated[Path | None, typer.Option(help="The HTML file; DIRECTORY/report.html by default.")] = None,
     png: Annotated[Path | None, typer.Option(help="Write the figures as PNG into this folder, too.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown instead.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Turn a folder of runs into a report that opens offline."""
+    """Turn a folder of runs, or of results of `reproduce`, into a report that opens offline."""
     from .. import report as reports
 
-    if not directory.is_dir():
-        raise ValueError(f"{directory} is not a folder of runs; give one such as runs/demo")
+    if not directory.exists():
+        raise ValueError(f"{directory} is not a folder of runs; give one such as runs/demo, or results/paper")
     if as_json or markdown:
         _refuse({"--markdown": as_json and markdown, "--output": output, "--png": png, "--open": show})
     if as_json:

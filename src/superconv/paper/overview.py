@@ -13,6 +13,7 @@ from .reproduce import Reproduction
 from .results import file_of, load
 from .setting import ScaleName
 
+COLUMNS = ("claim", "the paper's effect", "ours (95% interval)", "word", "scale")
 KEPT: tuple[ScaleName, ...] = ("paper", "short")  # noise of the scale "smoke" shows nothing
 
 
@@ -32,26 +33,21 @@ def kept_in(folder: Path) -> list[Kept]:
 
 def overview(folder: Path) -> str:
     """One line a claim and scale: the paper's effect, ours with interval and n, and the word."""
-    found = kept_in(folder)
+    found = [kept.result for kept in kept_in(folder)]
     if not found:
         return f"No results in {folder} yet."
-    lines = ["| claim | the paper's effect | ours (95% interval) | word | scale |", "|---|---|---|---|---|"]
-    lines += [_line(kept.result) for kept in found]
-    return "\n".join([*lines, "", *_notes(found)])
+    rows = [overview_row(result) for result in found]
+    bold = [["**" + row[0].replace(":", "**:", 1), *row[1:]] for row in rows]
+    return "\n".join([*_markdown(COLUMNS, bold), "", *remarks(found)])
 
 
-def _line(result: Reproduction) -> str:
+def overview_row(result: Reproduction) -> list[str]:
+    """A claim in a line, under `COLUMNS`: of several effects the one that its word rests on."""
     shown = effects_of(result)
     effect = deciding(shown)
     asserted, measured = ("-", "-") if effect is None else (effect.asserted, effect.measured)
-    cells = (
-        f"**{result.claim.name}**: {result.claim.sentence}",
-        asserted,
-        measured,
-        _word(result, shown),
-        result.scale,
-    )
-    return f"| {' | '.join(map(_cell, cells))} |"
+    claim = f"{result.claim.name}: {result.claim.sentence}"
+    return [claim, asserted, measured, _word(result, shown), result.scale]
 
 
 def _word(result: Reproduction, shown: Sequence[Shown]) -> str:
@@ -62,16 +58,16 @@ def _word(result: Reproduction, shown: Sequence[Shown]) -> str:
     return f"{result.word} ({sum(each.word.startswith('holds') for each in asserted)} of {len(asserted)} hold)"
 
 
-def _notes(found: Sequence[Kept]) -> list[str]:
-    """What the table leaves out."""
-    names = {kept.result.claim.name for kept in found}
+def remarks(found: Sequence[Reproduction]) -> list[str]:
+    """What a table of these claims leaves out."""
+    names = {result.claim.name for result in found}
     waiting = [claim for claim in CLAIMS if claim.name not in names]
     built = [c.name for c in waiting if any(e.setting is not None for e in c.experiments)]
     other = [claim.name for claim in waiting if claim.name not in built]
     notes = []
-    if any(len(kept.result.claim.effects) > 1 for kept in found):
+    if any(len(result.claim.effects) > 1 for result in found):
         notes.append("A claim's word is that of its weakest effect, which is the one shown.")
-    if any(kept.result.scale == "short" for kept in found):
+    if any(result.scale == "short" for result in found):
         notes.append("At short scale (minutes on a CPU) only the direction is judged.")
     if built:
         notes.append(f"No results yet: {', '.join(built)}.")
@@ -86,7 +82,7 @@ def long_overview(folder: Path) -> str:
     if not found:
         return f"No results in {folder} yet."
     sections = [_section(kept) for kept in found]
-    return "\n\n".join(["\n".join(_notes(found)), *sections]).strip()
+    return "\n\n".join(["\n".join(remarks([kept.result for kept in found])), *sections]).strip()
 
 
 def _section(kept: Kept) -> str:

@@ -125,10 +125,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _look(result: Reproduction) -> dict[str, Any]:
-    settings = {}
-    for condition, setting in result.settings.items():
-        line = setting.schedule if isinstance(setting.schedule, str) else "see the claim's file"
-        settings[condition] = {**asdict(setting.replace(schedule=line)), "schedule": line}
+    settings = {condition: plain_setting(setting) for condition, setting in result.settings.items()}
     measured = {
         condition: {str(seed): _rounded(run) for seed, run in by_seed.items()}
         for condition, by_seed in result.runs.items()
@@ -137,7 +134,7 @@ def _look(result: Reproduction) -> dict[str, Any]:
     environment = {key: result.environment[key] for key in kept if key in result.environment}
     if isinstance(environment.get("command"), str):  # where someone's data lie is nobody's business
         environment["command"] = re.sub(r"(--(?:data-dir|runs-dir|out)[ =])\S+", r"\1...", environment["command"])
-    look = {"settings": json.loads(runs.dumps(settings)), "runs": measured, "device": result.device,
+    look = {"settings": settings, "runs": measured, "device": result.device,
             "environment": environment}  # fmt: skip
     if result.tuned:
         look["tuned"] = {
@@ -148,9 +145,16 @@ def _look(result: Reproduction) -> dict[str, Any]:
     return look
 
 
+def plain_setting(setting: Setting) -> dict[str, Any]:
+    """A setting as results files hold it; a schedule that is a function is named, not stored."""
+    line = setting.schedule if isinstance(setting.schedule, str) else "see the claim's file"
+    plain: dict[str, Any] = json.loads(runs.dumps({**asdict(setting.replace(schedule=line)), "schedule": line}))
+    return plain
+
+
 def _agree(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether conditions that both hold were run alike; a setting younger than the file had its default."""
-    defaults = json.loads(runs.dumps(asdict(Setting("", 0))))
+    defaults = plain_setting(Setting("", 0))
     return all({**defaults, **old[condition]} == new[condition] for condition in set(old) & set(new))
 
 

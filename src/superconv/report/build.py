@@ -8,6 +8,7 @@ from typing import Any
 from ..runs.atomic import atomic_write
 from ..runs.errors import explained
 from .chapter import Chapter, build_chapters
+from .find_results import results_files
 from .markdown import markdown_text
 from .page import html_page
 from .plain import plain_report
@@ -15,19 +16,22 @@ from .read import read_tree
 
 
 def build_report(directory: str | Path, output: str | Path | None = None) -> Path:
-    """Write one HTML file about all runs at and below a directory; it opens offline.
+    """Write one HTML file about all runs and results at and below a directory; it opens offline.
 
     Args:
-        directory: one experiment, a folder of experiments, or a single run.
-        output: the file; None: `report.html` in the directory.
+        directory: one experiment, a folder of experiments, a single run, or a folder of results files of `reproduce`;
+            or one results file.
+        output: the file; None: `report.html` in the directory, or the results file's name with ".html".
     Returns: where the file lies.
     Raises:
-        ValueError: no directory, or no run in it.
+        ValueError: no directory, or no run and no results in it; a file that is no results file.
         ModuleNotFoundError: plotly is not installed.
         RunError: the file cannot be written (full disk, permissions); an older one is as it was.
     """
-    target = Path(output) if output is not None else Path(directory) / "report.html"
-    page = html_page(_chapters(directory), f"superconv: {Path(directory).resolve().name}")
+    path = Path(directory)
+    target = path.with_suffix(".html") if path.is_file() else path / "report.html"
+    target = target if output is None else Path(output)
+    page = html_page(_chapters(path), f"superconv: {path.resolve().name}")
     with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     return atomic_write(target, page)
@@ -63,4 +67,19 @@ def write_pngs(directory: str | Path, output_dir: str | Path) -> list[Path]:
 
 
 def _chapters(directory: str | Path) -> list[Chapter]:
-    return build_chapters(read_tree(directory))
+    """Of all runs, then of the results files of `reproduce`, which alone need torch."""
+    path = Path(directory)
+    results = results_files(path)
+    if not results:
+        return build_chapters(read_tree(path))
+    from .paper_results import results_chapters
+
+    return [*_runs_beside(path), *results_chapters(results, strict=path.is_file())]
+
+
+def _runs_beside(path: Path) -> list[Chapter]:
+    """Chapters of the runs in a folder that holds results files as well; most hold none."""
+    try:
+        return build_chapters(read_tree(path))
+    except ValueError:
+        return []
