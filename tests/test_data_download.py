@@ -212,4 +212,6 @@ def test_what_cannot_be_downloaded(tmp_path):
     with pytest.raises(DataError, match="nothing to download"):
         fetch("folder:/pictures")
     with pytest.raises(DataError, match="unknown data set"):
+        fetch("imagent", tmp_path)
+    with pytest.raises(DataError, match="imagenet cannot be downloaded from here; unpack it as imagenet/train/CLASS"):
         fetch("imagenet", tmp_path)

@@ -106,7 +106,9 @@ def test_corrupt_pictures_are_skipped_by_choice_and_named(tmp_path):
 
 def test_pictures_that_do_not_fit_into_memory(tmp_path):
     fill(tmp_path, splits=("train", "test"))
-    with pytest.raises(DataError, match="use a smaller image_size"):
+    with pytest.raises(DataError, match="use a smaller image_size, or streaming"):
+        data.load(f"folder:{tmp_path}", image_size=10**7, streaming=False)
+    with pytest.raises(DataError, match="use a smaller batch or image_size"):
         data.load(f"folder:{tmp_path}", image_size=10**7)
 
 

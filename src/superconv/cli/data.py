@@ -33,7 +33,7 @@ def list_data(context: typer.Context, data_dir: DataDir = None, as_json: AsJson 
 
     table = Table("name", "what it is", "size", "where", box=None, pad_edge=False)
     for name, source in NAMES.items():
-        table.add_row(name, source.description, source.size, str(found[name] or f"superconv data fetch {name}"))
+        table.add_row(name, source.description, source.size, str(found[name] or source.how_to_get))
     table.add_row("folder:PATH", "a folder per class: train/CLASS/*, val/CLASS/*", "", "--data folder:PATH")
     console = Console()
     console.print(table)

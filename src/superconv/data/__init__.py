@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from .catalog import NAMES, Source
     from .download import fetch
     from .errors import DataError, DataNotFoundError
+    from .folder_loading import FolderOptions
     from .loading import load
     from .location import data_folder, where
     from .preparation import Preparation
+    from .random_crop import RandomCrop
     from .samples import Data, Samples
     from .splits import Splits
+    from .streamed import StreamedPictures
 
 __all__ = [
     "NAMES",
@@ -25,10 +28,13 @@ __all__ = [
     "Data",
     "DataError",
     "DataNotFoundError",
+    "FolderOptions",
     "Preparation",
+    "RandomCrop",
     "Samples",
     "Source",
     "Splits",
+    "StreamedPictures",
     "data_folder",
     "fetch",
     "load",
@@ -36,6 +42,9 @@ __all__ = [
 ]
 
 _MODULES = {
+    "RandomCrop": "random_crop",
+    "FolderOptions": "folder_loading",
+    "StreamedPictures": "streamed",
     "NAMES": "catalog",
     "Batches": "batches",
     "Data": "samples",

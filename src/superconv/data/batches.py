@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import torch
@@ -10,10 +11,13 @@ from torch import Tensor
 
 from .errors import DataError
 from .preparation import Draws, Preparation
+from .read_ahead import Place, ReadAhead, Reading
 from .samples import Data, Samples, as_samples
 from .shuffling import key, permutation
 
-_ORDER, _AUGMENTATION = 1, 2  # what a hash of (seed, epoch, ...) is used for
+_ORDER, _AUGMENTATION, _PARTS = 1, 2, 3  # what a hash of (seed, epoch, ...) is used for
+_LEAST_AHEAD = 2  # batches
+_ORDERS_KEPT = 2  # of the present epoch and of the next, whose first batches are read ahead
 
 
 class Batches:
@@ -29,6 +33,9 @@ class Batches:
     the rest of the current epoch. Leave a loop early and the next one goes on behind the last batch drawn; call
     `restart()` to begin the epoch again. With the last batch of an epoch the next epoch begins. Only with
     `whole_passes` (as `for_evaluation` sets it) is every iteration a whole pass by itself, and the position stays 0.
+
+    Samples that say so (`StreamedPictures`) are read ahead, over the end of an epoch too. Which part of a picture is
+    seen comes from (seed, epoch, place) like all augmentation, so neither order nor pixels depend on how far.
 
     Args:
         data: `Data`, a pair (inputs, targets) of tensors, or a map-style torch Dataset.
@@ -79,7 +86,8 @@ class Batches:
         self.channels_last, self.whole_passes = channels_last, whole_passes
         self.rank, self.world_size = rank, world_size
         self._epoch = self._position = self._samples_drawn = 0
-        self._order: tuple[tuple[int, int], Tensor] | None = None  # of (seed, epoch)
+        self._orders: dict[tuple[int, int], Tensor] = {}  # of (seed, epoch)
+        self._ahead = ReadAhead()
         self._placed: dict[torch.device, Preparation] = {}
 
     @classmethod
@@ -159,6 +167,7 @@ class Batches:
             )
         self._epoch, self._position = int(state["epoch"]), int(state["position"])
         self._samples_drawn, self.seed = int(state["samples_drawn"]), int(state["seed"])
+        self._ahead = ReadAhead()  # its own: a copy that goes elsewhere leaves the original's alone
         self._end_epoch_if_done()
 
     @property
@@ -171,41 +180,87 @@ class Batches:
 
     def _rest_of_epoch(self) -> Iterator[Any]:
         epoch = self._epoch
-        while self._epoch == epoch:
-            first = self._samples_drawn
-            count = min(self._global_batch, len(self.data) - first)
-            self._position += 1
-            self._samples_drawn += count
-            self._end_epoch_if_done()
-            batch = self._draw(epoch, first, count)
-            if batch is not None:
-                yield batch
+        try:
+            while self._epoch == epoch:
+                place = (epoch, self._samples_drawn, self._count_from(self._samples_drawn))
+                self._position += 1
+                self._samples_drawn += place[2]
+                self._end_epoch_if_done()
+                batch = self._draw(place, self._places_from(self._epoch, self._samples_drawn))
+                if batch is not None:
+                    yield batch
+        except BaseException:  # left before the end of the epoch, or a batch that cannot be read
+            self._ahead.clear()
+            raise
 
     def _whole_pass(self) -> Iterator[Any]:
+        places = list(self._places_of_epoch(self._epoch, 0))
+        ahead = ReadAhead()
+        try:
+            for number, place in enumerate(places):
+                batch = self._draw(place, islice(places, number + 1, None), ahead)
+                if batch is not None:
+                    yield batch
+        finally:
+            ahead.clear()
+
+    def _count_from(self, first: int) -> int:
+        """Samples of the global batch that begins at `first`."""
+        return min(self._global_batch, len(self.data) - first)
+
+    def _places_of_epoch(self, epoch: int, first: int) -> Iterator[Place]:
         needed = self._global_batch if self.drop_last else 1
-        for first in range(0, len(self.data) - needed + 1, self._global_batch):
-            batch = self._draw(self._epoch, first, min(self._global_batch, len(self.data) - first))
-            if batch is not None:
-                yield batch
+        for start in range(first, len(self.data) - needed + 1, self._global_batch):
+            yield epoch, start, self._count_from(start)
+
+    def _places_from(self, epoch: int, first: int) -> Iterator[Place]:
+        """The global batches from one on, over the ends of epochs."""
+        while True:
+            yield from self._places_of_epoch(epoch, first)
+            epoch, first = epoch + 1, 0
 
     def _end_epoch_if_done(self) -> None:
         needed = self._global_batch if self.drop_last else 1
         if len(self.data) - self._samples_drawn < needed:
             self.restart(self._epoch + 1)
 
-    def _draw(self, epoch: int, first: int, count: int) -> Any:
-        """This rank's share of the global batch of samples `first` to `first + count` of an epoch's order."""
-        start, stop = self._share(count)
-        if start == stop:
+    def _draw(self, place: Place, later: Iterable[Place], ahead: ReadAhead | None = None) -> Any:
+        """This rank's share of a global batch: of samples `first` to `first + count` of an epoch's order."""
+        if self._share_is_empty(place):
             return None
-        batch = self.data.batch(self._order_of(epoch)[first + start : first + stop])
+        if self.data.read_ahead:
+            depth = max(_LEAST_AHEAD, -(-self.data.read_ahead // self.batch_size))
+            own = (each for each in later if not self._share_is_empty(each))
+            batch = (ahead or self._ahead).take(place, islice(own, depth), self._begin).wait()
+        else:
+            batch = self.data.batch(self._indices(place))
         batch = batch if self.device is None else _moved(batch, self.device)
         if not (isinstance(batch, tuple) and len(batch) == 2 and isinstance(batch[0], Tensor)):
             if self.preparation is not None:
                 raise DataError(f"{self.data.name}: a preparation needs pairs (inputs, targets) with tensor inputs")
             return batch
         inputs, targets = batch
-        return self._prepared(inputs, self._draws(epoch, first, count)), targets
+        return self._prepared(inputs, self._draws(*place)), targets
+
+    def _share_is_empty(self, place: Place) -> bool:
+        start, stop = self._share(place[2])
+        return start == stop
+
+    def _indices(self, place: Place) -> Tensor:
+        """The numbers of this rank's samples."""
+        epoch, first, count = place
+        start, stop = self._share(count)
+        return self._order_of(epoch)[first + start : first + stop]
+
+    def _begin(self, place: Place) -> Reading:
+        """Begin to read this rank's share of a global batch."""
+        epoch, first, count = place
+        parts = None
+        if self.augment:
+            generator = torch.Generator().manual_seed(key(_PARTS, self.seed, epoch, first))
+            parts = self.data.draw_parts(count, generator)
+        own = None if parts is None else parts[slice(*self._share(count))]
+        return self.data.begin(self._indices(place), own, keep_full=not self.whole_passes)
 
     def _draws(self, epoch: int, first: int, count: int) -> Draws | None:
         """This rank's part of the global batch's random numbers, or None where nothing is augmented."""
@@ -221,18 +276,19 @@ class Batches:
             if inputs.device not in self._placed:
                 self._placed[inputs.device] = self.preparation.to(inputs.device)
             inputs = self._placed[inputs.device].apply(inputs, draws)
-        if self.channels_last and inputs.ndim == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return inputs
+        if inputs.ndim != 4:
+            return inputs
+        return inputs.contiguous(memory_format=torch.channels_last if self.channels_last else torch.contiguous_format)
 
     def _order_of(self, epoch: int) -> Tensor:
         """The order of an epoch, (N,) int64, on the device of the data."""
         wanted = (self.seed, epoch if self.shuffle else 0)
-        if self._order is None or self._order[0] != wanted:
+        if wanted not in self._orders:
             count = len(self.data)
             order = torch.from_numpy(permutation(count, _ORDER, *wanted)) if self.shuffle else torch.arange(count)
-            self._order = (wanted, order.to(self.data.inputs.device) if isinstance(self.data, Data) else order)
-        return self._order[1]
+            self._orders = dict(list(self._orders.items())[1 - _ORDERS_KEPT :])
+            self._orders[wanted] = order.to(self.data.inputs.device) if isinstance(self.data, Data) else order
+        return self._orders[wanted]
 
 
 def _moved(batch: Any, device: torch.device) -> Any:

@@ -10,7 +10,7 @@ from typing import Literal
 from ..near_names import near
 from .errors import DataError
 
-Format = Literal["idx", "cifar-binary", "cifar-python", "embedded"]
+Format = Literal["idx", "cifar-binary", "cifar-python", "embedded", "folder"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Layout:
     Args:
         format: how its files are read.
         folders: where the files may lie, relative to the data folder; "." is the data folder itself.
-        train, test: the names of the files of each split.
+        train, test: the names of the files of each split; of the folders, of which one is enough, where the format is
+            "folder".
         archive: an archive that holds the same files under `folders[0]`, or None.
     """
 
@@ -62,6 +63,7 @@ class Source:
         layouts: how it may lie on a disk, the preferred one first.
         mean, std: of the training pixels per channel, pixels scaled to [0, 1].
         mirror: whether a mirrored image keeps its label, so that training may mirror.
+        instruction: how to lay it out, where it cannot be downloaded.
     """
 
     name: str
@@ -77,6 +79,17 @@ class Source:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     mirror: bool
+    instruction: str = ""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it lies as a folder per class, of pictures of any size."""
+        return self.layouts[0].format == "folder"
+
+    @property
+    def how_to_get(self) -> str:
+        """What to type, or what to do."""
+        return self.instruction or f"superconv data fetch {self.name}"
 
     @property
     def size(self) -> str:
@@ -233,8 +246,50 @@ _MNIST5K = Source(
     mirror=False,
 )
 
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def _folders(*folders: str) -> tuple[Layout, ...]:
+    return (Layout("folder", folders, ("train",), ("val", "validation", "valid", "test")),)
+
+
+_IMAGENET = Source(
+    name="imagenet",
+    description="1.3 million photographs in 1,000 classes (ILSVRC-2012)",
+    homepage="https://www.image-net.org/challenges/LSVRC/2012/",
+    num_classes=1000,
+    image_shape=(3, 224, 224),
+    train_count=1_281_167,
+    test_count=50_000,
+    download_bytes=0,
+    downloads=(),
+    layouts=_folders("imagenet", "ILSVRC2012"),
+    mean=_IMAGENET_MEAN,
+    std=_IMAGENET_STD,
+    mirror=True,
+    instruction="unpack it as imagenet/train/CLASS/*.JPEG and imagenet/val/CLASS/*.JPEG in the data folder "
+    "(image-net.org asks for registration)",
+)
+
+_IMAGENETTE = Source(
+    name="imagenette",
+    description="13,394 photographs in 10 classes of ImageNet",
+    homepage="https://github.com/fastai/imagenette",
+    num_classes=10,
+    image_shape=(3, 128, 128),
+    train_count=9_469,
+    test_count=3_925,
+    download_bytes=0,
+    downloads=(),
+    layouts=_folders("imagenette", "imagenette2", "imagenette2-320", "imagenette2-160", "imagenette128"),
+    mean=_IMAGENET_MEAN,
+    std=_IMAGENET_STD,
+    mirror=True,
+    instruction="unpack it as imagenette/train/CLASS/* and imagenette/val/CLASS/* in the data folder",
+)
+
 NAMES: Mapping[str, Source] = MappingProxyType(
-    {source.name: source for source in (_MNIST5K, _MNIST, _FASHION_MNIST, _CIFAR10, _CIFAR100)}
+    {source.name: source for source in (_MNIST5K, _MNIST, _FASHION_MNIST, _CIFAR10, _CIFAR100, _IMAGENETTE, _IMAGENET)}
 )
 """Every data set that `load` and `fetch` know by name; `folder:PATH` comes on top."""
 

@@ -31,7 +31,8 @@ def fetch(name: str, data_dir: str | Path | None = None, progress: Any = False) 
         progress: True shows a bar on stderr (with tqdm); an object with `total`, `update`, `reset` and `close` is
             used as the bar.
     Returns: the folder from which `load` reads.
-    Raises: DataError: unknown name, no address that gave the right file, or a folder that cannot be written.
+    Raises: DataError: unknown name, a set that is not handed out, no address that gave the right file, or a folder that
+        cannot be written.
     """
     if name.startswith("folder:"):
         raise DataError(f"{name} lies on your disk; there is nothing to download")
@@ -42,6 +43,8 @@ def fetch(name: str, data_dir: str | Path | None = None, progress: Any = False) 
     present = where(name, data_dir)
     if present is not None:
         return present
+    if source.instruction:
+        raise DataError(f"{name} cannot be downloaded from here; {source.instruction} ({root})")
     layout = source.layouts[0]
     folder = root / layout.folders[0]
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..near_names import near
 from .archive import read_members
 from .catalog import NAMES, Source, source_named
 from .cifar import decode_binary, decode_python
 from .embedded import mnist5k
 from .errors import DataError
-from .folder import Corrupt, Pictures, read_folder
+from .folder_loading import FolderOptions, load_folder
 from .idx import read_bytes, read_idx
 from .location import Place, data_folder, existing_file, locate, where
 from .preparation import Preparation
@@ -26,7 +28,6 @@ from .splits import Splits
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 _FOLDER = "folder:"
-_TEST_FRACTION = 0.2  # carved from a folder that has no test pictures
 _CARVING_SEED = 0
 _MNIST5K_TEST, _MNIST5K_VALIDATION = 1000, 500
 # The first ten labels tell MNIST and Fashion-MNIST apart, whose files have the same names and sizes.
@@ -37,7 +38,7 @@ _FIRST_LABELS = {
 
 
 def load(name: str, data_dir: str | Path | None = None, **options: Any) -> Splits:
-    """A data set by name, its pixels uint8 in memory and checked against what its publishers describe.
+    """A data set by name, its pixels uint8 and checked against what its publishers describe.
 
     The published test images are `test`; `validation` is None (`Splits.with_validation` carves it) but for mnist5k.
 
@@ -45,16 +46,18 @@ def load(name: str, data_dir: str | Path | None = None, **options: Any) -> Split
         name: one of `NAMES`, or "folder:PATH": one sub-folder per class, or train, validation (val), test with those.
         data_dir: data folder; None: $SUPERCONV_DATA, else ~/.cache/superconv. Layouts of the publishers and of
             torchvision are found in it.
-        options: of "folder:PATH" alone. image_size (default 64): side in pixels to which pictures are resized and
-            cropped. corrupt ("refuse" or "skip"): what to do about pictures that cannot be decoded.
+        options: `FolderOptions`, of "folder:PATH", "imagenet" and "imagenette" alone: image_size, corrupt, streaming,
+            crop_scale, crop_ratio, resize, workers.
     Raises: DataError: an unknown name or option, missing or damaged files; DataNotFoundError names the command that
         downloads them.
     """
     if name.startswith(_FOLDER):
-        return _load_folder(Path(name.removeprefix(_FOLDER)).expanduser(), name, **_folder_options(options))
+        return load_folder(Path(name.removeprefix(_FOLDER)).expanduser(), name, _folder_options(options))
     source = source_named(name)
+    if source.is_folder:
+        return _load_pictures(source, data_dir, _folder_options({"image_size": source.image_shape[1], **options}))
     if options:
-        raise DataError(f"{name} takes no options, got {', '.join(options)}; they are for folder:PATH")
+        raise DataError(f"{name} takes no options, got {', '.join(options)}; they are for folders of pictures")
     if source is NAMES["mnist5k"]:
         return _load_mnist5k(source, data_dir)
     place = locate(source, data_dir)
@@ -156,43 +159,22 @@ def _load_mnist5k(source: Source, data_dir: str | Path | None) -> Splits:
     return _splits(source, parts, note)
 
 
-def _folder_options(options: dict[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(options) - {"image_size", "corrupt"})
+def _folder_options(options: dict[str, Any]) -> FolderOptions:
+    allowed = [field.name for field in fields(FolderOptions)]
+    unknown = sorted(set(options) - set(allowed))
     if unknown:
-        raise DataError(f"folder:PATH has no option {', '.join(unknown)}; allowed are image_size and corrupt")
-    return options
+        raise DataError(f"a folder of pictures has no option {', '.join(unknown)}; {near(unknown[0], allowed)}")
+    return FolderOptions(**options)
 
 
-def _load_folder(root: Path, name: str, image_size: int = 64, corrupt: Corrupt = "refuse") -> Splits:
-    pictures, classes = read_folder(root, image_size, corrupt)
-    notes = [f"{len(classes)} classes, {image_size} x {image_size} pixels"]
-    skipped = [str(path) for part in pictures.values() for path in part.skipped]
-    if skipped:
-        notes.append(f"{len(skipped)} corrupt pictures were skipped: {', '.join(skipped[:5])}")
-    parts = {part: _as_data(value, f"{name}/{part}") for part, value in pictures.items()}
-    train, validation, test = parts["train"], parts.get("validation"), parts.get("test")
-    if test is None and validation is not None:
-        test, validation = validation, None
-        notes.append("test is the folder's validation pictures, since it has no test pictures")
-    elif test is None:
-        count = round(_TEST_FRACTION * len(train))
-        indices = choose(count, len(train), train.class_labels(), _CARVING_SEED)
-        test = train.take(indices, f"{name}/test")
-        train = train.take(np.setdiff1d(np.arange(len(train)), indices))
-        notes.append(f"test: {count:,} pictures carved by seed {_CARVING_SEED}")
-    return Splits(train, validation, test, len(classes), name, "; ".join(notes), _measured(train))
-
-
-def _as_data(pictures: Pictures, name: str) -> Data:
-    return Data(torch.from_numpy(pictures.images), torch.from_numpy(pictures.labels), name=name)
-
-
-def _measured(train: Data) -> Preparation:
-    """Normalisation with the mean and standard deviation of the training pixels, and mirroring."""
-    channels = train.inputs.transpose(0, 1).flatten(1)
-    counts = torch.stack([torch.bincount(channel.int(), minlength=256) for channel in channels]).double()
-    values = torch.arange(256, dtype=torch.float64) / 255
-    share = counts / counts.sum(1, keepdim=True)
-    mean = (share * values).sum(1)
-    std = ((share * values**2).sum(1) - mean**2).clamp_min(0).sqrt().clamp_min(1 / 255)
-    return Preparation.per_channel(mean.tolist(), std.tolist(), mirror=True)
+def _load_pictures(source: Source, data_dir: str | Path | None, options: FolderOptions) -> Splits:
+    """A published data set that lies as a folder per class."""
+    place = locate(source, data_dir)
+    preparation = Preparation.per_channel(source.mean, source.std, mirror=source.mirror)
+    splits = load_folder(place.path, source.name, options, preparation)
+    if splits.num_classes != source.num_classes:
+        raise DataError(
+            f"{source.name}: {place.path} holds {splits.num_classes} classes, published are {source.num_classes:,}; "
+            f"complete it, or load it as folder:{place.path}"
+        )
+    return splits

@@ -58,7 +58,8 @@ def locate(source: Source, data_dir: str | Path | None = None) -> Place:
     places, incomplete = _probe(source, root, command)
     if places:
         return places[0]
-    remedy = f"run {command}, or point --data-dir or ${ENVIRONMENT_VARIABLE} at the folder that holds it"
+    get = source.instruction or f"run {command}"
+    remedy = f"{get}, or point --data-dir or ${ENVIRONMENT_VARIABLE} at the folder that holds it"
     if incomplete:
         folder, missing = incomplete[0]
         raise DataNotFoundError(f"{source.name}: {folder} lacks {', '.join(missing)}; {remedy}")
@@ -73,18 +74,27 @@ def existing_file(folder: Path, filename: str) -> Path | None:
     return None
 
 
+def _missing(layout: Layout, folder: Path) -> tuple[list[str], bool]:
+    """What a folder lacks of a layout, and whether it holds anything of it."""
+    if layout.format == "folder":
+        splits = {names[0]: any((folder / name).is_dir() for name in names) for names in (layout.train, layout.test)}
+        return [name for name, there in splits.items() if not there], any(splits.values())
+    files = layout.train + layout.test
+    missing = [name for name in files if existing_file(folder, name) is None]
+    return missing, len(missing) < len(files)
+
+
 def _probe(source: Source, root: Path, command: str) -> tuple[list[Place], list[tuple[Path, list[str]]]]:
     """Complete copies, and folders that hold a part of the files together with what they lack."""
     places: list[Place] = []
     incomplete: list[tuple[Path, list[str]]] = []
     try:
         for layout in source.layouts:
-            files = layout.train + layout.test
             for folder in (root / name for name in layout.folders):
-                missing = [f for f in files if existing_file(folder, f) is None]
+                missing, present = _missing(layout, folder)
                 if not missing:
                     places.append(Place(layout, folder, command))
-                elif len(missing) < len(files):
+                elif present:
                     incomplete.append((folder, missing))
             archives = [root / layout.archive, root / source.name / layout.archive] if layout.archive else []
             places += [Place(layout, archive, command) for archive in archives if archive.is_file()]

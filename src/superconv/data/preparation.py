@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import DataError
-from .samples import Data, Samples
+from .samples import Samples
 
 _PIXEL_MAXIMUM = 255.0
 
@@ -82,15 +82,13 @@ class Preparation:
         """x - image with the pixel range 0 to 255 kept: what the paper's CIFAR networks are trained on.
 
         Args:
-            image: (C, H, W), mean of the training images per pixel, 0 to 255; or the training `Data` itself.
+            image: (C, H, W), mean of the training images per pixel, 0 to 255; or the training samples.
             mirror: as in the class.
             crop_padding: as in the class.
-        Raises: DataError: not three dimensions, or samples that are not held in tensors.
+        Raises: DataError: not three dimensions, or samples that are a Dataset.
         Reference: arXiv 1708.07120v3, the authors' published Caffe files (`mean.binaryproto`, no scale).
         """
         if isinstance(image, Samples):
-            if not isinstance(image, Data):
-                raise DataError(f"mean_image: {image.name} is not held in tensors; compute the image and pass that")
             image = image.mean_image()
         if image.ndim != 3:
             raise DataError(f"mean_image: got shape {tuple(image.shape)}; give one image (C, H, W)")

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
 from .errors import DataError
+from .read_ahead import Reading
 
 
 class Samples(ABC):
@@ -46,6 +47,32 @@ class Samples(ABC):
     def checksum(self) -> str | None:
         """SHA-256 of the content, or None where it is not held."""
         return None
+
+    @property
+    def read_ahead(self) -> int:
+        """Samples that are worth reading before they are drawn: 0 where a batch is at hand at once."""
+        return 0
+
+    def draw_parts(self, count: int, generator: torch.Generator) -> Tensor | None:
+        """Random numbers, one row a sample, that decide which part of it a training sees; None: always the same."""
+        return None
+
+    def begin(self, indices: Tensor, parts: Tensor | None = None, *, keep_full: bool = False) -> Reading:
+        """Begin to read a batch.
+
+        Args:
+            indices: (B,) int64.
+            parts: rows of `draw_parts`; None: what an evaluation sees.
+            keep_full: whether others take the place of samples that cannot be read and are skipped.
+        """
+        raise DataError(f"{self.name}: its batches are not read ahead; use batch(indices)")
+
+    def mean_image(self) -> Tensor:
+        """Mean of the inputs, (C, H, W) float32 in their units.
+
+        Raises: DataError: they are not known to be pictures of one size.
+        """
+        raise DataError(f"mean_image: {self.name} is not held in tensors; compute the image and pass that")
 
 
 @dataclass(frozen=True, eq=False)

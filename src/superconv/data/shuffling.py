@@ -43,5 +43,7 @@ def choose(count: int, total: int, labels: NDArray[np.int64] | None, seed: int) 
     tie_break = permutation(len(sizes), seed, 2)
     favoured = np.lexsort((tie_break, -remainder))[: count - int(quota.sum())]
     quota[favoured] += 1
-    chosen = [order[member_of[order] == c][: quota[c]] for c in range(len(sizes))]
+    by_class = order[np.argsort(member_of[order], kind="stable")]  # in the random order within each class
+    starts = np.cumsum(sizes) - sizes
+    chosen = [by_class[start : start + number] for start, number in zip(starts, quota, strict=True)]
     return np.sort(np.concatenate(chosen)) if chosen else order[:0]

@@ -52,7 +52,7 @@ def entries(data_dir: str | Path | None = None) -> list[Entry]:
     Args:
         data_dir: where data sets are looked for.
     """
-    from ..data import where
+    from ..data import NAMES, where
 
     @cache
     def there(data: str) -> bool:
@@ -65,7 +65,7 @@ def entries(data_dir: str | Path | None = None) -> list[Entry]:
                 status, why = "not buildable", experiment.obstacle
             elif not there(experiment.setting.data):
                 data = experiment.setting.data
-                status, why = "needs data", f"{data} is not here: superconv data fetch {data}"
+                status, why = "needs data", f"{data} is not here: {NAMES[data].how_to_get}"
             elif experiment.chosen:
                 status, why = "has a setting chosen by us", "; ".join(experiment.chosen)
             else:
