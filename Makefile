@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-all lint benchmarks clean
+.PHONY: demo test test-all lint benchmarks overview clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "superconv needs Python 3.11 or newer"'
@@ -30,6 +30,9 @@ lint: $(READY)
 
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks
+
+overview: $(READY)
+	$(BIN)/python -m benchmarks.paper_overview
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

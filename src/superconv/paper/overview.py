@@ -77,12 +77,10 @@ def remarks(found: Sequence[Reproduction]) -> list[str]:
 
 
 def long_overview(folder: Path) -> str:
-    """A section a claim and scale: sentence, word, every effect, accuracies, how it was made, and the picture."""
+    """The overview, then a section a claim and scale: every effect, accuracies, how it was made, and the picture."""
     found = kept_in(folder)
-    if not found:
-        return f"No results in {folder} yet."
-    sections = [_section(kept) for kept in found]
-    return "\n\n".join(["\n".join(remarks([kept.result for kept in found])), *sections]).strip()
+    title = "# The paper's claims, measured"
+    return "\n\n".join([title, overview(folder), *(_section(kept) for kept in found)]).strip()
 
 
 def _section(kept: Kept) -> str:
