@@ -68,6 +68,9 @@ def range_test(
     precision: Precision = "fp32",
     clip_grad_norm: ClipGradNorm = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
+    snapshot: Annotated[
+        str, typer.Option(help="Where the copy of the network waits meanwhile: device, cpu or disk.")
+    ] = "device",
     runs_dir: RunsDir = Path("runs"),
     experiment: Annotated[str, typer.Option(help="Folder below the runs.")] = "range-test",
     plot: Annotated[bool, typer.Option(help="Draw the test in the terminal.")] = True,
@@ -113,6 +116,7 @@ def range_test(
                 root=runs_dir,
                 experiment=experiment,
                 device=device,
+                keep_copy_on=_place(snapshot),
                 progress=display.measuring(f"seed {seed} "),
             )
             ramps.append(ramp)
@@ -140,6 +144,12 @@ def _reference(text: str) -> Any:
     if not value > 0:
         raise ValueError(f"--reference-lr must be a positive number, 'grid' or 'none', got {text!r}")
     return value
+
+
+def _place(snapshot: str) -> str | None:
+    if snapshot not in ("device", "cpu", "disk"):
+        raise ValueError(f"--snapshot must be device, cpu or disk, got {snapshot!r}")
+    return None if snapshot == "device" else snapshot
 
 
 def _plain(ramps: Sequence[RangeTest], paths: Sequence[Path]) -> dict[str, Any]:

@@ -15,14 +15,26 @@ from ..data import Batches, Samples, Splits
 from ..data.shuffling import choose
 from ..measure.progress import Progress
 from ..measure.range_test import lr_range_test
+from ..models.synchronised import synchronise_batch_norm
 from ..records import StopReason
 from ..runs.errors import explained
 from ..task import Task, check_outputs, source_hash
 from ..training.batch_source import call_model, pair
+from ..training.distributed import (
+    agree_on,
+    is_distributed,
+    on_first_rank,
+    over_ranks,
+    rank,
+    share_of,
+    together,
+    world_size,
+)
 from ..training.evaluate import EvaluateWith
 from ..training.optimizers import build_optimizer, default_lr
 from ..training.precision import to_channels_last, wants_channels_last
 from .device import choose_device, device_name
+from .follower import Follower, open_together, summary_of
 from .runner import VALIDATION_SAMPLES
 
 FILE = "range_test.json"
@@ -66,12 +78,15 @@ def run_range_test(
     root: str | Path = "runs",
     experiment: str = "range-test",
     device: torch.device | str | None = None,
+    keep_copy_on: str | None = None,
     progress: Progress = False,
 ) -> tuple[RangeTest, Path]:
     """Measure, or find the same measurement finished. Only training and validation data are read.
 
     A measurement that is interrupted leaves nothing and begins anew: it takes seconds to minutes.
 
+    Args:
+        keep_copy_on: as in `lr_range_test`; no part of the measurement's identity, as it changes no number.
     Returns: the range test, and its run directory.
     Raises:
         ValueError: a plan or a model that does not fit the task.
@@ -83,33 +98,51 @@ def run_range_test(
     info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
     place = (root, experiment, plan.name, seed, config)
     path = runs.run_path(*place)
-    if runs.state_of(path) == "finished":
-        return RangeTest.load(path / FILE), path
-    ramp = _measure(task, plan, seed, splits, device, progress)  # first: a mistake in it leaves no directory
-    with runs.open_run(*place, info) as run:
-        if run.summary() is not None:  # by another process meanwhile: the one that was first stands
-            return RangeTest.load(path / FILE), path
-        with explained(path / FILE):
-            ramp.save(path / FILE)
-        run.finish(_summary(ramp))
+    if is_distributed():
+        agree_on({**config, "seed": seed}, "config")
+        agree_on({part: checksum for part, checksum in splits.checksums.items() if checksum}, "data set")
+    if summary_of(place) is not None:
+        return on_first_rank(lambda: RangeTest.load(path / FILE)), path
+    # first: a mistake in it leaves no directory
+    ramp = _measure(task, plan, seed, splits, device, keep_copy_on, progress)
+    with open_together(place, info) as run:
+        if summary_of(place) is not None:  # by another process meanwhile: the one that was first stands
+            return on_first_rank(lambda: RangeTest.load(path / FILE)), path
+        together(lambda: _keep(ramp, run))
     return ramp, path
 
 
+def _keep(ramp: RangeTest, run: runs.Run | Follower) -> None:
+    if isinstance(run, runs.Run):
+        with explained(run.path / FILE):
+            ramp.save(run.path / FILE)
+        run.finish(_summary(ramp))
+
+
 def _measure(
-    task: Task, plan: RangeTestPlan, seed: int, splits: Splits, device: torch.device, progress: Progress
+    task: Task,
+    plan: RangeTestPlan,
+    seed: int,
+    splits: Splits,
+    device: torch.device,
+    keep_copy_on: str | None,
+    progress: Progress,
 ) -> RangeTest:
     model = task.build_model(seed).to(device)
     channels_last = wants_channels_last(model, device)
     if channels_last:
         to_channels_last(model)
     optimizer = build_optimizer(plan.optimizer, model, lr=default_lr(plan.optimizer), **plan.optimizer_options)
-    memory: dict[str, Any] = {"device": device, "channels_last": channels_last, "preparation": splits.preparation}
-    batches = Batches(splits.train, plan.batch_size, seed=seed, augment=plan.augment, **memory)
+    memory: dict[str, Any] = {
+        "device": device, "channels_last": channels_last, "preparation": splits.preparation,
+        "rank": rank(), "world_size": world_size(),
+    }  # fmt: skip
+    batches = Batches(splits.train, share_of(plan.batch_size), seed=seed, augment=plan.augment, **memory)
     assert splits.validation is not None
     eval_batches = Batches.for_evaluation(_reduced(splits.validation, plan.eval_samples), **memory)
     _check_model(task, model, eval_batches)
     return lr_range_test(
-        model,
+        over_ranks(synchronise_batch_norm(model)),
         optimizer,
         task.loss,
         batches,
@@ -129,6 +162,7 @@ def _measure(
         clip_grad_norm=plan.clip_grad_norm,
         split=task.split,
         seed=seed,
+        keep_copy_on=keep_copy_on,
         reference_lr=plan.reference_lr,
         progress=progress,
     )

@@ -19,7 +19,8 @@ from ..schedules import Schedule, cosine
 from ..training.batch_source import BatchSource
 from ..training.checkpoint import TrainState
 from ..training.loop import LossFunction, train_steps
-from ..training.preserve import generators_of, preserved
+from ..training.preserve import Restore, generators_of, preserved
+from ..training.random_states import seed_random_states
 from .chance import ChanceLevel
 from .divergence import DivergenceRule
 from .weight_norm import ScaleInvariantNorm
@@ -88,17 +89,48 @@ class Probe:
     keep_copy_on: str | torch.device | None
     options: dict[str, Any]
     updates: int = 0
+    begin_again: Restore | None = None
 
     @contextmanager
-    def preserved(self, batches: Any) -> Iterator[None]:
+    def measuring(self, batches: Any, seed: int | None) -> Iterator[None]:
+        """Everything is restored in the end; in between, `from_the_start` uses the same copy. Seeds the test."""
+
+        def seeded() -> None:
+            if seed is not None:
+                seed_random_states(seed)
+
+        with self.preserved(batches) as rewind:
+
+            def again() -> None:
+                rewind()
+                seeded()
+
+            seeded()
+            self.begin_again = again
+            try:
+                yield
+            finally:
+                self.begin_again = None
+
+    @contextmanager
+    def from_the_start(self) -> Iterator[None]:
+        """A block that is entered, and left, in the state in which measuring began: that needs no copy of its own."""
+        assert self.begin_again is not None
+        try:
+            yield
+        finally:
+            self.begin_again()
+
+    @contextmanager
+    def preserved(self, batches: Any) -> Iterator[Restore]:
         """Restores what training changes: model, optimizer, scaler, batch order, a loss that is a module."""
         things = [self.model, self.optimizer, *generators_of(batches)]
         things += [] if self.scaler is None else [self.scaler]
         things += [self.loss_fn] if isinstance(self.loss_fn, nn.Module) else []
         if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict"):
             things.append(batches)
-        with preserved(*things, keep_copy_on=self.keep_copy_on):
-            yield
+        with preserved(*things, keep_copy_on=self.keep_copy_on) as rewind:
+            yield rewind
 
     def ramp(
         self,
@@ -116,7 +148,7 @@ class Probe:
         norm_every = max(1, schedule.total_steps // WEIGHT_NORMS)
         state = TrainState(self.model, self.optimizer, source, scaler=self.scaler)
         eval_batches = self.eval_batches if evaluate_every else None
-        updates = self._steps(state, schedule, eval_batches, evaluate_every)
+        updates = self.steps(state, schedule, eval_batches, evaluate_every)
         with ScaleInvariantNorm(self.model) as norm, closing(updates) as steps:
             for record in steps:
                 self.updates += 1
@@ -140,9 +172,10 @@ class Probe:
         curve.stop = state.stop or StopReason.completed
         return curve
 
-    def _steps(
+    def steps(
         self, state: TrainState, schedule: Schedule, eval_batches: Iterable[Any] | None, evaluate_every: int | None
     ) -> Any:
+        """The updates of one training, as records."""
         return train_steps(
             self.model,
             self.optimizer,
@@ -159,6 +192,7 @@ class Probe:
 
     def _fork(self, source: BatchSource, step: int, lr: float, fork_steps: int) -> list[Fork]:
         """Clone the state, anneal the learning rate to zero, evaluate, drop the clone; none where batches ran dry."""
+        self.optimizer.zero_grad()  # the ramp's next update would drop them too; kept, they would be a further copy
         final, losses = self.branch(source, cosine(fork_steps, max_lr=lr, final_lr=0.0))
         if not losses:
             return []
@@ -172,16 +206,19 @@ class Probe:
         )
         return [fork]
 
-    def branch(self, source: BatchSource, schedule: Schedule) -> tuple[Evaluation | None, list[float]]:
+    def branch(
+        self, source: BatchSource, schedule: Schedule, *, at_start: bool = False
+    ) -> tuple[Evaluation | None, list[float]]:
         """Train a clone of the state under `schedule`: its final evaluation, and its losses; the clone is dropped.
 
+        `at_start`: nothing was changed since measuring began, so that no further copy of the state is needed.
         Where an iterator of batches ran dry on the way there is nothing to compare: None, and no losses.
         """
         losses: list[torch.Tensor] = []
         final: Evaluation | None = None
-        with self.preserved(source.batches):
+        with self.from_the_start() if at_start else self.preserved(source.batches):
             state = TrainState(self.model, self.optimizer, source.fork(), scaler=self.scaler)
-            with closing(self._steps(state, schedule, self.eval_batches, None)) as steps:
+            with closing(self.steps(state, schedule, self.eval_batches, None)) as steps:
                 for record in steps:
                     self.updates += 1
                     losses.append(record.loss)

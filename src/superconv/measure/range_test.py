@@ -21,8 +21,8 @@ from ..training.evaluate import EvaluateWith, check_evaluate_with
 from ..training.loop import LossFunction, Metric
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
-from ..training.random_states import seed_random_states
 from .chance import ChanceLevel
+from .memory import naming_what_fits
 from .progress import Progress, reporter
 from .ramp import Probe
 from .reference import Reference, find_reference
@@ -94,7 +94,8 @@ def lr_range_test(
         evaluate_with: BatchNorm by "batch" statistics, "reestimated" ones, or "running", which lag far behind here.
         scaler: your gradient scaler, restored afterwards; fp16 makes one of its own otherwise.
         seed: seeds torch, numpy and Python for the test alone.
-        keep_copy_on: device for the copy of the state; None: beside the original.
+        keep_copy_on: device for the copy of the state, or "disk"; None: beside the original. One copy of parameters
+            and optimizer state is held, and a second one while a fork is trained.
         stop_when_diverged: end at a smoothed loss of four times its starting level (`DivergenceRule`); a non-finite
             loss always ends the ramp.
         progress: True for a line on stderr, or a function (phase, done, total, record).
@@ -103,6 +104,8 @@ def lr_range_test(
             finds it by up to eight short trainings of `total_steps` each (`find_reference`) and needs `eval_batches`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises: ValueError: a range, length or fork that is not possible; nothing to train on.
+        OutOfMemory, a ValueError and a torch.OutOfMemoryError: everything is as before, and the message names a batch
+        size that fits.
     """
     started = time.perf_counter()
     total_steps = DEFAULT_STEPS if total_steps is None else int(total_steps)
@@ -132,9 +135,8 @@ def lr_range_test(
         },
     )
     fork_steps = max(2, round(FORK_FRACTION * total_steps)) if fork_steps is None else fork_steps
-    with probe.preserved(train_batches):
-        if seed is not None:
-            seed_random_states(seed)
+    copies = 1 if forks == 0 else 2
+    with naming_what_fits(probe, train_batches, copies), probe.measuring(train_batches, seed):
         source = BatchSource(train_batches)
         scout = None if end_lr is not None else _scout(probe, source)
         start_lr, end_lr = _range(start_lr, end_lr, shape, scout)
@@ -181,7 +183,7 @@ def _scout(probe: Probe, source: BatchSource) -> RangeTest:
     """A short exponential ramp over everything that a learning rate can be, on a clone of the state."""
     start, end = SCOUT_RANGE
     schedule = lr_ramp(SCOUT_STEPS, start_lr=start, end_lr=end, shape="exponential")
-    with probe.preserved(source.batches):
+    with probe.from_the_start():
         curve = probe.ramp(source.fork(), schedule, phase="scout")
     return curve.value(shape="exponential")
 

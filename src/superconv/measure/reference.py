@@ -43,13 +43,14 @@ def find_reference(
     Grid: end_lr / GRID_FACTOR^k, k = 0 .. GRID_POINTS - 1, and half-way (in log LR) on either side of its best point;
     the rate is read by `best_constant`, which lets neighbours that tie within noise share it. The first fifth of the
     steps is a linear warm-up, as a ramp is one too: without it a net breaks at rates that its ramp passes unharmed.
-    Everything is as before afterwards.
+    Everything is as before afterwards. Called in the state in which
+    measuring began.
     """
     tried: dict[float, float] = {}
     samples: list[int] = []
 
     def try_out(lr: float) -> None:
-        final, losses = probe.branch(source, _warmed_up(steps, lr))
+        final, losses = probe.branch(source, _warmed_up(steps, lr), at_start=True)
         finite = final is not None and all(map(math.isfinite, losses))
         tried[lr] = final.metric if final is not None and finite else math.nan
         samples.append(final.samples if final is not None else 0)

@@ -9,6 +9,8 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,13 +18,14 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from .copies import Copies
 from .random_states import get_random_states, set_random_states
 
 Restore = Callable[[], None]
 
 
 @contextmanager
-def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> Iterator[None]:
+def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> Iterator[Restore]:
     """Restore every named thing, and all random states, when the block is left: normally, by an exception or by Ctrl-C.
 
     * `nn.Module`: parameters and all buffers (non-persistent ones too), the very same tensor objects; `.grad` (None
@@ -35,36 +38,63 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
     Not claimed: plain attributes of a module that are neither parameter nor buffer, the state of a data set, and the
     random states inside persistent `DataLoader` workers (a warning says so).
 
+    The block is given a function that restores everything at once and goes on with the same copy:
+    `with preserved(model, optimizer) as rewind: ...; rewind(); ...` tries several things from one state.
+
     Leave the block before you look at the restored things. In a generator the block is only left when the generator
     is closed, not when its consumer raises: let it wrap the consumer.
 
     Args:
         things: what to restore.
-        keep_copy_on: device for the copies of parameters, buffers and optimizer state ("cpu" saves GPU memory);
-            None keeps each copy beside its original.
+        keep_copy_on: device for the copies of parameters, buffers and optimizer state ("cpu" saves GPU memory), or
+            "disk", which saves both (`Copies`); None keeps each copy beside its original.
     Raises:
         TypeError: a thing that cannot be restored.
+        ValueError: `keep_copy_on` is no place. OSError: the disk is full; nothing was changed.
     """
+    kept = _Kept(Copies(keep_copy_on))
     restores: list[Restore] = []
+
+    def rewind() -> None:
+        with _interrupts_deferred():
+            for restore in reversed(restores):
+                restore()
+            for renew in kept.renewals:
+                renew()
+
     try:
         with _interrupts_deferred():
             restores.append(_random_states())
             for thing in things:
-                restores.append(_capture(thing, keep_copy_on))
-        yield
+                restores.append(_capture(thing, kept))
+        yield rewind
     finally:
         with _interrupts_deferred():
             for restore in reversed(restores):
                 restore()
+            kept.copies.close()
 
 
-def _capture(thing: Any, device: str | torch.device | None) -> Restore:
+@dataclass(frozen=True)
+class _Kept:
+    """What a block holds on to.
+
+    Args:
+        copies: of tensors.
+        renewals: what must be done anew whenever the block begins again.
+    """
+
+    copies: Copies
+    renewals: list[Restore] = field(default_factory=list)
+
+
+def _capture(thing: Any, kept: _Kept) -> Restore:
     if isinstance(thing, nn.Module):
-        return _module(thing, device)
+        return _module(thing, kept)
     if isinstance(thing, Optimizer):
-        return _optimizer(thing, device)
+        return _optimizer(thing, kept)
     if isinstance(thing, torch.amp.GradScaler):
-        return _value(vars(thing), device)[1]
+        return _value(vars(thing), kept)[1]
     if isinstance(thing, torch.Generator):
         return _generator(thing)
     if isinstance(thing, DataLoader):
@@ -78,29 +108,29 @@ def _capture(thing: Any, device: str | torch.device | None) -> Restore:
     )
 
 
-def _tensor(tensor: torch.Tensor, device: str | torch.device | None) -> Restore:
+def _tensor(tensor: torch.Tensor, kept: _Kept) -> Restore:
     """The same tensor object with the same storage and content again."""
     storage = tensor.data  # a view: brings the old storage back where `.data` was exchanged
-    saved = tensor.detach().clone() if device is None else tensor.detach().to(device, copy=True)
+    saved = kept.copies.keep(tensor)
 
     def restore() -> None:
         with torch.no_grad():
             if tensor.data_ptr() != storage.data_ptr() or tensor.shape != storage.shape:
                 tensor.data = storage
-            tensor.copy_(saved)
+            tensor.copy_(saved())
 
     return restore
 
 
-def _module(module: nn.Module, device: str | torch.device | None) -> Restore:
+def _module(module: nn.Module, kept: _Kept) -> Restore:
     restores: list[Restore] = []
     tables: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for part in module.modules():
         tables += [(part._parameters, dict(part._parameters)), (part._buffers, dict(part._buffers))]
     flags = [(part, part.training) for part in module.modules()]
     for parameter in module.parameters():
-        restores += [_tensor(parameter, device), _gradient(parameter, device)]
-    restores += [_tensor(buffer, device) for buffer in module.buffers()]
+        restores += [_tensor(parameter, kept), _gradient(parameter, kept)]
+    restores += [_tensor(buffer, kept) for buffer in module.buffers()]
 
     def restore() -> None:
         for table, saved in tables:
@@ -114,15 +144,16 @@ def _module(module: nn.Module, device: str | torch.device | None) -> Restore:
     return restore
 
 
-def _gradient(parameter: nn.Parameter, device: str | torch.device | None) -> Restore:
+def _gradient(parameter: nn.Parameter, kept: _Kept) -> Restore:
     requires_grad, gradient = parameter.requires_grad, parameter.grad
     content: Restore = _nothing
     if gradient is not None and gradient._is_view():
-        content = _tensor(gradient, device)  # into a bucket that others write to (DistributedDataParallel)
+        content = _tensor(gradient, kept)  # into a bucket that others write to (DistributedDataParallel)
     elif gradient is not None:
         # The block gets the copy, which it drops at its first zero_grad; the original waits unchanged. Copying its
         # content as well would hold the gradients three times.
-        parameter.grad = gradient.clone()
+        _lend(parameter, gradient)
+        kept.renewals.append(partial(_lend, parameter, gradient))
 
     def restore() -> None:
         parameter.requires_grad_(requires_grad)
@@ -132,11 +163,15 @@ def _gradient(parameter: nn.Parameter, device: str | torch.device | None) -> Res
     return restore
 
 
-def _optimizer(optimizer: Optimizer, device: str | torch.device | None) -> Restore:
+def _lend(parameter: nn.Parameter, gradient: torch.Tensor) -> None:
+    parameter.grad = gradient.clone()
+
+
+def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
     # Keys of `state` are the parameters themselves; a parameter list inside a group is kept as it is.
-    state = _value(optimizer.state, device)[1]
+    state = _value(optimizer.state, kept)[1]
     groups = list(optimizer.param_groups)
-    settings = [_value({**group, "params": tuple(group["params"])}, device) for group in groups]
+    settings = [_value({**group, "params": tuple(group["params"])}, kept) for group in groups]
 
     def restore() -> None:
         state()
@@ -149,12 +184,12 @@ def _optimizer(optimizer: Optimizer, device: str | torch.device | None) -> Resto
     return restore
 
 
-def _value(value: Any, device: str | torch.device | None) -> tuple[Any, Restore]:
+def _value(value: Any, kept: _Kept) -> tuple[Any, Restore]:
     """Any nest of dicts, lists and tensors: the object that stood there, and how to bring its content back."""
     if isinstance(value, torch.Tensor):
-        return value, _tensor(value, device)
+        return value, _tensor(value, kept)
     if isinstance(value, dict):
-        entries = {key: _value(entry, device) for key, entry in value.items()}
+        entries = {key: _value(entry, kept) for key, entry in value.items()}
 
         def restore_dict() -> None:
             value.clear()
@@ -164,7 +199,7 @@ def _value(value: Any, device: str | torch.device | None) -> tuple[Any, Restore]
 
         return value, restore_dict
     if isinstance(value, list):
-        items = [_value(item, device) for item in value]
+        items = [_value(item, kept) for item in value]
 
         def restore_list() -> None:
             value[:] = [item for item, _ in items]

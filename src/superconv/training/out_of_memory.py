@@ -1,0 +1,82 @@
+"""Out of memory: which batch size would have fitted, found by trying."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+_CPU = ("can't allocate memory", "not enough memory")  # what torch's CPU allocator says, in a plain RuntimeError
+
+
+class OutOfMemory(torch.OutOfMemoryError, ValueError):
+    """The device's memory does not hold what was asked for; the message names a batch size that it holds."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is a refused allocation, on a GPU or on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU)
+    )
+
+
+def release(error: BaseException) -> None:
+    """Give back what the frames that `error` went through still hold: activations, and the graph behind them."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__  # type: ignore[assignment]
+    gc.collect()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def explain(update: Callable[[Any], object], batch: Any, samples: int, device: torch.device) -> OutOfMemory:
+    """The error to raise, with the largest batch size that one update fits at: `batch`'s, or its half, quarter, ...
+
+    Args:
+        update: does one update with a batch, and leaves everything as it was.
+        batch: what was too much, a nest of tensors.
+        samples: how many it holds.
+        device: for the message.
+    """
+    size = samples
+    while size >= 1:
+        try:
+            update(first(batch, size, samples))
+            break
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            release(error)
+        size //= 2
+    return OutOfMemory(f"out of memory on {device}; {_advice(size, samples)}. Everything is as it was before")
+
+
+def _advice(size: int, samples: int) -> str:
+    if size == 0:
+        return "not even one sample fits; use a smaller model or another device"
+    if size == samples:
+        return (
+            f"one update of {samples} samples alone fits, so that evaluation batches, the copy of the state or another "
+            "program took the rest; use smaller evaluation batches, or keep the copy elsewhere (keep_copy_on='cpu')"
+        )
+    return (
+        f"a batch of {samples} does not fit, {size} does (one update was tried); use batch size {size}, with "
+        f"{-(-samples // size)} accumulation steps for as many samples an update"
+    )
+
+
+def first(value: Any, size: int, samples: int) -> Any:
+    """The first `size` samples of a nest of tensors; what is not `samples` long is left whole."""
+    if isinstance(value, torch.Tensor):
+        return value[:size] if value.ndim and value.shape[0] == samples else value
+    if isinstance(value, Mapping):
+        return {name: first(item, size, samples) for name, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(first(item, size, samples) for item in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(first(item, size, samples) for item in value)
+    return value
