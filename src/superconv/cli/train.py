@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +13,15 @@ from .options import (
     AsJson,
     BatchSize,
     ClipGradNorm,
+    CorruptName,
     CropPadding,
+    CropScale,
     DataDir,
     DataName,
+    DecodingThreads,
     EigenvaluesEvery,
     EvaluateWith,
+    ImageSize,
     Mirror,
     ModelName,
     Momentum,
@@ -28,10 +32,12 @@ from .options import (
     PreparationName,
     Quiet,
     RunsDir,
+    Streaming,
     TaskName,
     WeightDecay,
     make_task,
     optimizer_options,
+    picture_options,
 )
 from .stopped import command_again
 
@@ -58,6 +64,11 @@ def train(
     preparation: PreparationName = None,
     mirror: Mirror = None,
     crop_padding: CropPadding = None,
+    image_size: ImageSize = None,
+    streaming: Streaming = None,
+    crop_scale: CropScale = None,
+    corrupt: CorruptName = None,
+    decoding_threads: DecodingThreads = None,
     optimizer: OptimizerName = "sgd",
     momentum: Momentum = None,
     weight_decay: WeightDecay = 1e-4,
@@ -113,7 +124,9 @@ def train(
         steps = plan.steps if steps is None and epochs is None else steps
     if schedule is None:
         raise ValueError("say how to train: --schedule one_cycle:max_lr=3,initial_lr=.1 for instance, or --recipe FILE")
-    what = make_task(data, model, task, data_dir, preparation=preparation, mirror=mirror, crop_padding=crop_padding)
+    pictures = picture_options(image_size, streaming, crop_scale, corrupt, decoding_threads)
+    prepared: dict[str, Any] = {"preparation": preparation, "mirror": mirror, "crop_padding": crop_padding}
+    what = make_task(data, model, task, data_dir, **prepared, pictures=pictures)
     what = what if plan is None else plan.applied(what)
     if epochs is not None and steps is not None:
         raise ValueError("give the length as --epochs or as --steps, not both")
