@@ -8,6 +8,8 @@ from program import Run
 
 from superconv.paper.claims import CLAIMS
 from superconv.paper.results import save
+from superconv.runs import find_runs
+from superconv.runs.lock import FolderLock
 
 
 def test_the_list_and_its_json(run: Run, tmp_path: Path) -> None:
@@ -65,11 +67,51 @@ def test_the_overview_is_markdown(run: Run, tmp_path: Path) -> None:
     assert (code, "## super-convergence, paper scale: holds" in out) == (0, True)
 
 
+def test_a_run_that_another_process_holds_is_left_alone_and_said(run: Run, tmp_path: Path) -> None:
+    command = ["reproduce", "max-lr/3", "--scale", "smoke", "--workers", "1", "--quiet", "--runs-dir", str(tmp_path)]
+    run(*command, "--seeds", "1")
+    (held,) = find_runs(tmp_path)
+    (held.path / "summary.json").unlink()
+    before = {path.name: path.read_bytes() for path in held.path.iterdir()}
+    lock = FolderLock(held.path)
+    lock.acquire()
+    try:
+        code, out, err = run(*command, "--seeds", "2")
+        after = {path.name: path.read_bytes() for path in held.path.iterdir() if path.name in before}
+    finally:
+        lock.release()
+    assert (code, "(n=1)" in out, before == after) == (0, True, True)
+    assert err == (
+        "Another process is at max-lr/3, seed 0: left to it. The same command finds what it finishes.\n"
+    )  # fmt: skip
+    code, out, err = run(*command, "--seeds", "2")
+    assert (code, "(n=2)" in out, err) == (0, True, "")
+
+
+def test_results_of_another_version_are_refused_before_the_run(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    out.mkdir()
+    (out / "max-lr-short.json").write_text('{"format": 99, "claim": "max-lr"}')
+    for command in (["max-lr/3", "--scale", "short", "--data-dir", "nowhere"], ["--overview"]):
+        code, _, err = run("reproduce", *command, "--out", str(out), "--runs-dir", str(tmp_path / "runs"))
+        assert (code, len(err.splitlines())) == (2, 1)
+        assert "max-lr-short.json has format 99, this version reads 1; move it away" in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_missing_data_name_the_command(run: Run, tmp_path: Path) -> None:
+    code, _, err = run(
+        "reproduce", "max-lr/3", "--data-dir", str(tmp_path), "--seeds", "1", "--workers", "1", "--quiet"
+    )
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert f"superconv data fetch cifar10 --data-dir {tmp_path}" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([], "say what to reproduce"),
-        (["fig-1a-crl"], "no experiment 'fig-1a-crl'"),
+        (["fig1a-crl"], "no experiment 'fig1a-crl'; did you mean 'fig1a-clr'"),
         (["max-lr", "--long"], "--long goes with --overview"),
         (["max-lr", "--scale", "tiny"], "scale must be paper, short, smoke"),
     ],

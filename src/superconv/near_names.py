@@ -14,7 +14,15 @@ def near(name: object, allowed: Iterable[str]) -> str:
         allowed: every name there is, in the order to be shown.
     """
     names = list(allowed)
-    plain = {candidate.lower().replace("_", "-"): candidate for candidate in names}
+    return f"{meant(name, names)}allowed are {', '.join(names) or 'none'}"
+
+
+def meant(name: object, allowed: Iterable[str]) -> str:
+    """ "did you mean 'a' or 'b'? ", or nothing; where there are too many names to show them all.
+
+    Args:
+        name, allowed: as for `near`.
+    """
+    plain = {candidate.lower().replace("_", "-"): candidate for candidate in allowed}
     matches = difflib.get_close_matches(str(name).lower().replace("_", "-"), list(plain), n=3, cutoff=0.6)
-    question = f"did you mean {' or '.join(repr(plain[match]) for match in matches)}? " if matches else ""
-    return f"{question}allowed are {', '.join(names) or 'none'}"
+    return f"did you mean {' or '.join(repr(plain[match]) for match in matches)}? " if matches else ""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +16,9 @@ from .options import AsJson, DataDir, Precision, Quiet, RunsDir
 from .stopped import end_stopped
 
 if TYPE_CHECKING:
-    from ..paper.catalogue import Entry
+    from ..paper.claim import Claim, Experiment
     from ..paper.reproduce import Reproduction
+    from ..paper.setting import ScaleName
 
 MOST_COLUMNS = 110  # of a list: longer lines are hard to read
 
@@ -60,52 +64,96 @@ def reproduce(
 
     The test images are tested along the way, as in the paper; nothing is chosen by them. Finished runs are found again.
     """
-    from ..paper.catalogue import entries, select
-
     if overview:
-        from ..paper.overview import long_overview
-        from ..paper.overview import overview as short_overview
-
-        print(long_overview(out) if long else short_overview(out))
+        _overview(out, long)
         return
     if long:
         raise ValueError("--long goes with --overview")
     if show_list:
-        asked = {experiment.name for name in names or () for _, experiment in select(name)}
-        _list([e for e in entries(data_dir) if not names or e.experiment.name in asked], as_json)
+        _list(names or [], data_dir, as_json)
         return
-    if not names:
-        raise ValueError("say what to reproduce: a claim, a figure or a table; superconv reproduce --list shows all")
     from ..experiments.stopping import StopSignal
     from ..paper.reproduce import reproduce as run
-    from ..paper.results import save
-    from ..paper.setting import SCALES
     from .progress import bar
 
-    if scale not in SCALES:
-        raise ValueError(f"--scale must be {', '.join(SCALES)}, got {scale!r}")
-    chosen = list({experiment.name: (claim, experiment) for n in names for claim, experiment in select(n)}.values())
+    chosen, of_scale = _chosen(names or [], scale, out)
     stop = StopSignal(max_minutes)
     with stop.listening(), bar(quiet) as display:
         found = run(
-            chosen, scale=scale, seeds=range(seeds), data_dir=data_dir, root=runs_dir, device=device,
+            chosen, scale=of_scale, seeds=range(seeds), data_dir=data_dir, root=runs_dir, device=device,
             precision=precision, compile=compile_model, workers=workers, stop=stop, report=display.show,
         )  # fmt: skip
-    kept = [result for result in found if any(result.runs.values()) and scale != "smoke"]  # noise shows nothing
-    paths = {result.claim.name: save(result, out) for result in kept}
-    _print(found, paths, as_json)
+    _print(found, _saved(found, out), as_json)
     if stop.reason() is not None:
         end_stopped(stop)
+    missing = _missing(chosen, found, range(seeds))
+    if missing:
+        left = f"Another process is at {'; '.join(missing)}: left to it. The same command finds what it finishes."
+        print(left, file=sys.stderr)
 
 
-def _list(found: list[Entry], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([entry.to_dict() for entry in found], indent=1))
-        return
+def _chosen(names: list[str], scale: str, out: Path) -> tuple[list[tuple[Claim, Experiment]], ScaleName]:
+    """Every experiment that the names stand for, once, and the scale.
+
+    Raises: ValueError: no name, an unknown one or an unknown scale; results there that cannot be read, which is said
+        before hours of work and not after them.
+    """
+    from ..paper.catalogue import select
+    from ..paper.results import file_of, load
+    from ..paper.setting import SCALES
+
+    if not names:
+        raise ValueError("say what to reproduce: a claim, a figure or a table; superconv reproduce --list shows all")
+    if scale not in SCALES:
+        raise ValueError(f"--scale must be {', '.join(SCALES)}, got {scale!r}")
+    chosen = {experiment.name: (claim, experiment) for name in names for claim, experiment in select(name)}
+    for path in {claim.name: file_of(out, claim, scale) for claim, _ in chosen.values()}.values():
+        if path.exists():
+            load(path)
+    return list(chosen.values()), scale
+
+
+def _saved(found: Sequence[Reproduction], out: Path) -> dict[str, Path]:
+    """Where each claim's results were written; noise shows nothing, and is not kept."""
+    from ..paper.results import save
+
+    kept = [result for result in found if any(result.runs.values()) and result.scale != "smoke"]
+    return {result.claim.name: save(result, out) for result in kept}
+
+
+def _missing(
+    chosen: Sequence[tuple[Claim, Experiment]], found: Sequence[Reproduction], seeds: Sequence[int]
+) -> list[str]:
+    """Experiments with seeds that were not run, though nothing stopped them."""
+    runs = {f"{result.claim.name}/{c}": by_seed for result in found for c, by_seed in result.runs.items()}
+    missing = []
+    for experiment in (e for _, e in chosen if e.setting is not None):
+        without = [str(seed) for seed in seeds if seed not in runs.get(experiment.name, {})]
+        if without:
+            missing.append(f"{experiment.name}, seed {', '.join(without)}")
+    return missing
+
+
+def _overview(out: Path, long: bool) -> None:
+    from ..paper.overview import long_overview, overview
+
+    print(long_overview(out) if long else overview(out))
+
+
+def _list(names: list[str], data_dir: Path | None, as_json: bool) -> None:
+    from ..paper.catalogue import entries, select
     from .paper_list import list_lines
 
-    width = min(MOST_COLUMNS, shutil.get_terminal_size().columns)  # 80 in a pipe
-    print("\n".join(list_lines(found, width)))
+    asked = {experiment.name for name in names for _, experiment in select(name)}
+    found = [entry for entry in entries(data_dir) if not names or entry.experiment.name in asked]
+    if as_json:
+        print(json.dumps([entry.to_dict() for entry in found], indent=1))
+    else:
+        print("\n".join(list_lines(found, _columns())))
+
+
+def _columns() -> int:
+    return min(MOST_COLUMNS, shutil.get_terminal_size().columns)  # 80 in a pipe
 
 
 def _print(found: list[Reproduction], paths: dict[str, Path], as_json: bool) -> None:
@@ -118,7 +166,9 @@ def _print(found: list[Reproduction], paths: dict[str, Path], as_json: bool) -> 
     from .tables import print_tables
 
     for result in found:
-        print_tables([table(result)])
+        content = table(result)
+        print_tables([{**content, "note": ""}])
+        print(textwrap.fill(content["note"], _columns()))
         for line in effect_lines(result):
             print(line)
         print(result.sentence)

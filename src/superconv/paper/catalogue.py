@@ -8,14 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..near_names import near
+from ..near_names import meant
 from .claim import Claim, Experiment
 from .claims import CLAIMS
 from .setting import SCALES
 
 _NUMBERED = re.compile(r"(fig|table|tab)\.? *(\d+[a-z]?)", re.IGNORECASE)
-
-
+_LABEL = re.compile(r"(Fig\.|Table) (\d+[a-z]?)")
 _ASIDE = re.compile(r"\(.*?\)")  # remarks, which may name other figures
 
 
@@ -93,8 +92,21 @@ def select(wanted: str) -> list[tuple[Claim, Experiment]]:
         found = [pair for pair in everything if test(*pair)]
         if found:
             return found
-    names = [*(claim.name for claim in CLAIMS), *(experiment.name for _, experiment in everything)]
-    raise ValueError(f"no experiment {wanted!r}; {near(wanted, names)}; superconv reproduce --list shows all")
+    raise ValueError(
+        f"no experiment {wanted!r}; {meant(wanted, _names())}claims are {', '.join(claim.name for claim in CLAIMS)}; "
+        "superconv reproduce --list shows all"
+    )
+
+
+def _names() -> list[str]:
+    """Everything that can be asked for; figures and tables as "Fig. 1a", "Table 1"."""
+    experiments = [experiment for claim in CLAIMS for experiment in claim.experiments]
+    texts = [text for e in experiments if e.reference is not None for text in e.reference.figures.values() if text]
+    labels = {f"{kind} {number}" for text in texts for kind, number in _LABEL.findall(_ASIDE.sub("", text))}
+    return [
+        *(claim.name for claim in CLAIMS), *(e.name for e in experiments), *(e.key for e in experiments if e.key),
+        *sorted(labels),
+    ]  # fmt: skip
 
 
 def _labels(text: str) -> set[str]:
