@@ -8,14 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from ..data import Splits
+from ..data import NAMES, Samples, Splits
+from ..data.shuffling import choose
 from ..experiments.config import Arm
 from ..models.registry import build_model
 from ..task import Task, named_task
 from .setting import ScaleName, Setting
 
-_SHAPES = {"cifar10": (3, 32, 10), "cifar100": (3, 32, 100), "mnist": (1, 28, 10)}  # channels, side, classes
+_SHAPES = {
+    "cifar10": (3, 32, 10),
+    "cifar100": (3, 32, 100),
+    "mnist": (1, 28, 10),
+    "imagenet": (3, 32, 1000),
+    "imagenette": (3, 32, 10),
+}  # channels, side, classes
 
 
 def task_of(
@@ -25,7 +33,8 @@ def task_of(
 
     The accuracies along a run are on test images, as in the paper: they stand where the validation data are, and
     nothing is chosen by them. A test takes `test_images` of them, from the first on and over again where there are
-    fewer (the paper's 25,000 are two and a half passes). At scale "smoke" the images are noise with a bright spot
+    fewer (the paper's 25,000 are two and a half passes); of a folder, where they lie class after class, so many by
+    class at most once. At scale "smoke" the images are noise with a bright spot
     for the class, so that no data set is needed to see that everything runs.
 
     Args:
@@ -36,7 +45,8 @@ def task_of(
     if scale == "smoke":
         task = _noise_task(setting)
     else:
-        task = named_task(setting.data, setting.model, data_dir=data_dir, model_options=setting.model_options)
+        options: dict[str, Any] = {"data_options": setting.data_options, "model_options": setting.model_options}
+        task = named_task(setting.data, setting.model, data_dir=data_dir, **options)
     data = task.data
     if setting.train_samples is not None:
         data = data.subset(min(setting.train_samples, len(data.train)))
@@ -46,11 +56,17 @@ def task_of(
     if held_out is not None:
         return replace(task, data=data)
     assert data.test is not None
-    tested = data.test.take(np.arange(setting.test_images) % len(data.test))
+    tested = data.test.take(_tested(setting, data.test))
     splits = Splits(
         data.train, tested, data.test, data.num_classes, name=data.name, note=data.note, preparation=data.preparation
     )
     return replace(task, data=splits)
+
+
+def _tested(setting: Setting, test: Samples) -> NDArray[np.int64]:
+    if NAMES[setting.data].is_folder:
+        return choose(min(setting.test_images, len(test)), len(test), test.class_labels(), 0)
+    return np.arange(setting.test_images) % len(test)
 
 
 def _noise_task(setting: Setting) -> Task:

@@ -219,5 +219,8 @@ def _monitoring(setting: Setting) -> Monitoring | None:
 
 def _task_part(setting: Setting) -> dict[str, Any]:
     """What of a setting belongs to the task; settings that agree in it share one in memory."""
-    names = ("data", "model", "model_options", "train_samples", "preparation", "mirror", "crop_padding", "test_images")
+    names = (
+        "data", "data_options", "model", "model_options", "train_samples", "preparation", "mirror", "crop_padding",
+        "test_images",
+    )  # fmt: skip
     return {name: getattr(setting, name) for name in names}

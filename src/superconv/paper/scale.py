@@ -21,6 +21,7 @@ class Scale:
             where they fit.
         max_samples: training samples, at most; a reduced training set is reduced by the same factor.
         networks: network -> the smaller one in its place, and its options.
+        pictures: data set of a folder -> how its pictures are read.
         tests: a run's tests along the way, and their images.
         ramp_tests: likewise of an LR range test, which is read off its course and not off its end alone.
     """
@@ -32,6 +33,7 @@ class Scale:
     tests: tuple[int, int]
     ramp_tests: tuple[int, int]
     networks: Mapping[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
+    pictures: Mapping[str, dict[str, object]] = field(default_factory=dict)
 
     def apply(self, setting: Setting) -> Setting:
         """The smaller setting: schedules keep their shape, momentum its value; an update is the same, on fewer data."""
@@ -46,7 +48,8 @@ class Scale:
         group = None if setting.statistics_of is None else min(setting.statistics_of, batch)
         tests, images = self.ramp_tests if setting.is_ramp else self.tests
         return setting.replace(
-            steps=steps, model=model, model_options=options, batch_size=batch, statistics_of=group,
+            steps=steps, model=model, model_options=options, batch_size=batch,
+            data_options=self.pictures.get(setting.data, setting.data_options), statistics_of=group,
             train_samples=samples, evaluate_every=max(1, steps // tests), test_images=images,
             lr_factor=factor, weight_decay=setting.weight_decay / factor,
             averaging_fraction=self._averaging(setting.averaging_fraction),
@@ -66,10 +69,15 @@ _NARROW: dict[str, tuple[str, dict[str, object]]] = {
     "resnext56": ("resnext56", {"blocks": 1}),
     "densenet40": ("densenet40", {"layers": 4}),
     "wide32": ("wide32", {"widths": (16, 32, 64), "blocks": (1, 1, 1)}),
+    "resnet50": ("resnet50", {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "timm/inception_resnet_v2": ("resnet50", {"width": 16, "blocks": (1, 1, 1, 1)}),
+}  # fmt: skip
+_SMALL: dict[str, dict[str, object]] = {
+    "imagenet": {"image_size": 32, "streaming": True}, "imagenette": {"image_size": 32, "streaming": False},
 }  # fmt: skip
 
-SHORT = Scale(0.03, 60, 1 / 8, 2_500, (10, 10_000), (30, 2_500), _NARROW)
-SMOKE = Scale(0.0, 20, 1 / 64, 64, (2, 32), (4, 32), _NARROW)
+SHORT = Scale(0.03, 60, 1 / 8, 2_500, (10, 10_000), (30, 2_500), _NARROW, _SMALL)
+SMOKE = Scale(0.0, 20, 1 / 64, 64, (2, 32), (4, 32), _NARROW, _SMALL)
 
 
 def scaled(setting: Setting, scale: ScaleName) -> Setting:

@@ -21,6 +21,7 @@ class Setting:
             function of the number of steps, for what no policy describes.
         steps: length in updates (the paper's iterations).
         data, model, model_options: by name.
+        data_options: of `data.load`, for folders of pictures.
         optimizer, optimizer_options: of `build_optimizer`. Caffe's momentum keeps the learning rate inside its buffer.
         momentum: constant; None where the schedule sets it, or the optimizer has none.
         weight_decay: of weights, and of BatchNorm's scale and shift; biases of convolutions have none.
@@ -66,6 +67,7 @@ class Setting:
     compile: bool = False
     estimate_spacing: int | None = None
     least_steps: int = 0
+    data_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_ramp(self) -> bool:

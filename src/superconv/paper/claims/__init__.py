@@ -16,6 +16,7 @@ from . import (
     fair_headline,
     hessian_free,
     imagenet,
+    imagenette,
     max_lr,
     mnist,
     momentum,
@@ -35,8 +36,8 @@ CLAIMS: tuple[Claim, ...] = tuple(
     for module in (
         super_convergence, fair_headline, step_sizes, range_test, regularisation, hessian_free, data_size, max_lr,
         run_length, depth, cifar100, optimizers, batch_size, dropout, momentum, weight_decay, other_architectures,
-        batch_statistics, wide_resnet, densenet, mnist, cifar100_one_cycle, imagenet, cyclical_momentum, companion,
-        failures,
+        batch_statistics, wide_resnet, densenet, mnist, cifar100_one_cycle, imagenet, imagenette, cyclical_momentum,
+        companion, failures,
     )
 )  # fmt: skip
 """In the order of the paper's figures and tables, then those of the later version and of its companion."""
