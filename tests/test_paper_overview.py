@@ -127,6 +127,23 @@ def test_looks_are_judged_each_by_its_own_runs(tmp_path: Path) -> None:
     looks = looks_of(path)
     assert [look.result.word for look in looks] == ["undecided", "holds"]
     assert [look.settings["clr"]["batch_size"] for look in looks] == [1000, 999]
+    assert [look.is_current for look in looks] == [True, False]
+    assert "| holds | paper, earlier settings |" in overview(tmp_path)
+    assert "Earlier settings: of the claim or its scale" in overview(tmp_path)
+    faster = {name: setting.replace(precision="bf16", compile=True) for name, setting in first.settings.items()}
+    save(replace(first, settings=faster), tmp_path)
+    assert looks_of(path)[-1].is_current
+
+
+def test_tuned_rates_are_no_other_settings_and_lost_conditions_are(tmp_path: Path) -> None:
+    claim = BY_NAME["fair-headline"]
+    setting = claim.experiment("cosine").setting
+    assert setting is not None
+    runs = {"cosine": {0: made_run([0.5])}}
+    path = save(conclude(claim, "paper", runs, "cpu", {"cosine": setting.replace(lr_factor=2.0)}), tmp_path)
+    (look,) = looks_of(path)
+    assert look.is_current
+    assert not replace(look, settings={"warp": look.settings["cosine"]}).is_current
 
 
 def test_the_picture_shows_effects_arms_log_and_printed_number() -> None:

@@ -10,10 +10,11 @@ from .accuracies import table
 from .claims import CLAIMS
 from .effects import Shown, deciding, effects_of
 from .reproduce import Reproduction
-from .results import file_of, load
+from .results import Look, file_of, looks_of
 from .setting import ScaleName
 
 COLUMNS = ("claim", "the paper's effect", "ours (95% interval)", "word", "scale")
+EARLIER = "earlier settings"
 KEPT: tuple[ScaleName, ...] = ("paper", "short")  # noise of the scale "smoke" shows nothing
 
 
@@ -22,32 +23,38 @@ class Kept:
     """One results file."""
 
     path: Path
-    result: Reproduction
+    look: Look
+
+    @property
+    def result(self) -> Reproduction:
+        """What counts: the last look."""
+        return self.look.result
 
 
 def kept_in(folder: Path) -> list[Kept]:
     """The results files of a folder, in the order of the claims. Raises: ValueError: one cannot be read."""
     paths = [file_of(folder, claim, scale) for claim in CLAIMS for scale in KEPT]
-    return [Kept(path, load(path)) for path in paths if path.exists()]
+    return [Kept(path, looks_of(path)[-1]) for path in paths if path.exists()]
 
 
 def overview(folder: Path) -> str:
     """One line a claim and scale: the paper's effect, ours with interval and n, and the word."""
-    found = [kept.result for kept in kept_in(folder)]
-    if not found:
+    looks = [kept.look for kept in kept_in(folder)]
+    if not looks:
         return f"No results in {folder} yet."
-    rows = [overview_row(result) for result in found]
+    rows = [overview_row(look) for look in looks]
     bold = [["**" + row[0].replace(":", "**:", 1), *row[1:]] for row in rows]
-    return "\n".join([*_markdown(COLUMNS, bold), "", *remarks(found)])
+    return "\n".join([*_markdown(COLUMNS, bold), "", *remarks(looks)])
 
 
-def overview_row(result: Reproduction) -> list[str]:
+def overview_row(look: Look) -> list[str]:
     """A claim in a line, under `COLUMNS`: of several effects the one that its word rests on."""
+    result = look.result
     shown = effects_of(result)
     effect = deciding(shown)
     asserted, measured = ("-", "-") if effect is None else (effect.asserted, effect.measured)
     claim = f"{result.claim.name}: {result.claim.sentence}"
-    return [claim, asserted, measured, _word(result, shown), result.scale]
+    return [claim, asserted, measured, _word(result, shown), result.scale + ("" if look.is_current else f", {EARLIER}")]
 
 
 def _word(result: Reproduction, shown: Sequence[Shown]) -> str:
@@ -58,8 +65,9 @@ def _word(result: Reproduction, shown: Sequence[Shown]) -> str:
     return f"{result.word} ({sum(each.word.startswith('holds') for each in asserted)} of {len(asserted)} hold)"
 
 
-def remarks(found: Sequence[Reproduction]) -> list[str]:
+def remarks(looks: Sequence[Look]) -> list[str]:
     """What a table of these claims leaves out."""
+    found = [look.result for look in looks]
     names = {result.claim.name for result in found}
     waiting = [claim for claim in CLAIMS if claim.name not in names]
     built = [c.name for c in waiting if any(e.setting is not None for e in c.experiments)]
@@ -69,6 +77,8 @@ def remarks(found: Sequence[Reproduction]) -> list[str]:
         notes.append("A claim's word is that of its weakest effect, which is the one shown.")
     if any(result.scale == "short" for result in found):
         notes.append("At short scale (minutes on a CPU) only the direction is judged.")
+    if not all(look.is_current for look in looks):
+        notes.append(f"{EARLIER.capitalize()}: of the claim or its scale, which were changed since.")
     if built:
         notes.append(f"No results yet: {', '.join(built)}.")
     if other:
@@ -85,7 +95,12 @@ def long_overview(folder: Path) -> str:
 
 def _section(kept: Kept) -> str:
     result, claim = kept.result, kept.result.claim
-    lines = [f"## {claim.name}, {result.scale} scale: {result.word}", "", f"{claim.sentence} ({claim.where})", ""]
+    lines = [
+        f"## {claim.name}, {result.scale} scale: {result.word}{'' if kept.look.is_current else f' ({EARLIER})'}",
+        "",
+        f"{claim.sentence} ({claim.where})",
+        "",
+    ]
     if claim.effects:
         lines += _markdown(
             ["effect", "measure", "ours (95% interval)", "word"],

@@ -15,6 +15,7 @@ from .claim import Claim
 from .claims import CLAIMS
 from .measured import Run
 from .reproduce import Reproduction, conclude
+from .scale import scaled
 from .setting import ScaleName, Setting
 from .tuning import Tuned
 
@@ -76,6 +77,20 @@ class Look:
 
     result: Reproduction
     settings: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the claim would be run alike now; precision and tuned learning rates are the caller's and data's."""
+        for condition, stored in self.settings.items():
+            experiment = next((e for e in self.result.claim.experiments if e.condition == condition), None)
+            if experiment is None or experiment.setting is None:
+                return False
+            now = plain_setting(scaled(experiment.setting, self.result.scale))
+            free = {"precision", "compile"} | ({"lr_factor"} if experiment.tuning is not None else set())
+            then = {**plain_setting(Setting("", 0)), **stored}
+            if any(then[key] != now[key] for key in now if key not in free):
+                return False
+        return True
 
 
 def load(path: Path) -> Reproduction:

@@ -20,6 +20,7 @@ from .pictures import Picture, slug
 from .stored_figures import SECTION
 from .tables import Table, stored_tables
 
+_EARLIER = "Measured with earlier settings: the claim's or the scale's were changed since."
 _ORDER = {claim.name: place for place, claim in enumerate(CLAIMS)}
 
 
@@ -39,7 +40,7 @@ def results_chapters(paths: Sequence[Path], *, strict: bool = False) -> list[Cha
                 raise
             chapters.append(_refused(path, str(error)))
         else:
-            read.append(looks[-1].result)
+            read.append(looks[-1])
             chapters.append(_chapter(path.stem, looks))
     return [_all(read), *chapters] if len(chapters) > 1 and read else chapters
 
@@ -55,7 +56,7 @@ def _chapter(name: str, looks: Sequence[Look]) -> Chapter:
     figures = picture(result)
     return Chapter(
         name=name, anchor=slug(name), title=f"{claim.name}, {result.scale} scale", sentence=result.sentence,
-        findings=_chosen(claim, result), ramps=(),
+        findings=(*(() if looks[-1].is_current else (_EARLIER,)), *_chosen(claim, result)), ramps=(),
         pictures=(Picture("claim", SECTION, figures),) if figures.panels else (),
         tables=tuple(each for each in tables if each is not None), problems=None, shared=shared, differing=differing,
         note="; ".join(part for part in (claim.where, result.device, versions) if part), command=command,
@@ -63,12 +64,13 @@ def _chapter(name: str, looks: Sequence[Look]) -> Chapter:
     )  # fmt: skip
 
 
-def _all(results: Sequence[Reproduction]) -> Chapter:
+def _all(looks: Sequence[Look]) -> Chapter:
     """The claims in a table."""
+    results = [look.result for look in looks]
     words = Counter(result.word for result in results)
     told = ", ".join(f"{count} {word}" for word, count in words.most_common())
-    rows = tuple(tuple(overview_row(result)) for result in results)
-    note = " ".join([*remarks(results), "Test images are tested along the way; nothing is chosen by them."])
+    rows = tuple(tuple(overview_row(look)) for look in looks)
+    note = " ".join([*remarks(looks), "Test images are tested along the way; nothing is chosen by them."])
     return Chapter(
         name="all", anchor="all", title="All claims", sentence=f"{len(results)} claims with results: {told}.",
         findings=(), ramps=(), pictures=(), tables=(Table("", COLUMNS, rows, note),),
