@@ -1,10 +1,9 @@
 """Two ranks with different data under DistributedDataParallel: one curve, one stop, no hang, the joined batch."""
 
-import datetime
 import math
-import multiprocessing
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,28 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from ranks import call_on_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import superconv as sc
 from superconv.data import Batches
 from superconv.measure.chance import ChanceLevel
+from superconv.runs import RunError
 from superconv.training.distributed import (
+    agree_on,
     any_rank,
     copy_from_first_rank,
     gather_from_ranks,
     inner_module,
     is_distributed,
+    largest_over_ranks,
     mean_over_ranks,
+    on_first_rank,
+    over_ranks,
+    share_of,
     sum_over_ranks,
+    together,
 )
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -70,50 +77,10 @@ def weights(model: nn.Module) -> list[float]:
 # ---- the machinery --------------------------------------------------------------------------------------------------
 
 
-def work(function: Callable[..., Any], arguments: tuple[Any, ...], rank: int, world: int, file: str, pipe: Any) -> None:
-    torch.set_num_threads(1)
-    patience = datetime.timedelta(seconds=30)
-    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world, timeout=patience)
-    try:
-        pipe.send(function(rank, world, *arguments))
-        pipe.recv()  # nobody leaves before all are done
-    except Exception as error:
-        pipe.send(error)
-        raise
-    finally:
-        dist.destroy_process_group()
-
-
 @pytest.fixture
 def on_two_ranks(tmp_path: Path) -> Any:
     """Call a function (rank, world, ...) in two processes that know each other: both answers."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch._dynamo", "pytest", "superconv.experiments.runner"])
-
-    def call(function: Callable[..., Any], *arguments: Any) -> list[Any]:
-        pipes, processes = [], []
-        for rank in range(2):
-            pipe, other = context.Pipe()
-            rest = (function, arguments, rank, 2, str(tmp_path / "meeting"), other)
-            processes.append(context.Process(target=work, args=rest))
-            processes[-1].start()
-            pipes.append(pipe)
-        try:
-            for pipe in pipes:
-                assert pipe.poll(40), "the ranks hang"
-            answers = [pipe.recv() for pipe in pipes]
-            for pipe in pipes:
-                pipe.send("done")
-        finally:
-            for process in processes:
-                process.join(5)
-                process.kill()
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
-
-    return call
+    return partial(call_on_ranks, tmp_path / "meeting")
 
 
 # ---- the LR range test -----------------------------------------------------------------------------------------------
@@ -358,7 +325,44 @@ def test_sums_means_flags_and_chance_are_those_of_all_ranks(on_two_ranks: Any) -
     }
 
 
+def fail(rank: int, world: int, failing: int) -> list[str]:
+    told = []
+
+    def work() -> int:
+        if rank == failing:
+            raise RunError(f"of rank {rank}")
+        return rank
+
+    for how in (together, on_first_rank):
+        try:
+            told.append(str(how(work)))
+        except RunError as error:
+            told.append(f"{type(error).__name__}: {error}")
+    try:
+        agree_on({"same": 1, "size": rank}, "config")
+    except ValueError as error:
+        told.append(str(error))
+    try:
+        told.append(str([share_of(6), share_of(7)]))
+    except ValueError as error:
+        told.append(str(error))
+    return [*told, str(largest_over_ranks(3 - rank))]
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_error_on_one_rank_is_one_on_all(on_two_ranks: Any, failing: int) -> None:
+    first, second = on_two_ranks(fail, failing)
+    assert first == second
+    assert first[0] == f"RunError: of rank {failing}"
+    assert first[1] == ("RunError: of rank 0" if failing == 0 else "0")
+    assert first[2].startswith("rank 1 has another config than rank 0: size is 1 instead of 0")
+    assert first[3] == "batch_size 7 is not divisible by the 2 ranks; use 6 or 8, or other ranks"
+    assert first[4] == "3"
+
+
 def test_in_one_process_they_are_the_identity() -> None:
+    assert (together(lambda: 5), on_first_rank(lambda: 6), share_of(7), largest_over_ranks(2)) == (5, 6, 7, 2)
+    assert over_ranks(module := nn.Linear(1, 1)) is module
     value = torch.tensor(2.0)
     assert not is_distributed()
     assert sum_over_ranks(value) is value

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from .. import __version__
 from ..training.allocator import keep_large_blocks
+from ..training.launched import launched
 from .compare import compare
 from .data import app as data
 from .demo import demo
@@ -22,6 +24,9 @@ from .report import report
 from .reproduce import reproduce
 from .schedule import schedule
 from .train import train
+
+if TYPE_CHECKING:
+    from ..training.launched import Rank
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -67,7 +72,10 @@ def run() -> None:
     warnings.showwarning = _show_warning
     keep_large_blocks()  # before torch makes its first tensor
     try:
-        app()
+        if not launched():
+            app()
+        else:
+            _run_on_ranks()
     except (ValueError, ModuleNotFoundError) as error:  # bad input: the message says what, allowed, and remedy
         from ..runs import RunError
 
@@ -78,6 +86,39 @@ def run() -> None:
         _end(f"{error.strerror or error}{where}", EXIT_FAILED)
 
 
+def _run_on_ranks() -> None:
+    """The same among the ranks that torchrun started: one run directory, one display, and an error ends all."""
+    from ..training.launched import Rank
+
+    code: Any = 0
+    rank = Rank()
+    _ranks.append(rank)
+    try:
+        with rank.joined(sys.argv[1:]):
+            try:
+                app()
+            except SystemExit as end:
+                code = end.code
+    except (ValueError, ModuleNotFoundError, OSError):
+        raise
+    except Exception as error:
+        lost = rank.lost_others(error)
+        if not lost:
+            traceback.print_exc(file=rank.stderr)
+        message = rank.sentence(None if lost else f"{type(error).__name__}: {error}")
+        _leave(message, EXIT_FAILED, rank.stderr)
+    _leave(None, code if isinstance(code, int) else 0 if code is None else EXIT_FAILED)
+
+
+def _leave(message: str | None, code: int, stderr: Any = None) -> NoReturn:
+    """End a rank, at once: threads of the process group may still run, and an interpreter's end around them aborts."""
+    if message is not None:
+        print(f"superconv: {message}", file=stderr or sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """A warning is a sentence too: a line of source code tells the user of a program nothing."""
     print(f"superconv: {message}", file=sys.stderr)
@@ -86,5 +127,10 @@ def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
 def _end(message: str, code: int) -> None:
     if os.environ.get("SUPERCONV_DEBUG"):
         raise
+    if _ranks:
+        _leave(_ranks[0].sentence(message), code)
     print(f"superconv: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+_ranks: list[Rank] = []  # this process's, where it is one of several

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
+
+from ..training.launched import launched
 
 if TYPE_CHECKING:
     from ..experiments.stopping import StopSignal
@@ -22,4 +25,8 @@ def end_stopped(stop: StopSignal) -> NoReturn:
 
 def command_again() -> str:
     """The command line that goes on, indented, as it can be pasted into a shell."""
-    return "    " + shlex.join(["superconv", *sys.argv[1:]])
+    program = ["superconv"]
+    if launched():
+        ranks = os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"])
+        program = ["torchrun", "--nproc-per-node", ranks, "-m", "superconv"]
+    return "    " + shlex.join([*program, *sys.argv[1:]])

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
+
+from ..training.distributed import is_distributed, rank
 
 
 def choose_device(device: torch.device | str | None) -> torch.device:
-    """The named device; for None a GPU where there is one. Raises: ValueError: this machine does not have it."""
+    """The named device; for None a GPU where there is one. Of a job's ranks on one machine each has a GPU of its own.
+
+    Raises: ValueError: this machine does not have it, or not one for every rank.
+    """
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if str(name) == "cuda" and is_distributed() and torch.cuda.is_available():
+        own, there = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        if own >= there:
+            raise ValueError(f"rank {rank()} has no GPU: this machine has {there}; start {there} ranks, or use 'cpu'")
+        name = f"cuda:{own}"
+        torch.cuda.set_device(own)
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:

@@ -17,6 +17,7 @@ from ..analysis.recipe.knowledge import Candidate, Outcome, Plan, Probe
 from ..analysis.recipe.ramps import fork_steps
 from ..records import StopReason
 from ..task import Task
+from ..training.distributed import largest_over_ranks
 from .range_tests import RangeTestPlan, run_range_test
 from .recipe import Settings, with_dropout
 from .score import Score
@@ -75,8 +76,10 @@ class Deadline(StopSignal):
         self.outer, self.until = outer, time.monotonic() + seconds
 
     def reason(self) -> StopReason | None:
-        """The caller's reason first."""
-        return self.outer.reason() or (StopReason.time_limit if time.monotonic() >= self.until else None)
+        """The caller's reason first. Among ranks the first clock to be over counts for all."""
+        outer = self.outer.reason()
+        over = largest_over_ranks(int(time.monotonic() >= self.until))
+        return outer or (StopReason.time_limit if over else None)
 
 
 class _Stopped(Exception):

@@ -34,7 +34,7 @@ from ..training.evaluate import EvaluateWith
 from ..training.optimizers import build_optimizer, default_lr
 from ..training.precision import to_channels_last, wants_channels_last
 from .device import choose_device, device_name
-from .follower import Follower, open_together, summary_of
+from .follower import Follower, open_together, summary_in, summary_of
 from .runner import VALIDATION_SAMPLES
 
 FILE = "range_test.json"
@@ -99,14 +99,14 @@ def run_range_test(
     place = (root, experiment, plan.name, seed, config)
     path = runs.run_path(*place)
     if is_distributed():
-        agree_on({**config, "seed": seed}, "config")
         agree_on({part: checksum for part, checksum in splits.checksums.items() if checksum}, "data set")
+        agree_on({**config, "seed": seed}, "config")
     if summary_of(place) is not None:
         return on_first_rank(lambda: RangeTest.load(path / FILE)), path
     # first: a mistake in it leaves no directory
     ramp = _measure(task, plan, seed, splits, device, keep_copy_on, progress)
     with open_together(place, info) as run:
-        if summary_of(place) is not None:  # by another process meanwhile: the one that was first stands
+        if summary_in(run) is not None:  # by another process meanwhile: the one that was first stands
             return on_first_rank(lambda: RangeTest.load(path / FILE)), path
         together(lambda: _keep(ramp, run))
     return ramp, path
@@ -142,7 +142,7 @@ def _measure(
     eval_batches = Batches.for_evaluation(_reduced(splits.validation, plan.eval_samples), **memory)
     _check_model(task, model, eval_batches)
     return lr_range_test(
-        over_ranks(synchronise_batch_norm(model)),
+        over_ranks(synchronise_batch_norm(model) if is_distributed() else model),
         optimizer,
         task.loss,
         batches,

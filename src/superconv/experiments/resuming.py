@@ -6,7 +6,9 @@ import warnings
 from typing import Any
 
 from ..runs import Run, RunError
-from ..training.checkpoint import DamagedCheckpoint, TrainState
+from ..training.checkpoint import DamagedCheckpoint, TrainState, read_checkpoint
+from ..training.distributed import is_distributed, on_first_rank
+from .follower import Follower
 
 
 def resume(run: Run, state: TrainState) -> list[dict[str, Any]]:
@@ -32,6 +34,19 @@ def resume(run: Run, state: TrainState) -> list[dict[str, Any]]:
     return rows
 
 
+def resume_together(run: Run | Follower, state: TrainState) -> list[dict[str, Any]]:
+    """`resume` by the first rank, which alone has the directory; the others get the state from it, and the rows.
+
+    Raises: as `resume`, on every rank.
+    """
+    rows = on_first_rank(lambda: resume(run, state) if isinstance(run, Run) else [])
+    if is_distributed() and on_first_rank(lambda: state.step > 0):
+        saved = on_first_rank(lambda: read_checkpoint(run.checkpoints()[0]) if isinstance(run, Run) else None)
+        if saved is not None and not isinstance(run, Run):
+            state.load_state_dict(saved)
+    return rows
+
+
 def _load_newest(run: Run, state: TrainState) -> None:
     paths = run.checkpoints()
     for path in paths:
@@ -53,7 +68,7 @@ def _load_newest(run: Run, state: TrainState) -> None:
 
 
 def _check_complete(run: Run, rows: list[dict[str, Any]], steps: int) -> None:
-    last = max((row["step"] for row in rows if "lr" in row), default=-1)
+    last = max((row.get("step") or 0 for row in rows if "lr" in row), default=-1)
     if last != steps - 1:
         raise RunError(
             f"{run.path / 'rows.jsonl'} is damaged: it ends with step {last}, the checkpoint is of step {steps - 1}; "

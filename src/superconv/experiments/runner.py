@@ -20,21 +20,33 @@ from ..analysis.curvature.statement import LRReading
 from ..data import Batches, Samples, Splits
 from ..measure.curvature.monitor import LRMonitor
 from ..models import set_averaging_fraction, set_statistics_of
+from ..models.synchronised import synchronise_batch_norm
 from ..records import Evaluation, StepRecord, StopReason
 from ..task import Task, check_outputs, metric_name, source_hash
 from ..training.batch_source import call_model, pair
 from ..training.checkpoint import TrainState
+from ..training.distributed import (
+    agree_on,
+    is_distributed,
+    largest_over_ranks,
+    over_ranks,
+    rank,
+    share_of,
+    together,
+    world_size,
+)
 from ..training.evaluate import evaluate
 from ..training.evaluation_point import evaluation_point
 from ..training.loop import READ_EVERY, STATISTICS_BATCHES, first_non_finite, read_losses, train_steps
 from ..training.optimizers import build_optimizer, has_momentum
 from ..training.precision import make_scaler, to_channels_last, wants_channels_last
 from ..training.preserve import preserved
-from ..training.random_states import seed_random_states
+from ..training.random_states import seed_random_states, seed_random_states_of_rank
 from .config import Arm
 from .device import choose_device, device_name
+from .follower import Follower, open_together, summary_in, summary_of
 from .monitoring import Monitoring, rows_of, watch
-from .resuming import resume
+from .resuming import resume_together
 from .run_rows import evaluation_row, plain_evaluation, update_row
 from .stopping import StopSignal
 
@@ -90,6 +102,10 @@ def run_arm(
     goes on at its checkpoint where it is not. Validation data chooses nothing here but is measured along the way;
     the test data is read once, when the run is finished. The caller's random states are as before afterwards.
 
+    Among ranks (a process group of several processes, all of which call it alike) the arm's batch is shared: the same
+    samples enter every update as in one process, and BatchNorm's statistics are those of the joined batch, unless
+    `statistics_of` says otherwise. The first rank writes the directory; any number of ranks may go on with it.
+
     Args:
         device: None: a GPU where there is one.
         read_test: False leaves the test data alone (tuning).
@@ -103,7 +119,7 @@ def run_arm(
     Raises:
         ValueError: an arm that does not fit the task; a loss that is not finite before any update was made.
         RunError, a ValueError: the directory cannot be written (full disk, permissions) or is in use. What was
-            written stays, and the same call goes on from there.
+            written stays, and the same call goes on from there. What is raised on one rank is raised on all.
     """
     device = choose_device(device)
     stop = stop or StopSignal()
@@ -113,28 +129,33 @@ def run_arm(
         config["monitoring"] = monitoring.to_dict()
     splits = _splits(task.data, arm)
     info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
-    info["metric"] = metric_name(task.metric)
+    info["metric"], info["ranks"] = metric_name(task.metric), world_size()
+    if is_distributed():
+        agree_on({part: checksum for part, checksum in splits.checksums.items() if checksum}, "data set")
+        agree_on({**config, "seed": seed}, "config")
     place = (root, experiment, arm.name, seed, config)
-    if runs.state_of(runs.run_path(*place)) == "finished":
-        return _finished(runs.open_run(*place))
+    found = summary_of(place)
+    if found is not None:
+        return _finished(found, runs.run_path(*place))
     with preserved():
-        training = _Training(task, arm, seed, splits, device, monitoring)  # first: a mistake leaves no directory
-        with runs.open_run(*place, info) as run:
-            if run.summary() is not None:
-                return _finished(run)  # by another process, since we looked
+        # first: a mistake leaves no directory
+        training = together(lambda: _Training(task, arm, seed, splits, device, monitoring))
+        with open_together(place, info) as run:
+            found = summary_in(run)
+            if found is not None:
+                return _finished(found, run.path)  # by another process, since we looked
             return training.go(run, stop, progress, read_test, keep_weights)
 
 
-def _finished(run: runs.Run) -> RunResult:
-    summary = run.summary()
-    assert summary is not None
-    return RunResult(summary, StopReason(summary["stop"]), run.path, summary["steps"], skipped=True)
+def _finished(summary: dict[str, Any], path: Path) -> RunResult:
+    return RunResult(summary, StopReason(summary["stop"]), path, summary["steps"], skipped=True)
 
 
 class _Training:
     """Everything of one run that is alive."""
 
-    run: runs.Run  # from `go` on
+    run: runs.Run | Follower  # from `go` on
+    forward: nn.Module  # likewise: what ranks wrap waits for all of them
     monitor: LRMonitor | None  # likewise
 
     def __init__(
@@ -146,17 +167,18 @@ class _Training:
         self.loss_fn = _loss(task, arm)
         layout = self._channels_last(device)
         memory: dict[str, Any] = {"device": device, "channels_last": layout, "preparation": splits.preparation}
-        batches = Batches(splits.train, arm.batch_size, seed=seed, augment=arm.augment, **memory)
-        self.validation = _for_evaluation(splits.validation, memory)
-        self.test = _for_evaluation(splits.test, memory)
         self.memory = memory
+        shared: dict[str, Any] = {**memory, "rank": rank(), "world_size": world_size()}
+        batches = Batches(splits.train, share_of(arm.batch_size), seed=seed, augment=arm.augment, **shared)
+        self.validation = _for_evaluation(splits.validation, shared)
+        self.test = _for_evaluation(splits.test, shared)
         values = arm.schedule.values()
         cycled = "momentum" in values and has_momentum(arm.optimizer)  # without it, the loop says so once
         options = {**({"momentum": float(values["momentum"][0])} if cycled else {}), **arm.optimizer_options}
         self.optimizer = build_optimizer(arm.optimizer, self.model, lr=float(values["lr"].max()), **options)
         scaler = make_scaler(arm.precision, device.type)
         self.state = TrainState(self.model, self.optimizer, batches, scaler=scaler)
-        self.forward: nn.Module = torch.compile(self.model) if arm.compile else self.model  # type: ignore[assignment]
+        seed_random_states_of_rank(seed)
         often = max(1, arm.schedule.total_steps // EVALUATIONS)
         self.evaluate_every = often if arm.evaluate_every is None else arm.evaluate_every
         self.pending: list[StepRecord] = []
@@ -189,10 +211,13 @@ class _Training:
         return wanted
 
     def go(
-        self, run: runs.Run, stop: StopSignal, progress: Progress | None, read_test: bool, keep_weights: bool
+        self, run: runs.Run | Follower, stop: StopSignal, progress: Progress | None, read_test: bool, keep_weights: bool
     ) -> RunResult:
         """Train to the end, to a stop, or to divergence."""
         self.run = run
+        self.forward = over_ranks(self.model)
+        if self.arm.compile:
+            self.forward = torch.compile(self.forward)  # type: ignore[assignment]
         self._begin()
         started = time.perf_counter() - self.seconds
         saved = time.monotonic()
@@ -202,28 +227,36 @@ class _Training:
             for record in steps:
                 self.pending.append(record)
                 reason = stop.reason()
-                save = reason is not None or time.monotonic() - saved >= CHECKPOINT_SECONDS
-                if save or record.evaluation is not None or len(self.pending) >= READ_EVERY:
+                due = record.evaluation is not None or len(self.pending) >= READ_EVERY
+                save = reason is not None or self._has_passed(CHECKPOINT_SECONDS, saved, due)
+                if save or due:
                     diverged = self._write(started, progress)
                 if diverged:
                     break  # before a checkpoint is made of it
                 if save:
-                    self.run.write_checkpoint(self.state.write)
+                    self.run.write_checkpoint(partial(torch.save, self.state.state_dict_of_ranks()))
                     saved = time.monotonic()
                 if reason is not None:
                     return RunResult(None, reason, self.run.path, self.state.step)
         diverged = diverged or self._write(started, progress)
         reason = StopReason.diverged if diverged else self.state.stop or StopReason.completed
         with evaluation_point(self.optimizer):
-            if keep_weights:
+            if keep_weights and rank() == 0:
                 runs.atomic_write(self.run.path / WEIGHTS, partial(torch.save, self.model.state_dict()))
             return self._finish(reason, time.perf_counter() - started, read_test)
 
     def _begin(self) -> None:
         """Go to the checkpoint, if there is one; rows that were written after it are dropped and made again."""
-        for row in resume(self.run, self.state):
+        for row in resume_together(self.run, self.state):
             self.seconds = max(self.seconds, row.get("seconds", 0.0))
             self.last_loss = row.get("loss", self.last_loss)
+
+    def _has_passed(self, seconds: float, since: float, due: bool) -> bool:
+        """Whether so much time has passed. Among ranks the first one's clock counts, and is asked where `due`."""
+        passed = time.monotonic() - since >= seconds
+        if not is_distributed():
+            return passed
+        return due and bool(largest_over_ranks(int(passed and rank() == 0)))
 
     def _steps(self) -> Any:
         arm = self.arm
@@ -308,9 +341,10 @@ class _Training:
             "validation": plain_evaluation(measure(batches=self.validation)) if self.validation is not None else None,
             "test": plain_evaluation(measure(batches=self.test)) if read_test and self.test is not None else None,
         }
-        self.run.finish(summary)
-        self.run.discard_checkpoints()
-        return RunResult(self.run.summary(), reason, self.run.path, self.state.step)
+        run = self.run
+        together(lambda: run.finish(summary))
+        run.discard_checkpoints()
+        return RunResult(summary_in(run), reason, run.path, self.state.step)
 
 
 def _splits(splits: Splits, arm: Arm) -> Splits:
@@ -323,10 +357,17 @@ def _build_model(task: Task, arm: Arm, seed: int, device: torch.device) -> nn.Mo
     model = task.build_model(seed).to(device)
     if arm.averaging_fraction is not None:
         set_averaging_fraction(model, arm.averaging_fraction)
-    if arm.statistics_of is not None:
+    if arm.statistics_of is None:
+        model = synchronise_batch_norm(model) if is_distributed() else model
+    else:
         layers = set_statistics_of(model, arm.statistics_of)
         if layers == 0:
             raise ValueError(f"statistics_of={arm.statistics_of}: the model has no BatchNorm; leave it out")
+        if is_distributed() and arm.statistics_of > share_of(arm.batch_size):
+            raise ValueError(
+                f"statistics_of={arm.statistics_of} reaches over ranks of {share_of(arm.batch_size)} samples each; "
+                "use at most that, or leave it out: then statistics are those of all ranks"
+            )
     return model
 
 

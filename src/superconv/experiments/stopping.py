@@ -11,6 +11,9 @@ from types import FrameType
 from typing import Any
 
 from ..records import StopReason
+from ..training.distributed import largest_over_ranks
+
+_REASONS = (None, StopReason.time_limit, StopReason.interrupted)
 
 
 class StopSignal:
@@ -29,12 +32,13 @@ class StopSignal:
         self._event = event
 
     def reason(self) -> StopReason | None:
-        """`interrupted`, `time_limit`, or None to go on."""
-        if self._signalled or (self._event is not None and self._event.is_set()):
-            return StopReason.interrupted
+        """`interrupted`, `time_limit`, or None to go on. Among ranks all must ask, and get the same answer."""
+        own = 0
         if self._deadline is not None and time.monotonic() >= self._deadline:
-            return StopReason.time_limit
-        return None
+            own = 1
+        if self._signalled or (self._event is not None and self._event.is_set()):
+            own = 2
+        return _REASONS[largest_over_ranks(own)]
 
     @contextmanager
     def listening(self) -> Iterator[StopSignal]:

@@ -12,6 +12,7 @@ import torch
 
 from ..runs import RunLocked
 from ..task import Task
+from ..training.distributed import is_distributed
 from .config import Arm
 from .monitoring import Monitoring
 from .runner import RunResult, run_arm
@@ -75,7 +76,7 @@ def run_each(
     """
     stop = stop or StopSignal()
     where = (str(root), experiment, device)
-    if workers == 1 or any(isinstance(task, Task) for task, _ in jobs):
+    if workers == 1 or is_distributed() or any(isinstance(task, Task) for task, _ in jobs):
         yield from _here(jobs, where, stop)
         return
     pickled = {id(task): pickle.dumps(task) for task, _ in jobs}

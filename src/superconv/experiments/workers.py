@@ -18,6 +18,7 @@ import torch
 
 from ..runs import RunError
 from ..training.allocator import keep_large_blocks
+from ..training.distributed import is_distributed
 from .stopping import StopSignal
 
 POLL_SECONDS = 0.2
@@ -47,6 +48,9 @@ def run_jobs(
     Raises: what a job raised; RunError, a ValueError: the processes of one job died `ATTEMPTS` times.
     """
     stop = stop or StopSignal()
+    if is_distributed():  # all ranks do every job together
+        yield from _one_after_another(function, jobs, stop)
+        return
     context = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads, and their locks
     event = context.Event()
     count = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
@@ -76,6 +80,25 @@ def run_jobs(
         event.set()  # an error or a consumer that left: nothing goes on in the background
         for worker in (*idle, *(worker for worker, _, _ in busy.values())):
             worker.end()
+
+
+def _one_after_another(
+    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], stop: StopSignal
+) -> Iterator[tuple[int, Any]]:
+    """The same in this process, on one thread too."""
+    global _stop
+    for index, job in enumerate(jobs):
+        if stop.reason() is not None:
+            return
+        before, threads = _stop, torch.get_num_threads()
+        _stop = stop
+        torch.set_num_threads(1)
+        try:
+            result = function(*job)
+        finally:
+            _stop = before
+            torch.set_num_threads(threads)
+        yield index, result
 
 
 def stop_requested() -> StopSignal:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from .batch_norm_over_ranks import normalised_over_ranks
 
 DEFAULT_AVERAGING_FRACTION = 0.9  # torch's momentum of 0.1; the companion's networks (arXiv 1803.09820) have it too
 
@@ -37,6 +40,7 @@ class _NormalisedAverage(_BatchNorm):
 
     averaging_count: Tensor | None
     statistics_of: int | None = None  # samples that share statistics in training; None: the whole batch
+    over_ranks: bool = False  # whether the whole batch is that of all ranks
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,6 +70,9 @@ class _NormalisedAverage(_BatchNorm):
 
     def _normalised(self, input: Tensor) -> tuple[Tensor, Tensor]:
         """The normalised input, and mean and variance (2, C) of the first group: what Caffe's tested GPU sees."""
+        if self.over_ranks and self.statistics_of is None and dist.is_initialized() and dist.get_world_size() > 1:
+            output, mean, variance = normalised_over_ranks(input, self.weight, self.bias, self.eps)
+            return output, torch.stack([mean, variance])
         samples, channels = len(input), self.num_features
         groups = 1 if self.statistics_of is None else -(-samples // self.statistics_of)
         if groups > 1 and (samples % groups or not input.is_contiguous()):

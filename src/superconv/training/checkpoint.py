@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,8 +15,9 @@ from torch.optim import Optimizer
 from ..records import StopReason
 from ..runs import atomic_write
 from .batch_source import BatchSource
+from .distributed import gather_from_ranks, rank
 from .preserve import generators_of
-from .random_states import get_random_states, plain, set_random_states
+from .random_states import get_random_states, plain, seed_random_states_of_rank, set_random_states
 
 FORMAT = 1
 _PARTS = {
@@ -80,6 +82,9 @@ class TrainState:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state` was taken.
 
+        Where it holds random states of other ranks (`state_dict_of_ranks`) each rank takes its own; a rank that did not
+        exist then begins with new ones.
+
         Raises: ValueError: another format, another model; DamagedCheckpoint, a ValueError: parts that are missing or
             do not fit. What was loaded before the error stays: load another state, or build everything anew.
         """
@@ -115,7 +120,16 @@ class TrainState:
             self.scaler.load_state_dict(state["scaler"])
         self.step, self.samples = state["step"], state["samples"]
         self.source.load_state_dict(state["source"])
-        set_random_states(state["random"], generators_of(self.source.batches))
+        of_ranks = [state["random"], *state.get("random_of_other_ranks", [])]
+        set_random_states(of_ranks[rank() % len(of_ranks)], generators_of(self.source.batches))
+        if rank() >= len(of_ranks):
+            seed_random_states_of_rank(self.step)
+
+    def state_dict_of_ranks(self) -> dict[str, Any]:
+        """`state_dict` with the random states of all ranks, which must all call it; in one process the same."""
+        state = self.state_dict()
+        others = gather_from_ranks(state["random"])[1:]
+        return {**state, "random_of_other_ranks": others} if others else state
 
     def save(self, path: str | Path) -> None:
         """Write the checkpoint so that `path` holds the old one or the new one, never half of either."""
@@ -133,19 +147,24 @@ class TrainState:
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"there is no checkpoint {path}")
-        self.load_state_dict(_read(Path(path)))
+        self.load_state_dict(read_checkpoint(Path(path)))
 
 
-def _read(path: Path) -> Any:
-    """What the file holds. torch compares no checksums when it reads; those that it wrote are compared here."""
+def read_checkpoint(path: Path) -> Any:
+    """What the file holds, as `TrainState.state_dict` gave it. No code from the file is ever run.
+
+    torch compares no checksums when it reads; those that it wrote are compared here.
+
+    Raises: DamagedCheckpoint, a ValueError: truncated, altered, or no checkpoint at all; OSError.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             altered = archive.testzip()
         if altered is not None:
             raise zipfile.BadZipFile(f"the checksum of {altered} does not match")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
     except Exception as error:  # a damaged archive or pickle can raise almost anything
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place before the file's beginning
+            raise
         reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
         raise DamagedCheckpoint(f"{path} is not a readable checkpoint ({reason}); remove it to start anew") from None

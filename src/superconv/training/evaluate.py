@@ -117,6 +117,9 @@ def _statistics(
         if isinstance(module, _BatchNorm) and module.track_running_stats and (training or not frozen)
     ]
     saved = [(norm, _buffers(norm), norm.momentum) for norm in norms]
+    joined = [norm for norm in norms if getattr(norm, "over_ranks", False)]
+    for norm in joined:
+        norm.over_ranks = False  # type: ignore[assignment]  # ranks may have different numbers of batches here
     model.eval()
     try:
         if evaluate_with == "batch":
@@ -133,6 +136,8 @@ def _statistics(
             norm.track_running_stats, norm.momentum = True, momentum
             for name, value in buffers.items():
                 norm._buffers[name].copy_(value)  # type: ignore[union-attr]
+        for norm in joined:
+            norm.over_ranks = True  # type: ignore[assignment]
         for module, training in flags:
             module.training = training
 
