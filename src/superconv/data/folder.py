@@ -11,14 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .shuffling import permutation
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+_MIXING = 0  # seed of the stored order
 VALIDATION, TEST = ("validation", "val", "valid"), ("test",)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The picture files of one split, class after class, each class in alphabetical order.
+    """The picture files of one split, in a random order that their number alone decides.
+
+    Class after class, as they lie on the disk, a batch of evaluation data would hold one class or two, and evaluating
+    with the batch's own BatchNorm statistics would measure nothing.
 
     Args:
         root: folder that `names` are relative to.
@@ -90,7 +95,9 @@ def _list(folder: Path, classes: tuple[str, ...]) -> Listing:
         names += [path for path, _ in pictures]
         sizes += [size for _, size in pictures]
         labels += [number] * len(pictures)
-    return Listing(folder, names, np.array(labels, dtype=np.int64), np.array(sizes, dtype=np.int64))
+    order = permutation(len(names), _MIXING)
+    in_order = (np.array(values, dtype=np.int64)[order] for values in (labels, sizes))
+    return Listing(folder, [names[i] for i in order.tolist()], *in_order)
 
 
 def _pictures_below(root: Path, below: str) -> Iterable[tuple[str, int]]:

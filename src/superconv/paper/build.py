@@ -33,9 +33,9 @@ def task_of(
 
     The accuracies along a run are on test images, as in the paper: they stand where the validation data are, and
     nothing is chosen by them. A test takes `test_images` of them, from the first on and over again where there are
-    fewer (the paper's 25,000 are two and a half passes); of a folder, where they lie class after class, so many by
-    class at most once. At scale "smoke" the images are noise with a bright spot
-    for the class, so that no data set is needed to see that everything runs.
+    fewer (the paper's 25,000 are two and a half passes); of a folder, as many of each class, and each once at most. At
+    scale "smoke" the images are noise with a bright spot for the class, so that no data set is needed to see that
+    everything runs.
 
     Args:
         held_out: share of the training images that is tested in place of the test images, for tuning.
