@@ -17,6 +17,16 @@ from .range_test import RangeTest
 
 FORMAT = 1
 KIND = "superconv range test"
+_KINDS: dict[str, Any] = {
+    "settings": dict,
+    "metric_name": str,
+    "higher_is_better": bool,
+    "chance": int | float | None,
+    "eval_samples": int | None,
+    "reference_lr": int | float | None,
+    "evaluate_with": str | None,
+    "seconds": int | float | None,
+}
 _REMEDY = "measure it again with lr_range_test(...).save(path)"
 
 
@@ -48,7 +58,7 @@ def load(path: Path) -> RangeTest:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"no range test at {path}: {_REMEDY}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read a range test from {path} ({error}): {_REMEDY}") from error
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise ValueError(f"{path} is JSON, but no saved range test: {_REMEDY}")
@@ -56,7 +66,7 @@ def load(path: Path) -> RangeTest:
         raise ValueError(f"{path} has range-test format {data.get('format')!r}, this version reads {FORMAT}: {_REMEDY}")
     try:
         return from_dict(data)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is a damaged range test ({type(error).__name__}: {error}): {_REMEDY}") from error
 
 
@@ -77,17 +87,20 @@ def from_dict(data: dict[str, Any]) -> RangeTest:
     """
     values = {f.name: data[f.name] for f in fields(RangeTest)}
     for name in ("lr", "train_loss", "metric", "eval_loss", "weight_norm", "group_lrs"):
-        if values[name] is not None:
+        if values[name] is not None or name in ("lr", "train_loss"):
             values[name] = _array(values[name], name == "group_lrs")
     values["forks"] = tuple(_fork(entry) for entry in data["forks"])
     values["stop"] = StopReason(data["stop"])
     values["scout"] = None if data["scout"] is None else from_dict(data["scout"])
-    if not isinstance(values["settings"], dict):
-        raise TypeError("settings are not an object")
+    for name, kind in _KINDS.items():
+        if not isinstance(values[name], kind) or (isinstance(values[name], bool) and kind is not bool):
+            raise TypeError(f"{name} is a {type(values[name]).__name__}")
     return RangeTest(**values)
 
 
 def _array(values: list[Any], two_dimensional: bool) -> np.ndarray:
+    if not isinstance(values, list):
+        raise TypeError(f"an array is a {type(values).__name__}")
     if two_dimensional and not values:
         return np.zeros((0, 1))
     return np.array(values, dtype=np.float64)  # None becomes NaN

@@ -73,4 +73,7 @@ def _fields(batch: Any) -> tuple[NDArray[np.uint8] | None, NDArray[np.int64] | N
         data = None
     if not (isinstance(labels, list) and all(isinstance(label, int) for label in labels)):
         return data, None
-    return data, np.array(labels, dtype=np.int64)
+    try:
+        return data, np.array(labels, dtype=np.int64)
+    except OverflowError:
+        return data, None

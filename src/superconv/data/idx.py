@@ -43,6 +43,8 @@ def read_idx(path: Path, dimensions: int, remedy: str) -> NDArray[np.uint8]:
     if len(content) < header:
         raise DataError(f"{path} is truncated inside its header; {remedy}")
     shape = struct.unpack(f">{dimensions}I", content[4:header])
+    if 0 in shape:
+        raise DataError(f"{path} holds nothing: its header gives the sizes {', '.join(map(str, shape))}; {remedy}")
     held, promised = len(content) - header, math.prod(shape)
     if held != promised:
         what = "truncated" if held < promised else "too long"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -23,12 +24,26 @@ def load_arrays(content: bytes) -> Any:
     Raises: DataError: truncated or damaged, or naming anything that is not a numeric numpy array.
     """
     try:
+        _check_opcodes(content)
         value = _Unpickler(io.BytesIO(content), encoding="latin1").load()
-        return _resolve(value)
+        return _resolve(value, {})
     except DataError:
         raise
     except Exception as error:  # a damaged pickle can raise almost anything
         raise DataError(f"not a readable pickle ({type(error).__name__}: {error})") from error
+
+
+def _check_opcodes(content: bytes) -> None:
+    """Refuse what would make the unpickler itself misbehave before it builds anything.
+
+    It makes its memo as long as the largest index that is named, so that a file of ten bytes could ask for all memory;
+    pickles number their memo from 0. That the content is whole is found here too.
+
+    Raises: DataError; ValueError: truncated, or no pickle.
+    """
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= argument <= count + 1:
+            raise DataError(f"refused: it names memo entry {argument} after {count} steps")
 
 
 class _Type:
@@ -106,14 +121,23 @@ class _Unpickler(pickle.Unpickler):
         return _STAND_INS[module, name]
 
 
-def _resolve(value: Any) -> Any:
-    """The same containers with every stand-in replaced by the array it stands for."""
-    if isinstance(value, _Array):
-        return value.resolve()
-    if isinstance(value, dict):
-        return {key: _resolve(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_resolve(item) for item in value)
+def _resolve(value: Any, done: dict[int, Any]) -> Any:
+    """The same containers with every stand-in replaced by the array it stands for.
+
+    `done`: by identity, what was made of those met before: a few that hold each other twice would else take for ever.
+    """
+    if isinstance(value, dict | list | tuple | _Array):
+        if id(value) not in done:
+            done[id(value)] = _resolved(value, done)
+        return done[id(value)]
     if value is None or isinstance(value, int | float | str | bytes | bytearray):
         return value
     raise DataError(f"holds a {type(value).__name__}, and only arrays and plain containers are read")
+
+
+def _resolved(value: Any, done: dict[int, Any]) -> Any:
+    if isinstance(value, _Array):
+        return value.resolve()
+    if isinstance(value, dict):
+        return {key: _resolve(item, done) for key, item in value.items()}
+    return type(value)(_resolve(item, done) for item in value)

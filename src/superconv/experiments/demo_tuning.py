@@ -40,15 +40,18 @@ def load_tuned(path: str | Path | None = None) -> Tuned:
     path = Path(path or SHIPPED)
     try:
         stored = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read the tuned settings {path}: {error}; run superconv demo --tune") from None
     got = stored.get("format") if isinstance(stored, dict) else None
     if got != FORMAT:
         raise ValueError(f"{path} has format {got!r}, {FORMAT} is read; run superconv demo --tune")
     tuned: dict[str, dict[str, dict[int, Settings]]] = {}
-    for row in stored["winners"]:
-        settings = Settings(row["lr"], row["weight_decay"])
-        tuned.setdefault(row["network"], {}).setdefault(row["kind"], {})[row["steps"]] = settings
+    try:
+        for row in stored["winners"]:
+            settings = Settings(row["lr"], row["weight_decay"])
+            tuned.setdefault(row["network"], {}).setdefault(row["kind"], {})[row["steps"]] = settings
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}); run superconv demo --tune") from None
     return tuned
 
 

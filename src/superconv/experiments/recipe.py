@@ -228,7 +228,11 @@ class Recipe(Settings):
             name: tuple(data[name]) if isinstance(data[name], list) else data[name] for name in names
         }
         try:
-            return cls(**values | {"evidence": tuple(Trial(**trial) for trial in data["evidence"])})
+            _check_kinds(values)
+            trials = tuple(Trial(**trial) for trial in data["evidence"])
+            for trial in trials:
+                _check_kinds(vars(trial))
+            return cls(**values | {"evidence": trials})
         except TypeError as error:
             raise ValueError(f"the recipe is damaged ({error}); run superconv find again") from error
 
@@ -243,6 +247,37 @@ class Recipe(Settings):
         if not Path(path).is_file():
             raise ValueError(f"there is no recipe {path}; superconv find writes one, recipe.json in its experiment")
         return cls.from_dict(read_json(Path(path)))
+
+
+_WORDS, _NUMBER, _COUNT = (str,), (int, float), (int,)
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("optimizer", "precision", "task", "tolerance", "suggestion", "metric", "strategy"), _WORDS),
+    **dict.fromkeys(("chosen_by", "factor"), _WORDS),
+    **dict.fromkeys(("optimizer_options", "policy", "settings"), (dict,)),
+    **dict.fromkeys(("reasons", "edges", "untried", "evidence"), (tuple,)),
+    **dict.fromkeys(("batch_size", "steps", "confirmed", "updates", "budget", "samples", "seed"), _COUNT),
+    **dict.fromkeys(("clip_grad_norm", "dropout", "score"), (*_NUMBER, type(None))),
+    **dict.fromkeys(("batch_norm", "higher_is_better", "diverged"), (bool,)),
+    "validation_samples": _COUNT,
+}
+
+
+def _check_kinds(values: Mapping[str, Any]) -> None:
+    """Raises: TypeError: a value of a stored recipe, or of one of its trials, that is of another kind than it was."""
+    for name, kinds in _KINDS.items():
+        if name not in values:
+            continue
+        value = values[name]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise TypeError(f"{name} is a {type(value).__name__}")
+        if isinstance(value, tuple) and name != "evidence" and not all(isinstance(item, str) for item in value):
+            raise TypeError(f"{name} holds more than words")
+    for name, value in values.get("policy", {}).items():
+        if not isinstance(value, str if name == "shape" else (int, float, type(None))):
+            raise TypeError(f"{name} is a {type(value).__name__}")
+    for name, value in (*values.items(), *values.get("policy", {}).items()):
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise TypeError(f"{name} is a whole number of more than 64 bits")
 
 
 def with_dropout(task: Task, dropout: float) -> Task:

@@ -256,7 +256,10 @@ def _reading(row: Any) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else float("nan")
+    try:
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else float("nan")
+    except OverflowError:  # an integer of more than 308 digits
+        return float("nan")
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}; delete the run directory and run it again") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged: {error}; delete the run directory and run it again") from error
     if not isinstance(value, dict):
         raise RunError(f"{path} is damaged: no JSON object; delete the run directory and run it again")

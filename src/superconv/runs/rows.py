@@ -133,9 +133,10 @@ def _numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _row(line: bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return row if isinstance(row, dict) else None
+    whole = isinstance(row, dict) and isinstance(row.get("step", 0), int | float | None)
+    return row if whole else None
 
 
 def _whole_bytes(file: Any) -> int:

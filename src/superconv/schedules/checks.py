@@ -40,6 +40,8 @@ def number(name: str, value: Any, *, low: float = 0.0, high: float = math.inf, a
         result = float(value)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must be a number, got {value!r}") from None
+    except OverflowError:
+        result = math.inf if value > 0 else -math.inf
     too_low = result <= low if above else result < low
     if not math.isfinite(result) or too_low or result > high:
         bounds = f"{'above' if above else 'at least'} {low:g}"

@@ -202,7 +202,9 @@ class Triangular:
         object.__setattr__(self, "base", base)
         object.__setattr__(self, "max", top)
         object.__setattr__(self, "gamma", gamma)
-        object.__setattr__(self, "step_size", checks.whole("step_size", self.step_size, at_least=1))
+        size = checks.whole("step_size", self.step_size, at_least=1)
+        checks.number("step_size", size)  # finite as a float too
+        object.__setattr__(self, "step_size", size)
 
     def __call__(self, step: float) -> float:
         """The value at one step."""
@@ -325,7 +327,7 @@ def curve_from_dict(data: Any) -> Curve:
     if not isinstance(data, dict):
         raise ValueError(f"a curve must be a dict as written by to_dict(), got {type(data).__name__}")
     kind = data.get("kind")
-    if kind not in _FIELDS:
+    if not isinstance(kind, str) or kind not in _FIELDS:
         raise checks.unknown("curve kind", kind, _FIELDS)
     cls, names = _FIELDS[kind]
     for key in data:

@@ -42,7 +42,7 @@ def total_steps(
     accumulated = checks.whole("accumulation_steps", accumulation_steps, at_least=1)
     for divisor in (ranks, size, accumulated):
         left = left // divisor if drop_last else -(-left // divisor)
-    updates = round(count * left)
+    updates = round(checks.number("epochs times the updates of one", count * left))
     if updates < 1:
         raise ValueError(
             f"{count:g} epochs of {samples} samples give no update at {size * accumulated * ranks} samples an update "
