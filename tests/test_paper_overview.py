@@ -11,6 +11,7 @@ from test_paper_reproduce import headline, made_run
 
 from superconv.paper.accuracies import table
 from superconv.paper.claims import CLAIMS
+from superconv.paper.effect_picture import portions
 from superconv.paper.effects import deciding, effect_lines, effects_of
 from superconv.paper.measured import Run
 from superconv.paper.overview import long_overview, overview
@@ -116,6 +117,14 @@ def test_the_long_overview_has_everything_and_the_picture(tmp_path: Path) -> Non
     assert str(tmp_path) not in text
 
 
+@given(st.integers(0, 40), st.integers(1, 9))
+def test_portions_hold_everything_in_order_and_are_even(count: int, most: int) -> None:
+    parts = portions(range(count), most)
+    assert [item for part in parts for item in part] == list(range(count))
+    assert all(0 < len(part) <= most for part in parts)
+    assert len(parts) == -(-count // most)
+
+
 # ---- looks and the picture -------------------------------------------------------------------------------------------
 
 
@@ -180,9 +189,10 @@ def test_ramps_lie_along_the_learning_rate_and_losses_where_the_paper_shows_them
     assert {panel.y_label for panel in panels} == {"loss"}
     (losses,) = [panel for panel in panels if panel.title == "resnet20"]
     assert [line.name for line in losses.lines] == [
-        "resnet20", "authors' log", "resnet20, training", "authors' log, training"
+        "resnet20", "authors' log", "resnet20", "authors' log"
     ]  # fmt: skip
-    assert (losses.lines[0].y, losses.lines[2].y) == ((1.0,), (2.0, 1.5))
+    assert (losses.lines[0].y, losses.lines[2].y) == ((1.0,), (2.0, 1.5))  # paler: of training
+    assert losses.lines[2].opacity < losses.lines[0].opacity
 
 
 def test_curvature_estimates_lie_beside_the_rate_in_use_and_noise_alone() -> None:
@@ -192,6 +202,19 @@ def test_curvature_estimates_lie_beside_the_rate_in_use_and_noise_alone() -> Non
     assert (panel.title, panel.y_scale) == ("300-clr: learning rates", "log")
     assert [line.y[0] for line in panel.lines] == [0.3, 0.2, 0.1]
     assert math.isnan(panel.lines[0].y[1])  # no place on a log axis
+
+
+def test_many_effects_and_arms_are_spread_over_panels_and_arms_without_a_reference_shown_once() -> None:
+    claim = BY_NAME["fair-headline"]
+    runs = {e.condition: {seed: made_run([0.1 * seed, 0.5]) for seed in range(3)} for e in claim.experiments}
+    panels = picture(conclude(claim, "short", runs, "cpu")).panels
+    effects = [panel for panel in panels if panel.title == "Effects"]
+    together = [panel for panel in panels if panel.title == "Ours, together"]
+    assert sum(mark.y is not None for panel in effects for mark in panel.marks) == len(claim.effects)
+    assert max(len(panel.marks) for panel in effects) <= 7
+    assert [line.name for panel in together for line in panel.lines] == [e.condition for e in claim.experiments]
+    assert len({panel.y_range for panel in together}) == 1
+    assert len(panels) == len(effects) + len(together)
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from ..figures import Line, Mark, Panel
 from .effects import Shown, effects_of
 from .reproduce import Reproduction
 
+T = TypeVar("T")
 OURS, PAPER = 6, 7  # colours
 NAME = "our effect, 95% interval"
+MOST = 6  # effects in a panel
 BELOW = 0.3  # of a row: the interval stands under the line that bears its name
 _LABELS = {
     "final accuracy": "difference of final test accuracies, points",
@@ -20,20 +23,27 @@ _LABELS = {
 
 
 def effect_panels(result: Reproduction) -> list[Panel]:
-    """A panel a measure, with the effects that were measured; none where none was."""
+    """The effects that were measured, a few a panel and each measure apart; none where none was."""
     found = [shown for shown in effects_of(result) if shown.mean is not None]
-    return [
-        _panel([shown for shown in found if shown.effect.measure == measure])
-        for measure in dict.fromkeys(shown.effect.measure for shown in found)
-    ]
+    panels = []
+    for measure in dict.fromkeys(shown.effect.measure for shown in found):
+        mine = [shown for shown in found if shown.effect.measure == measure]
+        panels += [_panel(part) for part in portions(mine, MOST)]
+    return panels
+
+
+def portions(items: Sequence[T], most: int) -> list[Sequence[T]]:
+    """The items in parts of nearly the same size, none of more than `most`."""
+    size = -(-len(items) // max(1, -(-len(items) // most)))
+    return [items[start : start + size] for start in range(0, len(items), max(1, size))]
 
 
 def _panel(found: Sequence[Shown]) -> Panel:
     """The first effect on top; each stands under its name."""
     lines: list[Line] = []
     marks = [Mark(x=found[0].zero)]
-    for row, shown in zip(range(len(found) - 1, -1, -1), found, strict=True):
-        marks.append(Mark(y=row, label=f"{shown.asserted}: {shown.measured}"))
+    for row, shown in zip(range(len(found) - 1, -1, -1), found, strict=True):  # the unit stands at the axis
+        marks.append(Mark(y=row, label=f"{shown.asserted}: {shown.measured}".replace(" points", "")))
         lines += _row(shown, row - BELOW)
     rows = (-2 * BELOW, len(found) - 1 + 2 * BELOW)
     return Panel(lines, "Effects", _LABELS[found[0].effect.measure], y_range=rows, y_ticks=(), marks=marks)

@@ -11,13 +11,14 @@ import numpy as np
 
 from ..figures import Figure, Line, Mark, Panel
 from .claim import Claim, Experiment
-from .effect_picture import effect_panels
+from .effect_picture import effect_panels, portions
 from .measured import Run
 from .reference_numbers import Curve, curve
 from .reproduce import Reproduction
 
 COLUMNS = 2
-ARMS = (0, 1, 2, 3, 4, 5, 16, 17)  # colours of arms; with more of them no panel holds all
+ARMS = tuple(first + k for first in (0, 16, 8) for k in range(6))  # colours: solid, then dotted, then dashed
+MOST_TOGETHER = 6  # arms in one panel
 MOST_BANDS = 3  # in one panel; each arm has its own beside
 AUTHORS = 7  # colour: grey is the paper's
 _NAN = math.nan
@@ -39,18 +40,21 @@ def picture(result: Reproduction) -> Figure:
     losses = _shows_losses(result.claim)
     arms = _arms([e for e, runs in ours if runs])
     together = (
-        [] if losses else _together([(arms[e.condition], runs, _is_ramp(e)) for e, runs in ours if e.condition in arms])
+        [] if losses else _together([(arms[e.condition], runs, _is_ramp(e)) for e, runs in ours if arms and runs])
     )
+    shown = {line.name for panel in together for line in panel.lines}
     curves = [
-        _panel(e, runs, arms.get(e.condition, OURS), losses) for e, runs in ours if runs or _log(e) is not None
-    ]  # fmt: skip
+        _panel(e, runs, arms.get(e.condition, OURS), losses)
+        for e, runs in ours
+        if _log(e) is not None or (runs and (_printed(e) is not None or e.condition not in shown))
+    ]
     estimates = [_estimates(e, runs) for e, runs in ours if any(run.estimates for run in runs)]
     panels = [*effect_panels(result), *together, *_one_scale(curves), *estimates]
     title = f"{result.claim.name}, {result.scale} scale: {result.word}"
     caption = (
-        f"{result.claim.sentence} {result.claim.where}. Ours: mean over seeds, band from the lowest to the highest; "
+        f"{result.claim.sentence} ({result.claim.where}) Ours: mean over seeds, band from the lowest to the highest; "
         "authors: their log, one run. Along the LR where it only rises, else along the share of the run. "
-        "Effects: 95% interval of Student's t."
+        + ("Paler: training loss." if losses else "Effects: 95% interval of Student's t.")
     )
     return Figure(title, panels, min(COLUMNS, max(1, len(panels))), caption)
 
@@ -70,6 +74,10 @@ def _is_ramp(experiment: Experiment) -> bool:
     return experiment.setting is not None and experiment.setting.is_ramp
 
 
+def _printed(experiment: Experiment) -> float | None:
+    return None if experiment.reference is None else experiment.reference.published
+
+
 def _log(experiment: Experiment) -> Curve | None:
     numbers = experiment.reference
     return None if numbers is None or numbers.curve is None else curve(numbers.curve)
@@ -86,14 +94,15 @@ def _arms(run: Sequence[Experiment]) -> dict[str, Arm]:
 
 
 def _together(ours: Sequence[tuple[Arm, list[Run], bool]]) -> list[Panel]:
-    """Our arms in one panel, trainings and ramps apart; none where one would be alone."""
+    """Our arms in panels of a few, trainings and ramps apart, each on one scale; none where one would be alone."""
     panels = []
     for ramp in (False, True):
         lines = [_line(runs, ramp, "test_accuracy", arm) for arm, runs, is_ramp in ours if is_ramp == ramp]
         if len(lines) > MOST_BANDS:
             lines = [replace(line, lower=None, upper=None) for line in lines]
         if len(lines) > 1:
-            panels.append(Panel(lines, "Ours, together", _x_name(ramp), "test accuracy"))
+            parts = portions(lines, MOST_TOGETHER)
+            panels += _one_scale([Panel(part, "Ours, together", _x_name(ramp), "test accuracy") for part in parts])
     return panels
 
 
@@ -102,13 +111,11 @@ def _panel(experiment: Experiment, ours: list[Run], arm: Arm, losses: bool) -> P
     ramp = _is_ramp(experiment)
     lines = _both(experiment, ours, arm, "test_loss" if losses else "test_accuracy")
     if losses:
-        training = _both(experiment, ours, Arm(f"{arm.name}, training", arm.color), "train_loss")
+        training = _both(experiment, ours, arm, "train_loss")
         lines += [replace(line, opacity=0.4, lower=None, upper=None) for line in training]
         return Panel(lines, experiment.condition, _x_name(ramp), "loss", y_range=_losses_shown(lines))
-    numbers = experiment.reference
-    marks = []
-    if numbers is not None and numbers.published is not None:
-        marks.append(Mark(y=numbers.published, label=f"printed: {100 * numbers.published:.4g}%"))
+    printed = _printed(experiment)
+    marks = [] if printed is None else [Mark(y=printed, label=f"printed: {100 * printed:.4g}%")]
     return Panel(lines, experiment.condition, _x_name(ramp), "test accuracy", marks=marks)
 
 
@@ -118,8 +125,8 @@ def _both(experiment: Experiment, ours: list[Run], arm: Arm, column: str) -> lis
     lines = [_line(ours, ramp, column, arm)] if ours else []
     if log is not None:
         x = _floats(log.lr) if ramp else [i / log.iteration[-1] for i in log.iteration]
-        name = "authors' log" + (", training" if column == "train_loss" else "")
-        lines.append(Line(x, _floats(getattr(log, column)), name, style="dashed", color=AUTHORS, width=1.3))
+        y = _floats(getattr(log, column))
+        lines.append(Line(x, y, "authors' log", style="dashed", color=AUTHORS, width=1.3))
     return lines
 
 
@@ -139,10 +146,10 @@ def _line(runs: Sequence[Run], ramp: bool, column: str, arm: Arm) -> Line:
 def _estimates(experiment: Experiment, ours: list[Run]) -> Panel:
     """The paper's curvature estimate of the first seed, beside the rate in use and what noise alone would give."""
     found = next(run.estimates for run in ours if run.estimates)
-    names = {"estimate": "estimated", "noise_alone": "the same, from noise alone", "lr": "in use"}
+    names = {"estimate": ("estimated", 6), "noise_alone": ("the same, from noise alone", 7), "lr": ("in use", 22)}
     lines = [
         Line(found["step"], [v if v > 0 else _NAN for v in found[key]], name, color=color)
-        for color, (key, name) in enumerate(names.items())
+        for key, (name, color) in names.items()
     ]
     return Panel(lines, f"{experiment.condition}: learning rates", "update", "learning rate", y_scale="log")
 
