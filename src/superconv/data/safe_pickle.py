@@ -42,8 +42,9 @@ def _check_opcodes(content: bytes) -> None:
     Raises: DataError; ValueError: truncated, or no pickle.
     """
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= argument <= count + 1:
-            raise DataError(f"refused: it names memo entry {argument} after {count} steps")
+        entry = int(argument) if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") else 0  # type: ignore[arg-type]
+        if not 0 <= entry <= count + 1:
+            raise DataError(f"refused: it names memo entry {entry} after {count} steps")
 
 
 class _Type:
