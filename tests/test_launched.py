@@ -244,3 +244,33 @@ def test_a_run_goes_on_with_another_number_of_ranks(tmp_path: Path) -> None:
     assert alone(tmp_path, *command[:-1], "whole").code == 0
     ours, expected = rows_below(tmp_path / "parts"), rows_below(tmp_path / "whole")
     assert np.allclose(column(ours, "loss"), column(expected, "loss"), atol=1e-5)
+
+
+VERBS = {
+    "find": ("find", "--task", "task.py:make", "--steps", "300", "--budget", "60%"),
+    "compare": ("compare", "--task", "task.py:make", "--arms", "1cycle,constant", "--steps", "20", "--ladder", "1",
+                "--seeds", "2", "--trials", "2"),
+    "reproduce": ("reproduce", "max-lr/3", "fair-headline/cosine", "--scale", "smoke", "--seeds", "1", "--json"),
+}  # fmt: skip
+
+
+def numbers_below(folder: Path) -> dict[str, list[float]]:
+    """Losses of all runs in a folder, by their directory."""
+    return {
+        str(path.parent.relative_to(folder)): column([json.loads(r) for r in path.read_text().splitlines()], "loss")
+        for path in sorted(folder.rglob("rows.jsonl"))
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", VERBS)
+def test_searches_and_comparisons_make_the_same_runs(tmp_path: Path, on_two: Start, verb: str) -> None:
+    write_task(tmp_path)
+    first, second = on_two(*VERBS[verb], "--quiet", "--runs-dir", "two")
+    assert (first.code, second.code, second.out) == (0, 0, ""), first.err
+    one = alone(tmp_path, *VERBS[verb], "--quiet", "--runs-dir", "one", "--workers", "1")
+    assert one.code == 0, one.err
+    ours, expected = numbers_below(tmp_path / "two"), numbers_below(tmp_path / "one")
+    assert list(ours) == list(expected)
+    for name, losses in expected.items():
+        assert np.allclose(ours[name], losses, atol=1e-3), name

@@ -357,9 +357,9 @@ def _build_model(task: Task, arm: Arm, seed: int, device: torch.device) -> nn.Mo
     model = task.build_model(seed).to(device)
     if arm.averaging_fraction is not None:
         set_averaging_fraction(model, arm.averaging_fraction)
-    if arm.statistics_of is None:
-        model = synchronise_batch_norm(model) if is_distributed() else model
-    else:
+    if is_distributed() and (arm.statistics_of is None or arm.statistics_of >= arm.batch_size):
+        model = synchronise_batch_norm(model)
+    elif arm.statistics_of is not None:
         layers = set_statistics_of(model, arm.statistics_of)
         if layers == 0:
             raise ValueError(f"statistics_of={arm.statistics_of}: the model has no BatchNorm; leave it out")
