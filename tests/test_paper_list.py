@@ -11,7 +11,9 @@ from superconv.paper.claims import CLAIMS
 
 @pytest.fixture(scope="module")
 def without_data(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
-    return entries(tmp_path_factory.mktemp("empty"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUPERCONV_DATA", str(tmp_path_factory.mktemp("none")))
+        return entries(tmp_path_factory.mktemp("empty"))
 
 
 @pytest.mark.parametrize("width", [70, 80, 110])
@@ -38,9 +40,12 @@ def test_reasons_and_missing_data_are_said_once(without_data: list[Entry]) -> No
         own = " ".join(" ".join(list_lines([e for e in without_data if e.claim is claim], 80)).split())
         reasons = {r for e in claim.experiments for r in (*e.chosen, e.obstacle) if r}
         assert all(own.count(f": {reason}") == 1 for reason in reasons)
-    if any(entry.status == "needs data" for entry in without_data):
-        assert text.count("superconv data fetch cifar100") == 1
-        assert text.count("cifar100 is not here") == 1
+    missing = {entry.experiment.setting.data: entry.why for entry in without_data if entry.status == "needs data"}
+    assert {"cifar10", "cifar100"} <= set(missing)
+    for data, why in missing.items():
+        assert text.count(f"{data} is not here, ") == 1
+        told = [line for line in list_lines(without_data, 300) if line.startswith(f"{data} is not here, ")]
+        assert [line.partition("need: ")[2] for line in told] == [why.partition(": ")[2]]
 
 
 def test_a_reason_of_some_names_them() -> None:
@@ -68,9 +73,9 @@ def test_figure_labels_have_no_remarks(figures: dict[str, str], label: str) -> N
 
 def test_the_list_of_some_counts_them(tmp_path: Path) -> None:
     claim, experiment = select("max-lr/3")[0]
-    lines = list_lines([Entry(experiment, claim, "needs data", "")], 80)
+    lines = list_lines([Entry(experiment, claim, "needs data", "cifar10 is not here: fetch it")], 80)
     assert lines[-2:] == [
         "1 experiment: 1 without their data.",
-        "cifar10 is not here, which 1 of them need: superconv data fetch cifar10",
+        "cifar10 is not here, which 1 of them need: fetch it",
     ]
     assert "v1 Table 1; v3 Table 6  needs data" in lines[2]

@@ -33,9 +33,9 @@ def list_lines(entries: Sequence[Entry], width: int) -> list[str]:
     lines += _wrapped(f"{len(entries)} experiment{'s' if len(entries) != 1 else ''}: {counted}.", width)
     if any(entry.status in _SHORT for entry in entries):
         lines += _wrapped("chosen setting: it runs, with something that neither the paper nor its files say.", width)
-    for (data, command), count in Counter(map(_missing, entries)).items():
+    for (data, remedy), count in Counter(map(_missing, entries)).items():
         if data:
-            lines += _wrapped(f"{data} is not here, which {count} of them need: {command}", width, "  ")
+            lines += _wrapped(f"{data} is not here, which {count} of them need: {remedy}", width, "  ")
     return lines
 
 
@@ -97,11 +97,11 @@ def _obstacles(entry: Entry) -> tuple[str, ...]:
 
 
 def _missing(entry: Entry) -> tuple[str, str]:
-    """Data set and command; empty where nothing is missing."""
+    """Data set and how to get it; empty where nothing is missing."""
     setting = entry.experiment.setting
     if entry.status != "needs data" or setting is None:
         return "", ""
-    return setting.data, f"superconv data fetch {setting.data}"
+    return setting.data, entry.why.partition(": ")[2]
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
