@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .errors import DataError
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # by content: no EPS, which a program would run
 Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels of the picture as stored
 
 _GAP = 2.0  # shrinking by more than this, above what is left to the filter, is done by cheap averages of whole pixels
@@ -43,7 +44,7 @@ def decode(path: Path, image_size: int, box_of: Callable[[int, int], Box]) -> ND
     """
     from PIL import Image
 
-    with _named_errors(), Image.open(path) as picture:
+    with _named_errors(), Image.open(path, formats=FORMATS) as picture:
         width, height = picture.size
         left, upper, right, lower = box_of(width, height)
         enough = image_size / (right - left), image_size / (lower - upper)
@@ -62,7 +63,7 @@ def decode_fitted(path: Path, image_size: int) -> NDArray[np.uint8]:
     """
     from PIL import Image, ImageOps
 
-    with _named_errors(), Image.open(path) as picture:
+    with _named_errors(), Image.open(path, formats=FORMATS) as picture:
         picture.draft("RGB", (image_size, image_size))  # a JPEG decodes at the nearest larger scale, much faster
         square = ImageOps.fit(picture.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR)
     return np.asarray(square).transpose(2, 0, 1)

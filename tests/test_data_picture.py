@@ -1,0 +1,71 @@
+"""One picture file: whatever its bytes are, pixels or a DataError."""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from superconv.data import DataError
+from superconv.data.picture import centre_box, decode, decode_fitted
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def encoded(form: str) -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 23, 3)).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form)
+    return buffer.getvalue()
+
+
+FORMS = {form: encoded(form) for form in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM")}
+
+
+@given(
+    st.sampled_from(sorted(FORMS)),
+    st.lists(st.tuples(st.integers(0, 10**4), st.integers(0, 255)), max_size=6),
+    st.integers(0, 10**4),
+)
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_damaged_files_are_pictures_or_data_errors(
+    tmp_path: Path, form: str, changes: list[tuple[int, int]], length: int
+) -> None:
+    content = bytearray(FORMS[form])
+    for place, value in changes:
+        content[place % len(content)] = value
+    path = tmp_path / "picture"
+    path.write_bytes(content[: length % (2 * len(content))])  # cut off in half of the cases
+    for read, shape in ((lambda: decode(path, 8, centre_box), (8, 8, 3)), (lambda: decode_fitted(path, 8), (3, 8, 8))):
+        with suppress(DataError):
+            pixels = read()
+            assert (pixels.shape, pixels.dtype) == (shape, np.uint8)
+
+
+@pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"", b"no picture"])
+def test_only_pictures_are_read_whatever_the_name_says(tmp_path: Path, content: bytes) -> None:
+    """PostScript above all, which Pillow would hand to a program that runs it."""
+    path = tmp_path / "picture.png"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot identify image file"):
+        decode(path, 8, centre_box)
+    with pytest.raises(DataError, match="cannot identify image file"):
+        decode_fitted(path, 8)
+
+
+def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No such file"):
+        decode(tmp_path / "none.png", 8, centre_box)
+
+
+def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(FORMS["PNG"])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match="decompression bomb"):
+        decode(path, 8, centre_box)
