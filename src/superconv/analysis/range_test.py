@@ -130,6 +130,8 @@ class RangeTest:
         kept: dict[str, Any] = {
             k: _frozen(k, v, rates.shape)[~np.isnan(rates)] for k, v in columns.items() if v is not None
         }
+        if updates_per_row is not None and not updates_per_row >= 1:
+            raise ValueError(f"updates_per_row must be at least 1, got {updates_per_row}; None where it is unknown")
         about = {"updates_per_row": updates_per_row} | dict(settings or {})
         if np.isnan(rates).any():
             about["rows_without_lr"] = int(np.isnan(rates).sum())
@@ -233,8 +235,11 @@ def suggest(ramps: Sequence[RangeTest], rule: str | None = None) -> Suggestion:
         rule: None: the default rule of the repeat that allows the least.
     Raises: ValueError: no ramp, or no rule of that name.
     """
+    ramps = list(ramps)
     if not ramps:
         raise ValueError("suggest() needs at least one range test, got none")
+    if other := [ramp for ramp in ramps if not isinstance(ramp, RangeTest)]:
+        raise TypeError(f"suggest() takes range tests, got a {type(other[0]).__name__} among them")
     order = ("blow_up", "plateau_edge", "best_fork")
     name = rule or min((default_rule(ramp) for ramp in ramps), key=order.index)
     seeds = [ramp.settings["seed"] for ramp in ramps if isinstance(ramp.settings.get("seed"), int)]

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from ..analysis.range_test import RangeTest
 from ..analysis.smoothing import local_median, noise_level
 from ..records import StopReason
-from ..schedules import Schedule, lr_ramp
+from ..schedules import Schedule, checks, lr_ramp
 from ..training.batch_source import BatchSource, Split, device_of
 from ..training.evaluate import EvaluateWith, check_evaluate_with
 from ..training.loop import LossFunction, Metric
@@ -108,7 +108,7 @@ def lr_range_test(
         size that fits.
     """
     started = time.perf_counter()
-    total_steps = DEFAULT_STEPS if total_steps is None else int(total_steps)
+    total_steps = DEFAULT_STEPS if total_steps is None else checks.whole("total_steps", total_steps, at_least=0)
     shape = shape or "exponential"
     _check(start_lr, end_lr, total_steps, shape, forks, fork_steps)
     check_evaluate_with(evaluate_with)

@@ -28,7 +28,7 @@ def seeded(seed: int | None) -> Iterator[None]:
         return
     try:
         ok = int(seed) == seed and 0 <= seed < 2**32
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         ok = False
     if not ok:
         raise ValueError(f"seed: got {seed!r}, allowed are integers from 0 to 2**32 - 1, or None for no seed")

@@ -9,6 +9,8 @@ from typing import Any
 
 from ..near_names import near
 
+_MOST = 2**53
+
 
 def whole(name: str, value: Any, *, at_least: int) -> int:
     """`value` as a Python int (numpy integers too).
@@ -26,6 +28,8 @@ def whole(name: str, value: Any, *, at_least: int) -> int:
         ) from None
     if number < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {number}")
+    if number > _MOST:
+        raise ValueError(f"{name} must be at most 2**53, beyond which floats miss whole numbers; it is larger")
     return number
 
 

@@ -185,7 +185,12 @@ def sample_count(targets: Any, inputs: Any = None) -> int:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """The device of a model's first parameter or buffer, else the CPU."""
+    """The device of a model's first parameter or buffer, else the CPU.
+
+    Raises: TypeError: no module. It is asked first wherever a model comes in.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got a {type(model).__name__}")
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return torch.device("cpu")

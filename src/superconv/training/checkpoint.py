@@ -55,6 +55,9 @@ class TrainState:
         *,
         scaler: Any | None = None,
     ) -> None:
+        if not isinstance(model, nn.Module) or not isinstance(optimizer, Optimizer):
+            got = f"a {type(model).__name__} and a {type(optimizer).__name__}"
+            raise TypeError(f"a TrainState is of a torch.nn.Module and a torch.optim.Optimizer, got {got}")
         self.model = model
         self.optimizer = optimizer
         self.source = batches if isinstance(batches, BatchSource) else BatchSource(batches)

@@ -30,8 +30,8 @@ class Copies:
             self._file = tempfile.TemporaryFile(prefix="superconv-")  # noqa: SIM115 - open until close()
         elif where is not None:
             try:
-                self._device = torch.device(where)
-            except (RuntimeError, TypeError):
+                self._device = torch.empty(0, device=where).device
+            except (RuntimeError, TypeError, AssertionError):  # the last: a build without CUDA
                 raise ValueError(f"keep_copy_on is {where!r}; give a device such as 'cpu', 'disk', or None") from None
 
     def keep(self, tensor: torch.Tensor) -> Callable[[], torch.Tensor]:

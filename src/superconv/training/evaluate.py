@@ -64,6 +64,8 @@ def evaluate(
             with autocast(precision, device.type):
                 outputs = call_model(model, inputs)
                 loss = loss_fn(outputs, targets)
+            if not isinstance(loss, torch.Tensor):
+                raise ValueError(f"the loss must be a tensor, got a {type(loss).__name__}; return it from loss_fn")
             count = sample_count(targets, inputs)
             total_loss = loss.detach().double() * count
             sums[0] += total_loss

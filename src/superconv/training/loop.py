@@ -200,6 +200,8 @@ class _Update:
         else:
             with autocast(self.precision, self.device.type):
                 loss = self.loss_fn(call_model(self.model, inputs), targets)
+        if not isinstance(loss, torch.Tensor):
+            raise ValueError(f"the loss must be a tensor, got a {type(loss).__name__}; return it from loss_fn")
         if loss.ndim != 0:
             raise ValueError(
                 f"the loss must be one number, got shape {tuple(loss.shape)}; return the mean over the batch"

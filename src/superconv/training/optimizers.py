@@ -67,7 +67,9 @@ def _by_path(path: str) -> Callable[..., Optimizer]:
 
 
 def _choice(name: str) -> _Choice:
-    plain = str(name).lower().replace("_", "-")
+    if not isinstance(name, str):
+        raise TypeError(f"an optimizer goes by its name, got a {type(name).__name__}; allowed are {', '.join(NAMES)}")
+    plain = name.lower().replace("_", "-")
     if plain in _CHOICES:
         return _CHOICES[plain]
     if "." not in name and ":" not in name:
