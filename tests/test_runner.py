@@ -213,6 +213,14 @@ def test_a_damaged_checkpoint_is_named_and_nothing_is_lost(tmp_path: Path) -> No
     assert run_arm(make_task(), make_arm(), 0, root=tmp_path, device="cpu").stop is StopReason.completed
 
 
+@pytest.mark.parametrize("damage", [{"stop": "tired"}, {"stop": None}, {"steps": "x"}, {"steps": None}])
+def test_a_summary_that_says_nothing_is_damage(tmp_path: Path, damage: dict[str, Any]) -> None:
+    done = run_arm(make_task(), make_arm(steps=4), 0, root=tmp_path, device="cpu")
+    (done.path / "summary.json").write_text(json.dumps({**(done.summary or {}), **damage}))
+    with pytest.raises(RunError, match=r"summary\.json is damaged"):
+        run_arm(make_task(), make_arm(steps=4), 0, root=tmp_path, device="cpu")
+
+
 def test_a_run_that_another_process_has_just_finished_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def finished_in_between(*arguments: Any) -> Any:
         with open_run(*arguments) as other:

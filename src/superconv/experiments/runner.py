@@ -22,6 +22,7 @@ from ..measure.curvature.monitor import LRMonitor
 from ..models import set_averaging_fraction, set_statistics_of
 from ..models.synchronised import synchronise_batch_norm
 from ..records import Evaluation, StepRecord, StopReason
+from ..runs import RunError
 from ..task import Task, check_outputs, metric_name, source_hash
 from ..training.batch_source import call_model, pair
 from ..training.checkpoint import TrainState
@@ -148,7 +149,12 @@ def run_arm(
 
 
 def _finished(summary: dict[str, Any], path: Path) -> RunResult:
-    return RunResult(summary, StopReason(summary["stop"]), path, summary["steps"], skipped=True)
+    try:
+        stop, steps = StopReason(summary["stop"]), int(summary["steps"])
+    except (KeyError, ValueError, TypeError):
+        where = path / "summary.json"
+        raise RunError(f"{where} is damaged: no stop and steps; delete the run directory and run it again") from None
+    return RunResult(summary, stop, path, steps, skipped=True)
 
 
 class _Training:
