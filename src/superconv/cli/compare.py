@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AsJson, BatchSize, DataDir, DataName, ModelName, Quiet, RunsDir, TaskName, task_maker
+from .options import (
+    AsJson,
+    BatchSize,
+    DataDir,
+    DataName,
+    ModelName,
+    NumberOfWorkers,
+    Quiet,
+    RunsDir,
+    TaskName,
+    task_maker,
+)
 from .stopped import end_stopped
 
 if TYPE_CHECKING:
@@ -43,7 +54,7 @@ def compare(
         float | None, typer.Option(help="Smallest difference of the metric that matters; half a point of accuracy.")
     ] = None,
     batch_size: BatchSize = 128,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")] = None,
+    workers: NumberOfWorkers = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this time; the same command goes on.")] = None,
     runs_dir: RunsDir = Path("runs"),

@@ -22,6 +22,7 @@ from .options import (
     RunsDir,
     TaskName,
     task_maker,
+    workers_of,
 )
 from .stopped import end_stopped
 
@@ -49,7 +50,12 @@ def find(
     clip_grad_norm: ClipGradNorm = None,
     precision: Precision = "fp32",
     workers: Annotated[
-        int, typer.Option(min=1, help="Processes: worth it where a short training takes longer than a start.")
+        Any,
+        typer.Option(
+            parser=workers_of,
+            metavar="<int|ray>",
+            help="Processes: worth it where a short training takes longer than a start; ray for a Ray cluster.",
+        ),
     ] = 1,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this time; the same command goes on.")] = None,

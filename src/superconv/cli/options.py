@@ -74,6 +74,28 @@ EigenvaluesEvery = Annotated[
 Precision = Annotated[str, typer.Option(help="fp32, bf16 or fp16.")]
 ClipGradNorm = Annotated[float | None, typer.Option(help="Clip the gradient norm to this.")]
 EvaluateWith = Annotated[str, typer.Option(help="BatchNorm statistics in evaluation: batch, reestimated or running.")]
+
+
+def workers_of(text: str | int) -> int | str:
+    """What `--workers` says. Raises: BadParameter: neither a number nor ray."""
+    if text == "ray":
+        return "ray"
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise typer.BadParameter(f"{text!r} is neither a number from 1 on nor 'ray'")
+    return count
+
+
+NumberOfWorkers = Annotated[
+    Any,
+    typer.Option(
+        "--workers", parser=workers_of, metavar="<int|ray>",
+        help="Processes, or ray for a Ray cluster; default: one a core, or one on a GPU.",
+    ),
+]  # fmt: skip
 RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, DataDir, Precision, Quiet, RunsDir
+from .options import AsJson, DataDir, NumberOfWorkers, Precision, Quiet, RunsDir
 from .stopped import end_stopped
 
 if TYPE_CHECKING:
@@ -40,9 +40,7 @@ def reproduce(
     ] = "short",
     seeds: Annotated[int, typer.Option(min=1, help="Of every experiment; three or more for a word.")] = 3,
     data_dir: DataDir = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; default: one a core on a CPU, one on a GPU.")
-    ] = None,
+    workers: NumberOfWorkers = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
     precision: Precision = "fp32",
     compile_model: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,

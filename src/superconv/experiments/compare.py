@@ -17,6 +17,7 @@ from .score import Score
 from .stopping import StopSignal
 from .sweep import MakeTask, Summary, Training, run_trainings
 from .tuning import Budget, Cell, Tuned, Tuner, tuned_to_dict
+from .workers import Workers
 
 TREATMENT = "1cycle"
 LADDER = (1, 2, 4, 8)
@@ -66,7 +67,7 @@ def compare(
     root: str | Path = "runs",
     experiment: str = "compare",
     device: str | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     stop: StopSignal | None = None,
     report: Report | None = None,
 ) -> Comparison | None:

@@ -31,7 +31,7 @@ from .demo_tuning import Report, Tuned, load_tuned
 from .range_tests import RangeTestPlan, run_range_test
 from .runner import run_arm
 from .stopping import StopSignal
-from .workers import run_jobs, stop_requested
+from .workers import Workers, run_jobs, stop_requested
 
 DATA = "mnist5k"
 CLASSES = 10
@@ -90,7 +90,7 @@ def run_demo(
     report: Report | None = None,
     stop: StopSignal | None = None,
     tuned: Tuned | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
 ) -> DemoResult:
     """Range tests, verdicts, then 1cycle against ordinary training at several lengths over seeds.
 

@@ -35,6 +35,7 @@ from .recipe_tables import recipe_tables, sentences
 from .runner import VALIDATION_SAMPLES
 from .stopping import StopSignal
 from .sweep import MakeTask
+from .workers import Workers
 
 RECIPE_FILE = "recipe.json"
 MOMENTUM = (0.95, 0.85)
@@ -63,7 +64,7 @@ def find(
     root: str | Path = "runs",
     experiment: str = "find",
     device: str | None = None,
-    workers: int | None = 1,
+    workers: Workers = 1,
     stop: StopSignal | None = None,
     report: Report | None = None,
 ) -> Recipe | None:

@@ -23,6 +23,7 @@ from .recipe import Settings, with_dropout
 from .score import Score
 from .stopping import StopSignal
 from .sweep import MakeTask, Summary, Training, run_trainings
+from .workers import Workers
 
 Report = Callable[[str, int, int, str], None]
 SHORTEST_TIMING = 24  # updates
@@ -97,7 +98,7 @@ class Prober:
 
     def __init__(
         self, task: Task | MakeTask, made: Task, fixed: Fixed, plan: Plan, *, where: Mapping[str, Any],
-        workers: int | None, stop: StopSignal, report: Report | None,
+        workers: Workers, stop: StopSignal, report: Report | None,
     ) -> None:  # fmt: skip
         self.task, self.made, self.fixed, self.plan = task, made, fixed, plan
         self.where, self.workers, self.stop, self.report = where, workers, stop, report

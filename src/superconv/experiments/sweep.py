@@ -17,7 +17,7 @@ from .config import Arm
 from .monitoring import Monitoring
 from .runner import RunResult, run_arm
 from .stopping import StopSignal
-from .workers import run_jobs, stop_requested
+from .workers import Workers, run_jobs, stop_requested
 
 Summary = Mapping[str, Any]
 MakeTask = Callable[[], Task]
@@ -41,7 +41,7 @@ def run_trainings(
     root: str | Path = "runs",
     experiment: str,
     device: str | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     stop: StopSignal | None = None,
 ) -> Iterator[tuple[int, Summary | None]]:
     """Train every one that is not finished yet; yield (index, summary), None where it was told to stop.
@@ -51,7 +51,8 @@ def run_trainings(
     training has one thread on a CPU either way, so that the results are the same. What is finished is not done again.
 
     Args:
-        workers: processes; None: one a core; 1: this process.
+        workers: processes; None: one a core; 1: this process; "ray": a Ray cluster's (`run_on_ray`), on which `root`
+            must be a folder that all machines share.
         stop: asked between two steps.
     Raises: ValueError: a training that does not fit the task. RunError: the worker processes of one training died
         again and again (`run_jobs`); call again to go on.
@@ -67,7 +68,7 @@ def run_each(
     root: str | Path = "runs",
     experiment: str,
     device: str | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     stop: StopSignal | None = None,
 ) -> Iterator[tuple[int, RunResult | None]]:
     """As `run_trainings`, for trainings of several tasks, with each whole result; None where it was not begun here.

@@ -12,18 +12,21 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from ..runs import RunError
 from ..training.allocator import keep_large_blocks
 from ..training.distributed import is_distributed
+from .ray_jobs import run_on_ray
 from .stopping import StopSignal
 
 POLL_SECONDS = 0.2
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ATTEMPTS = 3  # at one job; the last of them alone on the machine, which helps where memory was short
+
+Workers = int | Literal["ray"] | None
 
 _stop = StopSignal()  # of this process; a worker's is set from its parent
 
@@ -32,7 +35,7 @@ def run_jobs(
     function: Callable[..., Any],
     jobs: Sequence[tuple[Any, ...]],
     *,
-    workers: int | None = None,
+    workers: Workers = None,
     stop: StopSignal | None = None,
 ) -> Iterator[tuple[int, Any]]:
     """Call `function(*job)` for every job; yield (its index, its result) as they finish.
@@ -44,12 +47,15 @@ def run_jobs(
 
     Args:
         function: at module level, with arguments and results that pickle.
-        workers: processes; None: one a core.
+        workers: processes; None: one a core; "ray": as many as a Ray cluster holds (`run_on_ray`).
     Raises: what a job raised; RunError, a ValueError: the processes of one job died `ATTEMPTS` times.
     """
     stop = stop or StopSignal()
     if is_distributed():  # all ranks do every job together
         yield from _one_after_another(function, jobs, stop)
+        return
+    if workers == "ray":
+        yield from run_on_ray(function, jobs, answer=_answer, stop=stop)
         return
     context = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads, and their locks
     event = context.Event()
@@ -187,13 +193,21 @@ def _serve(connection: Any, function: Callable[..., Any], event: Any) -> None:
         except (EOFError, OSError):
             return
         try:
-            answer = pickle.dumps((True, function(*job), ""))
-        except Exception as error:
-            answer = _failed(error)
-        try:
-            connection.send_bytes(answer)
+            connection.send_bytes(_answer(function, job, _stop))
         except OSError:
             return
+
+
+def _answer(function: Callable[..., Any], job: tuple[Any, ...], stop: StopSignal) -> bytes:
+    """What a job gives, or its error, ready to travel."""
+    global _stop
+    before, _stop = _stop, stop
+    try:
+        return pickle.dumps((True, function(*job), ""))
+    except Exception as error:
+        return _failed(error)
+    finally:
+        _stop = before
 
 
 def _failed(error: Exception) -> bytes:

@@ -13,6 +13,7 @@ from ..experiments.device import choose_device, device_name
 from ..experiments.monitoring import Monitoring
 from ..experiments.stopping import StopSignal
 from ..experiments.sweep import Training, run_each
+from ..experiments.workers import Workers
 from .build import arm_of, task_of
 from .claim import Claim, Experiment
 from .judgement import Judgement, Word, judge, together
@@ -82,7 +83,7 @@ def reproduce(
     device: str | None = None,
     precision: str = "fp32",
     compile: bool = False,
-    workers: int | None = None,
+    workers: Workers = None,
     stop: StopSignal | None = None,
     report: Report | None = None,
 ) -> list[Reproduction]:
