@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from program import TOY_TASK, Run
 
 
@@ -279,3 +280,34 @@ def test_preparation_reaches_the_training_and_its_identity(run: Run) -> None:
     code, _, err = run(*options, "--preparation", "mean-imge")
     assert code == 2
     assert "mean-image" in err
+
+
+@pytest.mark.parametrize("verb", ["train", "range-test", "find", "compare", "estimate-lr"])
+def test_every_verb_that_trains_takes_the_options_of_data(run: Run, verb: str) -> None:
+    length = ("--steps", "10") if verb == "find" else ()
+    schedule = ("--schedule", "constant:lr=.1") if verb == "train" else ()
+    code, _, err = run(verb, "--task", "toy.py:make", "--image-size", "8", "--in-memory", *length, *schedule)
+    assert code != 0
+    assert "--image-size, --streaming: of --data alone; a --task has its pictures already" in err
+    code, _, err = run(verb, "--model", "lenet", *length, *schedule)
+    assert code != 0
+    assert "say what to train: --data NAME --model NAME" in err
+
+
+def test_a_range_test_of_a_folder_of_pictures(run: Run, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for split, count in (("train", 24), ("val", 6)):
+        for name in ("dark", "light"):
+            (tmp_path / "pictures" / split / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = torch.randint(128, (10, 12, 3), generator=generator, dtype=torch.uint8)
+                pixels += 127 if name == "light" else 0
+                Image.fromarray(pixels.numpy()).save(tmp_path / "pictures" / split / name / f"{index}.png")
+    options = ("--data", f"folder:{tmp_path / 'pictures'}", "--model", "mlp", "--image-size", "8", "--mirror")
+    ramp = ("--steps", "24", "--batch-size", "8", "--forks", "2", "--seeds", "1", "--reference-lr", "none")
+    code, out, err = run("range-test", *options, *ramp, "--json")
+    assert code == 0, err
+    first = json.loads(out)
+    code, out, err = run("range-test", *options, "--streaming", *ramp, "--json")
+    assert code == 0, err
+    assert json.loads(out) != first  # other pixels: another test, in a directory of its own

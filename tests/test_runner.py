@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from superconv.experiments.runner import run_arm
 from superconv.experiments.stopping import StopSignal
 from superconv.records import StopReason
 from superconv.runs import RunError, open_run, read_rows
+from superconv.training.out_of_memory import OutOfMemory
 
 STEPS = 40
 
@@ -300,3 +302,26 @@ def test_a_random_data_set_is_repeated_and_resumed_exactly(tmp_path: Path) -> No
         random.seed(99)
         paths.append(run_arm(task(), make_arm(), 0, root=root, device="cpu").path)
     assert outcome(paths[0]) == outcome(paths[1])
+
+
+def limited_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """A loss on a device that holds batches of LARGEST samples."""
+    if len(targets) > int(os.environ.get("LARGEST", "1000")):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    return F.cross_entropy(outputs, targets)
+
+
+def test_out_of_memory_names_the_batch_that_fits_and_keeps_what_was_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(loss=limited_loss)
+    whole = run_arm(task, make_arm(), 0, root=tmp_path / "whole", device="cpu")
+    monkeypatch.setenv("LARGEST", "5")
+    with pytest.raises(OutOfMemory, match=r"on cpu; a batch of 20 does not fit, 5 does.*last checkpoint is kept"):
+        run_arm(task, make_arm(), 0, root=tmp_path, device="cpu")
+    monkeypatch.setenv("LARGEST", "20")
+    with pytest.raises(OutOfMemory, match="one update of 20 samples alone fits"):
+        run_arm(task, make_arm(), 0, root=tmp_path, device="cpu")  # evaluation batches are larger
+    monkeypatch.delenv("LARGEST")
+    again = run_arm(task, make_arm(), 0, root=tmp_path, device="cpu")
+    assert outcome(again.path) == outcome(whole.path)

@@ -11,16 +11,12 @@ import typer
 from .options import (
     AsJson,
     BatchSize,
-    DataDir,
-    DataName,
-    ModelName,
     NumberOfWorkers,
     Quiet,
     RunsDir,
-    TaskName,
-    task_maker,
 )
 from .stopped import end_stopped
+from .task_options import TaskOptions, with_task_options
 
 if TYPE_CHECKING:
     from ..experiments.compare import Comparison
@@ -29,11 +25,9 @@ if TYPE_CHECKING:
 ARMS = "1cycle,piecewise constant,cosine,common default"
 
 
+@with_task_options
 def compare(
-    data: DataName = None,
-    model: ModelName = None,
-    task: TaskName = None,
-    data_dir: DataDir = None,
+    what: TaskOptions,
     arms: Annotated[
         str,
         typer.Option(
@@ -82,7 +76,7 @@ def compare(
     stop = StopSignal(max_minutes)
     with stop.listening(), bar(quiet) as display:
         result = run(
-            task_maker(data, model, task, data_dir), contenders, steps=steps, ladder=_whole_numbers(ladder),
+            what.maker(), contenders, steps=steps, ladder=_whole_numbers(ladder),
             seeds=seeds, budget=Budget(trials, finalists, fresh_seeds), margin=margin, root=runs_dir,
             experiment=experiment, device=device, workers=workers, stop=stop, report=display.show,
         )  # fmt: skip

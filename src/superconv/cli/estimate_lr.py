@@ -12,24 +12,17 @@ import typer
 from .options import (
     AsJson,
     BatchSize,
-    CropPadding,
-    DataDir,
-    DataName,
     EigenvaluesEvery,
-    Mirror,
-    ModelName,
     Momentum,
     MonitorEvery,
     OptimizerName,
     Precision,
-    PreparationName,
     Quiet,
     RunsDir,
-    TaskName,
     WeightDecay,
-    make_task,
     optimizer_options,
 )
+from .task_options import TaskOptions, with_task_options
 
 SHOWN = 12  # rows of the table; the run directory has all
 CAUTION = (
@@ -38,14 +31,9 @@ CAUTION = (
 )
 
 
+@with_task_options
 def estimate_lr(
-    data: DataName = None,
-    model: ModelName = None,
-    task: TaskName = None,
-    data_dir: DataDir = None,
-    preparation: PreparationName = None,
-    mirror: Mirror = None,
-    crop_padding: CropPadding = None,
+    what: TaskOptions,
     lr: Annotated[
         float | None, typer.Option(help="Constant LR of the training; default: the optimizer's usual.")
     ] = None,
@@ -81,11 +69,11 @@ def estimate_lr(
 
     if lr is not None and schedule is not None:
         raise ValueError("give the learning rate as --lr or as --schedule, not both")
-    what = make_task(data, model, task, data_dir, preparation=preparation, mirror=mirror, crop_padding=crop_padding)
+    made = what.make()
     level = default_lr(optimizer) if lr is None else lr
     planned = constant(steps, lr=level) if schedule is None else parse_schedule(schedule, steps)
     arm = Arm(
-        name=f"{what.name} {schedule or f'constant lr {level:g}'}".replace("/", "-").replace(":", "-"),
+        name=f"{made.name} {schedule or f'constant lr {level:g}'}".replace("/", "-").replace(":", "-"),
         schedule=planned,
         optimizer=optimizer,
         optimizer_options=optimizer_options(momentum, weight_decay, None),
@@ -95,7 +83,7 @@ def estimate_lr(
     stop = StopSignal()
     with stop.listening(), bar(quiet) as display:
         result = run_arm(
-            what, arm, seed, root=runs_dir, experiment=experiment, device=device, read_test=False,
+            made, arm, seed, root=runs_dir, experiment=experiment, device=device, read_test=False,
             monitoring=Monitoring.of_run(steps, monitor_every, eigenvalues_every), stop=stop,
             progress=display.training(arm.name),
         )  # fmt: skip

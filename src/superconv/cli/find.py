@@ -12,30 +12,24 @@ from .options import (
     AsJson,
     BatchSize,
     ClipGradNorm,
-    DataDir,
-    DataName,
-    ModelName,
     NormWeightDecay,
     OptimizerName,
     Precision,
     Quiet,
     RunsDir,
-    TaskName,
-    task_maker,
     workers_of,
 )
 from .stopped import end_stopped
+from .task_options import TaskOptions, with_task_options
 
 if TYPE_CHECKING:
     from ..experiments.recipe import Recipe
 
 
+@with_task_options
 def find(
     steps: Annotated[int, typer.Option(min=2, help="Length of the training that is planned, in updates.")],
-    data: DataName = None,
-    model: ModelName = None,
-    task: TaskName = None,
-    data_dir: DataDir = None,
+    what: TaskOptions,
     budget: Annotated[
         str, typer.Option(help="What the search may cost: 10% of the planned updates, 400 updates, or 5min.")
     ] = "10%",
@@ -80,7 +74,7 @@ def find(
     own = {"norm_weight_decay": norm_weight_decay, "bias_weight_decay": norm_weight_decay}
     with stop.listening(), bar(quiet) as display:
         recipe = run(
-            task_maker(data, model, task, data_dir), steps=steps, budget=_budget(budget), strategy=strategy,
+            what.maker(), steps=steps, budget=_budget(budget), strategy=strategy,
             optimizer=optimizer, optimizer_options={} if norm_weight_decay is None else own, batch_size=batch_size,
             weight_decays=numbers("--weight-decays", weight_decays), momenta=_momenta(momenta),
             batch_sizes=_sizes(batch_sizes), dropouts=numbers("--dropouts", dropouts), clip_grad_norm=clip_grad_norm,

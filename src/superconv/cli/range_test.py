@@ -15,37 +15,25 @@ from .options import (
     AsJson,
     BatchSize,
     ClipGradNorm,
-    CropPadding,
-    DataDir,
-    DataName,
     EvaluateWith,
-    Mirror,
-    ModelName,
     Momentum,
     NormWeightDecay,
     OptimizerName,
     Precision,
-    PreparationName,
     Quiet,
     RunsDir,
-    TaskName,
     WeightDecay,
-    make_task,
     optimizer_options,
 )
+from .task_options import TaskOptions, with_task_options
 
 if TYPE_CHECKING:
     from ..analysis.range_test import RangeTest
 
 
+@with_task_options
 def range_test(
-    data: DataName = None,
-    model: ModelName = None,
-    task: TaskName = None,
-    data_dir: DataDir = None,
-    preparation: PreparationName = None,
-    mirror: Mirror = None,
-    crop_padding: CropPadding = None,
+    what: TaskOptions,
     optimizer: OptimizerName = "sgd",
     momentum: Momentum = None,
     weight_decay: WeightDecay = 1e-4,
@@ -86,9 +74,9 @@ def range_test(
     from ..experiments.range_tests import RangeTestPlan, run_range_test
     from .progress import bar
 
-    what = make_task(data, model, task, data_dir, preparation=preparation, mirror=mirror, crop_padding=crop_padding)
+    made = what.make()
     plan = RangeTestPlan(
-        name=what.name.replace("/", "-").replace(":", "-"),
+        name=made.name.replace("/", "-").replace(":", "-"),
         optimizer=optimizer,
         optimizer_options=optimizer_options(momentum, weight_decay, norm_weight_decay),
         batch_size=batch_size,
@@ -110,7 +98,7 @@ def range_test(
     with bar(quiet) as display:
         for seed in range(seeds):
             ramp, path = run_range_test(
-                what,
+                made,
                 plan,
                 seed,
                 root=runs_dir,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,33 +13,20 @@ from .options import (
     AsJson,
     BatchSize,
     ClipGradNorm,
-    CorruptName,
-    CropPadding,
-    CropScale,
-    DataDir,
-    DataName,
-    DecodingThreads,
     EigenvaluesEvery,
     EvaluateWith,
-    ImageSize,
-    Mirror,
-    ModelName,
     Momentum,
     MonitorEvery,
     NormWeightDecay,
     OptimizerName,
     Precision,
-    PreparationName,
     Quiet,
     RunsDir,
-    Streaming,
-    TaskName,
     WeightDecay,
-    make_task,
     optimizer_options,
-    picture_options,
 )
 from .stopped import command_again
+from .task_options import TaskOptions, with_task_options
 
 if TYPE_CHECKING:
     from ..experiments.runner import RunResult
@@ -47,28 +34,18 @@ if TYPE_CHECKING:
 DEFAULT_EPOCHS = 30
 
 
+@with_task_options
 def train(
     context: typer.Context,
+    what: TaskOptions,
     schedule: Annotated[
         str | None, typer.Option(help="POLICY:KEY=VALUE,... for example one_cycle:max_lr=3,initial_lr=.1")
     ] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="A recipe of superconv find; options that are given explicitly win.")
     ] = None,
-    data: DataName = None,
-    model: ModelName = None,
-    task: TaskName = None,
-    data_dir: DataDir = None,
     epochs: Annotated[float | None, typer.Option(help="Length in epochs; 30 where no length is given.")] = None,
     steps: Annotated[int | None, typer.Option(help="Length in optimizer updates.")] = None,
-    preparation: PreparationName = None,
-    mirror: Mirror = None,
-    crop_padding: CropPadding = None,
-    image_size: ImageSize = None,
-    streaming: Streaming = None,
-    crop_scale: CropScale = None,
-    corrupt: CorruptName = None,
-    decoding_threads: DecodingThreads = None,
     optimizer: OptimizerName = "sgd",
     momentum: Momentum = None,
     weight_decay: WeightDecay = 1e-4,
@@ -108,9 +85,10 @@ def train(
 
     The run directory keeps every step (rows.jsonl), the summary, and the trained weights (weights.pt).
     """
+    from ..experiments.arm_parts import VALIDATION_SAMPLES
     from ..experiments.config import Arm
     from ..experiments.monitoring import Monitoring
-    from ..experiments.runner import VALIDATION_SAMPLES, run_arm
+    from ..experiments.runner import run_arm
     from ..experiments.stopping import StopSignal
     from ..models import averaging_fraction_for
     from ..schedules import parse_schedule, total_steps
@@ -124,14 +102,12 @@ def train(
         steps = plan.steps if steps is None and epochs is None else steps
     if schedule is None:
         raise ValueError("say how to train: --schedule one_cycle:max_lr=3,initial_lr=.1 for instance, or --recipe FILE")
-    pictures = picture_options(image_size, streaming, crop_scale, corrupt, decoding_threads)
-    prepared: dict[str, Any] = {"preparation": preparation, "mirror": mirror, "crop_padding": crop_padding}
-    what = make_task(data, model, task, data_dir, **prepared, pictures=pictures)
-    what = what if plan is None else plan.applied(what)
+    made = what.make()
+    made = made if plan is None else plan.applied(made)
     if epochs is not None and steps is not None:
         raise ValueError("give the length as --epochs or as --steps, not both")
     if steps is None:
-        samples = train_samples or len(what.data.with_validation(VALIDATION_SAMPLES).train)
+        samples = train_samples or len(made.data.with_validation(VALIDATION_SAMPLES).train)
         length = DEFAULT_EPOCHS if epochs is None else epochs
         steps = total_steps(length, samples, batch_size, accumulation_steps=accumulation_steps)
     chosen = Arm(
@@ -160,7 +136,7 @@ def train(
     stop = StopSignal(max_minutes)
     with stop.listening(), bar(quiet) as display:
         result = run_arm(
-            what,
+            made,
             chosen,
             seed,
             root=runs_dir,

@@ -28,11 +28,11 @@ from ..schedules import constant
 from ..task import Task, metric_name
 from ..training.optimizers import build_optimizer, default_lr, has_momentum
 from .allowance import parse_allowance
+from .arm_parts import VALIDATION_SAMPLES
 from .config import Arm
 from .probing import SHORTEST_TIMING, Deadline, Fixed, Prober, Report
 from .recipe import Recipe, Trial
 from .recipe_tables import recipe_tables, sentences
-from .runner import VALIDATION_SAMPLES
 from .stopping import StopSignal
 from .sweep import MakeTask
 from .workers import Workers

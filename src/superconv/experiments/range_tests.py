@@ -33,9 +33,9 @@ from ..training.distributed import (
 from ..training.evaluate import EvaluateWith
 from ..training.optimizers import build_optimizer, default_lr
 from ..training.precision import to_channels_last, wants_channels_last
+from .arm_parts import VALIDATION_SAMPLES
 from .device import choose_device, device_name
 from .follower import Follower, open_together, summary_in, summary_of
-from .runner import VALIDATION_SAMPLES
 
 FILE = "range_test.json"
 

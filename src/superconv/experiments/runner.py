@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 from collections.abc import Callable
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,9 @@ from torch import nn
 
 from .. import runs
 from ..analysis.curvature.statement import LRReading
-from ..data import Batches, Samples, Splits
+from ..data import Batches, Splits
 from ..measure.curvature.monitor import LRMonitor
-from ..models import set_averaging_fraction, set_statistics_of
-from ..models.synchronised import synchronise_batch_norm
 from ..records import Evaluation, StepRecord, StopReason
-from ..runs import RunError
 from ..task import Task, check_outputs, metric_name, source_hash
 from ..training.batch_source import call_model, pair
 from ..training.checkpoint import TrainState
@@ -43,16 +38,18 @@ from ..training.optimizers import build_optimizer, has_momentum
 from ..training.precision import make_scaler, to_channels_last, wants_channels_last
 from ..training.preserve import preserved
 from ..training.random_states import seed_random_states, seed_random_states_of_rank
+from .arm_parts import for_evaluation, loss_of, model_of, splits_of
 from .config import Arm
 from .device import choose_device, device_name
 from .follower import Follower, open_together, summary_in, summary_of
+from .memory import naming_batch_size
 from .monitoring import Monitoring, rows_of, watch
 from .resuming import resume_together
+from .run_result import RunResult
 from .run_rows import evaluation_row, plain_evaluation, update_row
 from .stopping import StopSignal
 
 CHECKPOINT_SECONDS = 60.0  # at most this much work is lost to a kill
-VALIDATION_SAMPLES = 0.1  # of the training set, where a data set has no validation part
 WEIGHTS = "weights.pt"
 EVALUATIONS = 10  # along a run, where `evaluate_every` is not given
 NOT_FINITE_AT_FIRST = (
@@ -62,25 +59,6 @@ NOT_FINITE_AT_FIRST = (
 
 # done, total, record, loss, evaluation or None, the monitor's last reading or None
 Progress = Callable[[int, int, StepRecord, float, Evaluation | None, LRReading | None], None]
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run left behind.
-
-    Args:
-        summary: the content of summary.json; None where the run is unfinished.
-        stop: why it ended.
-        path: its directory.
-        steps: updates done.
-        skipped: True where it was found finished and nothing was done.
-    """
-
-    summary: dict[str, Any] | None
-    stop: StopReason
-    path: Path
-    steps: int
-    skipped: bool = False
 
 
 def run_arm(
@@ -121,6 +99,7 @@ def run_arm(
         ValueError: an arm that does not fit the task; a loss that is not finite before any update was made.
         RunError, a ValueError: the directory cannot be written (full disk, permissions) or is in use. What was
             written stays, and the same call goes on from there. What is raised on one rank is raised on all.
+        OutOfMemory, a ValueError and a torch.OutOfMemoryError: the message names a batch size that fits.
     """
     device = choose_device(device)
     stop = stop or StopSignal()
@@ -128,7 +107,7 @@ def run_arm(
     config = {"task": identity, **arm.to_dict(), "read_test": read_test}
     if monitoring is not None:
         config["monitoring"] = monitoring.to_dict()
-    splits = _splits(task.data, arm)
+    splits = splits_of(task.data, arm)
     info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
     info["metric"], info["ranks"] = metric_name(task.metric), world_size()
     if is_distributed():
@@ -137,24 +116,16 @@ def run_arm(
     place = (root, experiment, arm.name, seed, config)
     found = summary_of(place)
     if found is not None:
-        return _finished(found, runs.run_path(*place))
+        return RunResult.found(found, runs.run_path(*place))
     with preserved():
         # first: a mistake leaves no directory
         training = together(lambda: _Training(task, arm, seed, splits, device, monitoring))
         with open_together(place, info) as run:
             found = summary_in(run)
             if found is not None:
-                return _finished(found, run.path)  # by another process, since we looked
-            return training.go(run, stop, progress, read_test, keep_weights)
-
-
-def _finished(summary: dict[str, Any], path: Path) -> RunResult:
-    try:
-        stop, steps = StopReason(summary["stop"]), int(summary["steps"])
-    except (KeyError, ValueError, TypeError):
-        where = path / "summary.json"
-        raise RunError(f"{where} is damaged: no stop and steps; delete the run directory and run it again") from None
-    return RunResult(summary, stop, path, steps, skipped=True)
+                return RunResult.found(found, run.path)  # by another process, since we looked
+            with naming_batch_size(task, arm, training.state, training.loss_fn):
+                return training.go(run, stop, progress, read_test, keep_weights)
 
 
 class _Training:
@@ -169,15 +140,15 @@ class _Training:
     ) -> None:
         self.task, self.arm, self.splits, self.monitoring = task, arm, splits, monitoring
         seed_random_states(seed)
-        self.model = _build_model(task, arm, seed, device)
-        self.loss_fn = _loss(task, arm)
+        self.model = model_of(task, arm, seed, device)
+        self.loss_fn = loss_of(task, arm)
         layout = self._channels_last(device)
         memory: dict[str, Any] = {"device": device, "channels_last": layout, "preparation": splits.preparation}
         self.memory = memory
         shared: dict[str, Any] = {**memory, "rank": rank(), "world_size": world_size()}
         batches = Batches(splits.train, share_of(arm.batch_size), seed=seed, augment=arm.augment, **shared)
-        self.validation = _for_evaluation(splits.validation, shared)
-        self.test = _for_evaluation(splits.test, shared)
+        self.validation = for_evaluation(splits.validation, shared)
+        self.test = for_evaluation(splits.test, shared)
         values = arm.schedule.values()
         cycled = "momentum" in values and has_momentum(arm.optimizer)  # without it, the loop says so once
         options = {**({"momentum": float(values["momentum"][0])} if cycled else {}), **arm.optimizer_options}
@@ -351,45 +322,3 @@ class _Training:
         together(lambda: run.finish(summary))
         run.discard_checkpoints()
         return RunResult(summary_in(run), reason, run.path, self.state.step)
-
-
-def _splits(splits: Splits, arm: Arm) -> Splits:
-    """With a validation part, and a training set reduced to the arm's size."""
-    splits = splits.with_validation(VALIDATION_SAMPLES)
-    return splits if arm.train_samples is None else splits.subset(arm.train_samples, arm.train_subset_seed)
-
-
-def _build_model(task: Task, arm: Arm, seed: int, device: torch.device) -> nn.Module:
-    model = task.build_model(seed).to(device)
-    if arm.averaging_fraction is not None:
-        set_averaging_fraction(model, arm.averaging_fraction)
-    if is_distributed() and (arm.statistics_of is None or arm.statistics_of >= arm.batch_size):
-        model = synchronise_batch_norm(model)
-    elif arm.statistics_of is not None:
-        layers = set_statistics_of(model, arm.statistics_of)
-        if layers == 0:
-            raise ValueError(f"statistics_of={arm.statistics_of}: the model has no BatchNorm; leave it out")
-        if is_distributed() and arm.statistics_of > share_of(arm.batch_size):
-            raise ValueError(
-                f"statistics_of={arm.statistics_of} reaches over ranks of {share_of(arm.batch_size)} samples each; "
-                "use at most that, or leave it out: then statistics are those of all ranks"
-            )
-    return model
-
-
-def _loss(task: Task, arm: Arm) -> Any:
-    loss: Any = task.loss
-    if not arm.label_smoothing:
-        return loss
-    try:
-        inspect.signature(loss).bind(None, None, label_smoothing=arm.label_smoothing)
-    except TypeError:
-        raise ValueError(
-            f"label_smoothing={arm.label_smoothing:g}, but the loss of task {task.name!r} takes no label_smoothing; "
-            "use a cross entropy that does, or 0"
-        ) from None
-    return partial(loss, label_smoothing=arm.label_smoothing)
-
-
-def _for_evaluation(samples: Samples | None, memory: dict[str, Any]) -> Batches | None:
-    return None if samples is None else Batches.for_evaluation(samples, **memory)

@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 from ..schedules import constant
 from ..training.batch_source import BatchSource, device_of, pair, sample_count
 from ..training.checkpoint import TrainState
-from ..training.out_of_memory import OutOfMemory, explain, is_out_of_memory, release
+from ..training.out_of_memory import Trial, naming_what_fits
 from .ramp import Probe
 
 TRIAL_LR = 1e-8
+ELSEWHERE = "use smaller evaluation batches, or keep the copy of the state elsewhere (keep_copy_on='cpu')"
 
 
-@contextmanager
-def naming_what_fits(probe: Probe, batches: Any, copies: int) -> Iterator[None]:
+def naming_batch_size(probe: Probe, batches: Any, copies: int) -> AbstractContextManager[None]:
     """Turn a refused allocation of the block into an `OutOfMemory` that names a batch size; the block restores.
 
     Args:
         copies: of the state that are held at the same time.
     """
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        release(error)
-        raise _named(probe, batches, copies) from error
+    return naming_what_fits(
+        lambda: _trial(probe, batches, copies), device_of(probe.model),
+        elsewhere=ELSEWHERE, afterwards="Everything is as it was before",
+    )  # fmt: skip
 
 
-def _named(probe: Probe, batches: Any, copies: int) -> OutOfMemory:
-    device = device_of(probe.model)
+def _trial(probe: Probe, batches: Any, copies: int) -> Trial | None:
     if hasattr(batches, "__next__") or getattr(batches, "persistent_workers", False):  # no batch can be had twice
-        return OutOfMemory(f"out of memory on {device}; use a smaller batch size. Everything is as it was before")
+        return None
     batch = BatchSource(batches).sample(1)[0]
     inputs, targets = (probe.options["split"] or pair)(batch)
 
@@ -46,4 +41,4 @@ def _named(probe: Probe, batches: Any, copies: int) -> OutOfMemory:
             for _ in probe.steps(state, constant(1, lr=TRIAL_LR), None, None):
                 pass
 
-    return explain(update, batch, sample_count(targets, inputs), device)
+    return Trial(update, batch, sample_count(targets, inputs))

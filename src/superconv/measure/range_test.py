@@ -22,7 +22,7 @@ from ..training.loop import LossFunction, Metric
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
 from .chance import ChanceLevel
-from .memory import naming_what_fits
+from .memory import naming_batch_size
 from .progress import Progress, reporter
 from .ramp import Probe
 from .reference import Reference, find_reference
@@ -136,7 +136,7 @@ def lr_range_test(
     )
     fork_steps = max(2, round(FORK_FRACTION * total_steps)) if fork_steps is None else fork_steps
     copies = 1 if forks == 0 else 2
-    with naming_what_fits(probe, train_batches, copies), probe.measuring(train_batches, seed):
+    with naming_batch_size(probe, train_batches, copies), probe.measuring(train_batches, seed):
         source = BatchSource(train_batches)
         scout = None if end_lr is not None else _scout(probe, source)
         start_lr, end_lr = _range(start_lr, end_lr, shape, scout)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -35,14 +36,10 @@ class _Normalised(torch.autograd.Function):
     def forward(
         ctx: Any, input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        channels, values = input.shape[1], _exact(input.detach())
+        channels, values = input.shape[1], input.detach()
         count = input.numel() // max(1, channels)
-        dims = [0, *range(2, input.ndim)]
-        if count:
-            variance, mean = torch.var_mean(values, dims, correction=0)
-        else:
-            variance = mean = values.new_zeros(channels)
-        own = torch.cat([mean, variance, values.new_tensor([float(count)])])
+        mean, variance = _statistics(values, count)
+        own = torch.cat([mean, variance, mean.new_tensor([float(count)])])
         parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, own)
         joined = torch.stack(parts)
@@ -52,13 +49,11 @@ class _Normalised(torch.autograd.Function):
             raise ValueError("BatchNorm needs more than one value a channel, over all ranks; use a larger batch")
         mean = (counts * means).sum(0) / total
         variance = (counts * (variances + (means - mean).square())).sum(0) / total
-        inverse = torch.rsqrt(variance + eps)
-        ctx.save_for_backward(input, weight, mean, inverse, total)
+        ctx.save_for_backward(input, weight, mean, torch.rsqrt(variance + eps), total)
         ctx.with_bias = bias is not None
-        shape = (1, channels, *(1 for _ in dims[1:]))
-        scale = inverse if weight is None else inverse * weight.to(mean.dtype)
-        shift = -mean * scale if bias is None else bias.to(mean.dtype) - mean * scale
-        output = torch.addcmul(shift.view(shape), values, scale.view(shape)).to(input.dtype)
+        output = (
+            F.batch_norm(values, mean, variance, weight, bias, training=False, eps=eps) if count else values.clone()
+        )
         unbiased = variance * (total / (total - 1))
         ctx.mark_non_differentiable(mean, unbiased)
         return output, mean, unbiased
@@ -66,19 +61,48 @@ class _Normalised(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
         input, weight, mean, inverse, total = ctx.saved_tensors
-        dims = [0, *range(2, input.ndim)]
-        shape = (1, input.shape[1], *(1 for _ in dims[1:]))
-        grad, values = _exact(grad), _exact(input)
-        normalised = (values - mean.view(shape)) * inverse.view(shape)
-        sums = torch.stack([grad.sum(dims), (grad * normalised).sum(dims)])
-        own = sums.clone()
+        own = _gradient_sums(grad, input, mean, inverse)
+        sums = torch.stack(own)
         dist.all_reduce(sums)
         mean_grad, mean_product = (sums / total).unbind()
         scale = inverse if weight is None else inverse * weight.to(mean.dtype)
-        flow = (grad - mean_grad.view(shape) - normalised * mean_product.view(shape)) * scale.view(shape)
+        # (grad - mean grad - normalised x mean product) x scale, as a plane in grad and input: two passes
+        slope = -scale * inverse * mean_product
+        shape = (1, input.shape[1], *(1 for _ in input.shape[2:]))
+        level, slope, scale = (each.view(shape) for each in (-scale * mean_grad - slope * mean, slope, scale))
+        flow = torch.addcmul(level, _exact(input), slope).addcmul_(_exact(grad), scale)
         of_weight = None if weight is None else own[1].to(weight.dtype)
         of_bias = own[0].to(weight.dtype if weight is not None else grad.dtype) if ctx.with_bias else None
         return flow.to(input.dtype), of_weight, of_bias, None
+
+
+def _statistics(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance a channel, in single precision at least; zeros where there are no values."""
+    channels = values.shape[1]
+    if not count:
+        nothing = values.new_zeros(channels, dtype=torch.promote_types(values.dtype, torch.float32))
+        return nothing, nothing
+    if values.is_cpu and values.dtype in (torch.float32, torch.float64):
+        # what torch's own BatchNorm uses, much faster than sums over several dimensions
+        mean, variance = torch.batch_norm_update_stats(values, None, None, 0.0)
+        return mean, variance
+    variance, mean = torch.var_mean(_exact(values), [0, *range(2, values.ndim)], correction=0)
+    return mean, variance
+
+
+def _gradient_sums(grad: Tensor, input: Tensor, mean: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums a channel of the gradient, and of the gradient times the normalised input."""
+    if grad.is_cpu and grad.dtype in (torch.float32, torch.float64) and grad.numel():
+        # the gradients of scale and shift where the statistics are constants, by torch's own pass over both
+        _, product, plain = torch.ops.aten.native_batch_norm_backward(
+            grad, input, None, mean, inverse.pow(-2), None, None, False, 0.0, [False, True, True]
+        )
+        return plain, product
+    dims = [0, *range(2, input.ndim)]
+    grad = _exact(grad)
+    shape = (1, input.shape[1], *(1 for _ in dims[1:]))
+    normalised = (_exact(input) - mean.view(shape)) * inverse.view(shape)
+    return grad.sum(dims), (grad * normalised).sum(dims)
 
 
 def _exact(tensor: Tensor) -> Tensor:

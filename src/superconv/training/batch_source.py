@@ -126,6 +126,9 @@ class BatchSource:
         if self._own_state:
             self.batches.load_state_dict(state["batches"])  # type: ignore[attr-defined]
             self.drawn_in_epoch = state["drawn_in_epoch"]
+            if self.drawn_in_epoch and getattr(self.batches, "position", None) == 0:
+                # taken behind an epoch's last batch: `Batches` stands in the next, an exhausted iterator did not travel
+                self.epoch, self.drawn_in_epoch = self.epoch + 1, 0
             return
         if self.one_shot or state["epoch_start"] is None:
             return

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,36 +35,64 @@ def release(error: BaseException) -> None:
         torch.cuda.empty_cache()
 
 
-def explain(update: Callable[[Any], object], batch: Any, samples: int, device: torch.device) -> OutOfMemory:
-    """The error to raise, with the largest batch size that one update fits at: `batch`'s, or its half, quarter, ...
+@dataclass(frozen=True)
+class Trial:
+    """How to find out what fits.
 
     Args:
-        update: does one update with a batch, and leaves everything as it was.
+        update: does one update with a batch; it may fail.
         batch: what was too much, a nest of tensors.
         samples: how many it holds.
-        device: for the message.
     """
-    size = samples
+
+    update: Callable[[Any], object]
+    batch: Any
+    samples: int
+
+
+@contextmanager
+def naming_what_fits(
+    trial: Callable[[], Trial | None], device: torch.device, *, elsewhere: str, afterwards: str
+) -> Iterator[None]:
+    """Turn a refused allocation of the block into an `OutOfMemory` that names a batch size.
+
+    Args:
+        trial: called when that has happened; None where nothing can be tried.
+        device: for the message.
+        elsewhere: remedy where one update fits by itself.
+        afterwards: what is left now, a sentence.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        release(error)
+        made = trial()
+        advice = "use a smaller batch size" if made is None else _advice(_largest(made), made.samples, elsewhere)
+        raise OutOfMemory(f"out of memory on {device}; {advice}. {afterwards}") from error
+
+
+def _largest(trial: Trial) -> int:
+    """The largest batch one update fits at: the trial's, or its half, quarter, ...; 0: not even one sample."""
+    size = trial.samples
     while size >= 1:
         try:
-            update(first(batch, size, samples))
+            trial.update(first(trial.batch, size, trial.samples))
             break
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             release(error)
         size //= 2
-    return OutOfMemory(f"out of memory on {device}; {_advice(size, samples)}. Everything is as it was before")
+    return size
 
 
-def _advice(size: int, samples: int) -> str:
+def _advice(size: int, samples: int, elsewhere: str) -> str:
     if size == 0:
         return "not even one sample fits; use a smaller model or another device"
     if size == samples:
-        return (
-            f"one update of {samples} samples alone fits, so that evaluation batches, the copy of the state or another "
-            "program took the rest; use smaller evaluation batches, or keep the copy elsewhere (keep_copy_on='cpu')"
-        )
+        return f"one update of {samples} samples alone fits, so that something else took the rest; {elsewhere}"
     return (
         f"a batch of {samples} does not fit, {size} does (one update was tried); use batch size {size}, with "
         f"{-(-samples // size)} accumulation steps for as many samples an update"

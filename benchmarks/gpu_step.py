@@ -1,0 +1,176 @@
+"""Pictures per second of a ResNet-56 update at batch 1000, beside what the device's memory allows.
+
+`python -m benchmarks.gpu_step` on a machine with a GPU: the package's own loop, data on the device, mirrored there, in
+single precision and bfloat16, both memory formats, as it is, compiled, and compiled into CUDA graphs. A block that
+fails is named and left out. The floor is the time that memory needs for the activations alone, at the speed of a large
+copy on this device:
+
+    a convolution       reads its input and writes its output; its two gradients read and write as much each
+    BatchNorm and ReLU  3 passes forward (statistics; read, write), 5 backward (sums over two; read two, write one)
+
+each element of the size it has in that precision. Sums of branches, weights,
+optimizer and loss are left out, as is what stays in caches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import superconv as sc
+from superconv.data import Batches
+from superconv.data.preparation import Preparation
+from superconv.experiments.device import device_name
+from superconv.models import set_statistics_of
+from superconv.training.loop import train_steps
+from superconv.training.optimizers import build_optimizer
+
+from .timing import median_with_quartiles
+
+CONVOLUTION, NORMALISATION = 3, 8  # passes
+COMPILED = {"as it is": None, "compiled": "default", "CUDA graphs": "reduce-overhead"}
+WARM_UP = 10  # updates of a block that are not counted; compilation is in the first
+
+
+def bytes_an_update(model: nn.Module, inputs: torch.Tensor, element: int) -> int:
+    """What the activations of one update move at least, in bytes: passes x elements x their size."""
+    elements = 0
+
+    def convolution(_: nn.Module, given: Any, output: torch.Tensor) -> None:
+        nonlocal elements
+        elements += CONVOLUTION * (given[0].numel() + output.numel())
+
+    def normalisation(_: nn.Module, given: Any, output: torch.Tensor) -> None:
+        nonlocal elements
+        elements += NORMALISATION * output.numel()
+
+    hooks = []
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            hooks.append(module.register_forward_hook(convolution))
+        elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+            hooks.append(module.register_forward_hook(normalisation))
+    with torch.no_grad():
+        model.eval()(inputs[:2])
+    for hook in hooks:
+        hook.remove()
+    model.train()
+    return elements * element * inputs.shape[0] // 2
+
+
+def bandwidth(device: torch.device, wait: Callable[[], None], size: int) -> float:
+    """Bytes per second of a copy on the device, those read and those written: the best of several."""
+    source = torch.empty(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    best = float("inf")
+    for _ in range(8):
+        wait()
+        start = time.perf_counter()
+        for _ in range(4):
+            target.copy_(source)
+        wait()
+        best = min(best, (time.perf_counter() - start) / 4)
+    return 2 * size / best
+
+
+def forever(steps: Any, count: int, wait: Callable[[], None]) -> float:
+    """Mean seconds of the next `count` updates."""
+    wait()
+    start = time.perf_counter()
+    for _ in range(count):
+        next(steps)
+    wait()
+    return (time.perf_counter() - start) / count
+
+
+def measure(options: argparse.Namespace, precision: str, layout: bool, mode: str | None) -> tuple[list[float], int]:
+    """Seconds an update, of every block; bytes that one moves at least."""
+    device = torch.device(options.device)
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    torch.manual_seed(0)
+    pixels = torch.randint(256, (4 * options.batch_size, 3, 32, 32), dtype=torch.uint8)
+    data = pixels, torch.randint(10, (len(pixels),))
+    preparation = Preparation.scaled(mirror=True)
+    batches = Batches(data, options.batch_size, preparation=preparation, device=device, channels_last=layout)
+    model = sc.models.build_model(options.model, seed=0).to(device)
+    if layout:
+        model = model.to(memory_format=torch.channels_last)
+    example = torch.zeros(options.batch_size, 3, 32, 32, device=device)
+    moved = bytes_an_update(model, example, 4 if precision == "fp32" else 2)
+    if options.statistics_of:
+        set_statistics_of(model, options.statistics_of)
+    optimizer = build_optimizer("caffe-sgd", model, lr=0.1, momentum=0.9, weight_decay=1e-4)
+    forward: Any = model if mode is None else torch.compile(model, mode=mode)
+    schedule = sc.parse_schedule("constant:lr=0.1", WARM_UP + options.blocks * options.steps)
+    steps = train_steps(forward, optimizer, F.cross_entropy, batches, schedule, precision=precision)
+    forever(steps, WARM_UP, wait)
+    seconds = [forever(steps, options.steps, wait) for _ in range(options.blocks)]
+    steps.close()
+    return seconds, moved
+
+
+def main() -> None:
+    """Measure every way to run the update, print a table, write it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_step", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--model", default="resnet56")
+    parser.add_argument("--batch-size", type=int, default=1000)
+    parser.add_argument(
+        "--statistics-of", type=int, default=125, help="samples that share BatchNorm statistics; 0: all"
+    )
+    parser.add_argument("--steps", type=int, default=20, help="updates of a block")
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--ways", nargs="+", choices=list(COMPILED), default=list(COMPILED))
+    parser.add_argument("--out", type=Path, default=None, help="a JSON file")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    speed = bandwidth(device, wait, 1 << 31 if device.type == "cuda" else 1 << 26)
+    print(f"copy: {speed / 1e9:.0f} GB/s")
+    rows = []
+    for precision, layout, way in itertools.product(("fp32", "bf16"), (False, True), options.ways):
+        torch.compiler.reset()
+        name = f"{precision}, {'channels_last' if layout else 'NCHW'}, {way}"
+        try:
+            seconds, moved = measure(options, precision, layout, COMPILED[way])
+        except Exception as error:  # of a compiler, say: the others are measured all the same
+            print(f"{name}: {type(error).__name__}: {str(error).splitlines()[0]}", flush=True)
+            continue
+        middle, low, high = median_with_quartiles(seconds)
+        row = {
+            "way": name,
+            "pictures_per_second": round(options.batch_size / middle),
+            "milliseconds": round(1e3 * middle, 3),
+            "milliseconds_quartiles": [round(1e3 * low, 3), round(1e3 * high, 3)],
+            "floor_milliseconds": round(1e3 * moved / speed, 3),
+            "of_the_floor": round(moved / speed / middle, 3),
+        }
+        rows.append(row)
+        print(
+            f"{name:38} {row['pictures_per_second']:8} pictures/s  {row['milliseconds']:9.2f} ms  "
+            f"floor {row['floor_milliseconds']:7.2f} ms  {row['of_the_floor']:.0%}", flush=True
+        )  # fmt: skip
+    about = {
+        "command": "python -m benchmarks.gpu_step",
+        "torch": torch.__version__,
+        "device": device_name(device),
+        "batch_size": options.batch_size,
+        "statistics_of": options.statistics_of,
+        "model": options.model,
+        "copy_gigabytes_per_second": round(speed / 1e9, 1),
+    }
+    if options.out is not None:
+        options.out.write_text(json.dumps({"about": about, "ways": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
