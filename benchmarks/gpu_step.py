@@ -31,6 +31,7 @@ from superconv.data import Batches
 from superconv.data.preparation import Preparation
 from superconv.experiments.device import device_name
 from superconv.models import set_statistics_of
+from superconv.schedules import parse_schedule
 from superconv.training.loop import train_steps
 from superconv.training.optimizers import build_optimizer
 
@@ -110,7 +111,7 @@ def measure(options: argparse.Namespace, precision: str, layout: bool, mode: str
         set_statistics_of(model, options.statistics_of)
     optimizer = build_optimizer("caffe-sgd", model, lr=0.1, momentum=0.9, weight_decay=1e-4)
     forward: Any = model if mode is None else torch.compile(model, mode=mode)
-    schedule = sc.parse_schedule("constant:lr=0.1", WARM_UP + options.blocks * options.steps)
+    schedule = parse_schedule("constant:lr=0.1", WARM_UP + options.blocks * options.steps)
     steps = train_steps(forward, optimizer, F.cross_entropy, batches, schedule, precision=precision)
     forever(steps, WARM_UP, wait)
     seconds = [forever(steps, options.steps, wait) for _ in range(options.blocks)]
@@ -142,7 +143,10 @@ def main() -> None:
         name = f"{precision}, {'channels_last' if layout else 'NCHW'}, {way}"
         try:
             seconds, moved = measure(options, precision, layout, COMPILED[way])
-        except Exception as error:  # of a compiler, say: the others are measured all the same
+        except Exception as error:
+            if COMPILED[way] is None:
+                raise
+            # a compiler's: the other ways are measured all the same
             print(f"{name}: {type(error).__name__}: {str(error).splitlines()[0]}", flush=True)
             continue
         middle, low, high = median_with_quartiles(seconds)
