@@ -230,6 +230,26 @@ def test_a_signal_to_one_rank_stops_all_at_the_same_step_and_the_rest_is_the_sam
 
 
 @pytest.mark.slow
+def test_a_run_that_another_process_holds_is_left_alone_by_all_ranks(tmp_path: Path) -> None:
+    write_task(tmp_path, PAUSE=0.05)
+    command = (*TRAIN, "--steps", "400")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    holder = subprocess.Popen([sys.executable, "-m", "superconv", *command], cwd=tmp_path, env=environment)
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and not list((tmp_path / "runs").rglob("rows.jsonl")):
+            time.sleep(0.02)
+        first, second = Job(tmp_path, [command] * 2).end()
+        assert holder.poll() is None
+    finally:
+        holder.kill()
+        holder.wait()
+    assert f"process {holder.pid} on " in first.err
+    assert (first.err.count("\n"), second.err) == (1, "")
+    assert first.code == second.code == 1
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_ranks(tmp_path: Path) -> None:
     write_task(tmp_path, PAUSE=0.02)
     command = (*TRAIN, "--steps", "60", "--runs-dir", "parts")

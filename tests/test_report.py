@@ -385,3 +385,10 @@ def test_accidents_are_the_ones_described(tmp_path):
     assert report.report_json(home)["experiments"][0]["problems"] is None
     add_accidents(home, 40)
     assert len(report.report_json(home)["experiments"][0]["problems"]["rows"]) == 3
+
+
+def test_a_page_does_not_take_the_place_of_another_file(demo, tmp_path):
+    (tmp_path / "net.py").write_text("mine")
+    with pytest.raises(ValueError, match=r"net.py would hold an HTML page; give it a name that ends in .html"):
+        report.build_report(demo, tmp_path / "net.py")
+    assert (tmp_path / "net.py").read_text() == "mine"

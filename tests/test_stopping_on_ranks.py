@@ -11,7 +11,7 @@ import pytest
 import torch.distributed as dist
 from faults import Attempt, Fault
 from test_runner import STEPS
-from test_stopping import left_by, train
+from test_stopping import left_by, run_of, train
 
 pytestmark = pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="needs gloo")
 
@@ -71,3 +71,23 @@ def test_kill_9_of_one_rank_at_fifty_random_steps(
     fault = Fault("kill", draw.randint(1, STEPS), rank=draw.randint(0, 1))
     assert attempt(processes, tmp_path, fault, draw.choice([0.0, 0.005, 60.0])).killed()
     finish_and_compare(processes, tmp_path, uninterrupted)
+
+
+@pytest.mark.parametrize("names", [("checkpoint.pt",), ("checkpoint.pt", "previous.pt")], ids=["newest", "both"])
+def test_damaged_checkpoints_are_said_and_the_one_before_is_used_by_both(
+    processes: Any, uninterrupted: Any, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    fault = Fault("kill", 30)  # checkpoints are written behind the 13th and the 26th update
+    assert attempt(processes, tmp_path, fault, checkpoint_seconds=0.0).killed()
+    path = run_of(tmp_path)
+    for name in names:
+        (path / name).write_bytes((path / name).read_bytes()[:700])
+    again = attempt(processes, tmp_path)
+    if len(names) == 1:
+        assert [again.receive(rank)[:2] for rank in range(2)] == [("completed", STEPS)] * 2
+    else:  # nothing is thrown away
+        assert [again.receive(rank)[0] for rank in range(2)] == ["DamagedCheckpoint"] * 2
+        for name in names:
+            (path / name).unlink()
+        assert [attempt(processes, tmp_path).receive(0)[:2]] == [("completed", STEPS)]
+    assert left_by(tmp_path) == uninterrupted

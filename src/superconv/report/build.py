@@ -21,7 +21,7 @@ def build_report(directory: str | Path, output: str | Path | None = None) -> Pat
     Args:
         directory: one experiment, a folder of experiments, a single run, or a folder of results files of `reproduce`;
             or one results file.
-        output: the file; None: `report.html` in the directory, or the results file's name with ".html".
+        output: the file, which ends in ".html"; None: `report.html` in the directory, or the results file's name with ".html".
     Returns: where the file lies.
     Raises:
         ValueError: no directory, or no run and no results in it; a file that is no results file.
@@ -31,6 +31,8 @@ def build_report(directory: str | Path, output: str | Path | None = None) -> Pat
     path = Path(directory)
     target = path.with_suffix(".html") if path.is_file() else path / "report.html"
     target = target if output is None else Path(output)
+    if target.suffix.lower() not in (".html", ".htm"):  # a slip must not cost a file that is something else
+        raise ValueError(f"{target} would hold an HTML page; give it a name that ends in .html")
     page = html_page(_chapters(path), f"superconv: {path.resolve().name}")
     with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
