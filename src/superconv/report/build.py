@@ -21,7 +21,8 @@ def build_report(directory: str | Path, output: str | Path | None = None) -> Pat
     Args:
         directory: one experiment, a folder of experiments, a single run, or a folder of results files of `reproduce`;
             or one results file.
-        output: the file, which ends in ".html"; None: `report.html` in the directory, or the results file's name with ".html".
+        output: the file, whose name ends in ".html"; None: `report.html` in the directory, or the results file's name
+            with ".html".
     Returns: where the file lies.
     Raises:
         ValueError: no directory, or no run and no results in it; a file that is no results file.
