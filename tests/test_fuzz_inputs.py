@@ -1,6 +1,9 @@
 """Every public entry point with values that it cannot take: a ValueError or TypeError that says so, nothing else."""
 
+import functools
 import inspect
+import os
+import tempfile
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +15,10 @@ import torch.nn.functional as F
 from damage import clear
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import superconv as sc
+from superconv.data import Batches, Preparation, load
 from superconv.experiments.config import Arm
 from superconv.models import build_model
 from superconv.schedules import parse_schedule
@@ -65,6 +70,42 @@ def state(model: Any, optimizer: Any, batches: Any) -> None:
     sc.TrainState(model, optimizer, batches).state_dict()
 
 
+def monitor(**arguments: Any) -> None:
+    model, optimizer = make()
+    if arguments["model"] == "its own":
+        arguments["model"] = model
+    with sc.LRMonitor(optimizer=optimizer, **arguments):
+        model(BATCHES[0][0]).sum().backward()
+        optimizer.step()
+
+
+def batches(**arguments: Any) -> None:
+    made = Batches(**arguments)
+    next(iter(made))
+    made.state_dict()
+
+
+def loaded(name: Any, data_dir: Any, **options: Any) -> None:
+    splits = load(name, data_dir, **options)
+    next(iter(Batches(splits.train, 2)))
+
+
+def prepared(make: Callable[..., Preparation], arguments: dict[str, Any]) -> None:
+    make(**arguments)(torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
+
+
+@functools.cache
+def folder() -> str:
+    """A folder of a few pictures."""
+    root = tempfile.mkdtemp()
+    for part in ("train", "val"):
+        for kind in ("a", "b"):
+            os.makedirs(f"{root}/{part}/{kind}")
+            for index in range(3):
+                Image.new("RGB", (6, 5), (index, 9, 9)).save(f"{root}/{part}/{kind}/{index}.png")
+    return root
+
+
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
     parameters = inspect.signature(function).parameters.values()
     return {each.name: each.default for each in parameters if each.default is not each.empty}
@@ -102,6 +143,24 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "evaluate": (
         sc.evaluate,
         {"model": make()[0], "batches": BATCHES, "loss_fn": F.cross_entropy, "evaluate_with": "batch"},
+    ),
+    "LRMonitor": (
+        monitor,
+        {**defaults(sc.LRMonitor.__init__), "model": "its own", "loss_fn": F.cross_entropy,
+         "probe_batches": 8 * BATCHES, "every": 1},
+    ),
+    "Batches": (batches, {**defaults(Batches.__init__), "data": SAMPLES, "batch_size": 4}),
+    "load": (
+        loaded,
+        {"name": f"folder:{folder()}", "data_dir": None, "image_size": 4, "streaming": True, "crop_scale": (0.5, 1.0),
+         "corrupt": "refuse", "workers": 1},
+    ),
+    "Preparation.scaled": (
+        lambda **given: prepared(Preparation.scaled, given), {"factor": 0.5, "mirror": True, "crop_padding": 1}
+    ),
+    "Preparation.per_channel": (
+        lambda **given: prepared(Preparation.per_channel, given),
+        {"mean": [0.1] * 3, "std": [0.2] * 3, "mirror": True, "crop_padding": 1},
     ),
     "suggest": (sc.suggest, {"ramps": [sc.RangeTest.from_arrays(lr=RATES, train_loss=2 - RATES)], "rule": None}),
 }  # fmt: skip

@@ -76,9 +76,11 @@ class Batches:
     ) -> None:
         samples = as_samples(data, "data")
         _check(samples, batch_size, seed, drop_last, rank, world_size)
+        if preparation is not None and not isinstance(preparation, Preparation):
+            raise DataError(f"preparation must be a Preparation or None, got {preparation!r}")
         if device is None and isinstance(samples, Data):
             device = samples.inputs.device
-        self.device = None if device is None else torch.device(device)
+        self.device = None if device is None else _usable(device)
         self.data: Samples = samples if self.device is None else samples.to(self.device)
         self.preparation = preparation
         self.batch_size, self.seed = int(batch_size), int(seed)
@@ -300,6 +302,15 @@ def _moved(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, tuple | list):
         return tuple(_moved(value, device) for value in batch)
     return batch
+
+
+def _usable(device: torch.device | str) -> torch.device:
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError) as error:  # torch says it in all of these
+        raise DataError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from None
+    return found
 
 
 def _check(samples: Samples, batch_size: int, seed: int, drop_last: bool, rank: int, world_size: int) -> None:

@@ -51,6 +51,8 @@ def load(name: str, data_dir: str | Path | None = None, **options: Any) -> Split
     Raises: DataError: an unknown name or option, missing or damaged files; DataNotFoundError names the command that
         downloads them.
     """
+    if not isinstance(name, str):
+        raise DataError(f"a data set is named by a string, got {name!r}; pass tensors to superconv.Splits instead")
     if name.startswith(_FOLDER):
         return load_folder(Path(name.removeprefix(_FOLDER)).expanduser(), name, _folder_options(options))
     source = source_named(name)

@@ -19,7 +19,7 @@ from ...analysis.curvature.jackknife import MINIMUM_PROBES, Estimate
 from ...analysis.curvature.probes import Probe, conclude
 from ...analysis.curvature.stability import StabilityLimit
 from ...analysis.curvature.statement import LRReading
-from ...training.batch_source import Split
+from ...training.batch_source import Split, device_of
 from ...training.distributed import inner_module
 from ...training.preserve import generators_of, preserved
 from .iterates import DEFAULT_WINDOW, IterateSums
@@ -97,6 +97,7 @@ class LRMonitor:
         split: Split | None = None,
         seed: int = 0,
     ) -> None:
+        device_of(model)  # refuses what is no model
         _check(every, probes, loss_fn, probe_batches, split, method, eigenvalues_every)
         self.model, self.loss_fn = inner_module(model), loss_fn
         self.every = every
