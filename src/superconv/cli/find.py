@@ -121,7 +121,7 @@ def numbers(option: str, text: str | None) -> list[float] | None:
 
 def _sizes(text: str | None) -> list[int] | None:
     values = numbers("--batch-sizes", text)
-    if values is not None and any(value != int(value) for value in values):
+    if values is not None and any(value % 1 != 0 for value in values):
         raise ValueError(f"--batch-sizes must be whole numbers, got {text!r}")
     return None if values is None else [int(value) for value in values]
 

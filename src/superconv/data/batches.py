@@ -316,9 +316,9 @@ def _usable(device: torch.device | str) -> torch.device:
 def _check(samples: Samples, batch_size: int, seed: int, drop_last: bool, rank: int, world_size: int) -> None:
     if len(samples) == 0:
         raise DataError(f"{samples.name} is empty; pass at least one sample")
-    if batch_size < 1 or batch_size != int(batch_size):
+    if batch_size < 1 or batch_size % 1 != 0:
         raise DataError(f"batch_size {batch_size}; give a whole number from 1 to {len(samples)}")
-    if seed < 0 or seed != int(seed):
+    if seed < 0 or seed % 1 != 0:
         raise DataError(f"seed {seed}; give an integer from 0 on")
     if not 0 <= rank < world_size:
         raise DataError(f"rank {rank} of world_size {world_size}; allowed are ranks 0 to {max(world_size - 1, 0)}")

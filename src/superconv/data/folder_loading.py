@@ -54,7 +54,7 @@ class FolderOptions:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        if self.image_size < 1:
+        if self.image_size < 1 or self.image_size % 1 != 0:
             raise DataError(f"image_size {self.image_size}; give the side of the pictures in pixels, from 1 on")
         if self.corrupt not in CORRUPT:
             raise DataError(f"corrupt {self.corrupt!r}; allowed are 'refuse' and 'skip'")

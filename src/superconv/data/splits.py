@@ -84,7 +84,7 @@ class Splits:
         if self.validation is not None:
             return self
         total = len(self.train)
-        if fraction_or_count >= 1 and fraction_or_count != int(fraction_or_count):
+        if fraction_or_count >= 1 and fraction_or_count % 1 != 0:
             raise DataError(f"validation of {fraction_or_count} samples: give a fraction below 1 or a whole number")
         count = int(fraction_or_count) if fraction_or_count >= 1 else round(fraction_or_count * total)
         if not 0 < count < total:

@@ -32,7 +32,7 @@ def parse_allowance(budget: int | float | str, steps: int) -> Allowance:
     number, unit = _read(budget)
     if unit.startswith("min"):
         return Allowance(None, 60.0 * number)
-    if unit == "%" or (isinstance(budget, float) or number != int(number)):
+    if unit == "%" or (isinstance(budget, float) or number % 1 != 0):
         share = number / 100 if unit == "%" else number
         if unit != "%" and share >= 1:
             raise ValueError(f"budget={budget!r} could be a share or updates; write '{100 * share:g}%' or {int(share)}")

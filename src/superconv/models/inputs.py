@@ -14,7 +14,7 @@ def image_shape(image_size: int | tuple[int, int] | None, default: int) -> tuple
     try:
         height, width = (size, size) if not isinstance(size, (tuple, list)) else size
         ok = int(height) == height and int(width) == width and height > 0 and width > 0
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         ok = False
     if not ok:
         raise ValueError(f"image_size: got {image_size!r}, allowed are a positive integer or a pair (height, width)")

@@ -175,5 +175,5 @@ def _check_momentum(momentum: float) -> None:
 
 
 def _check_spacing(spacing: int) -> None:
-    if spacing < 1 or int(spacing) != spacing:
+    if spacing < 1 or spacing % 1 != 0:
         raise ValueError(f"spacing is {spacing}, allowed are integers from 1 (updates between two iterates)")

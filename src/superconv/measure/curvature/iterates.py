@@ -79,8 +79,10 @@ class IterateSums:
         if not parameters:
             raise ValueError("parameters: got none to watch; set requires_grad on some, and give them to the optimizer")
         noise_autocorrelation(0.0, spacing)  # checks spacing
-        if window < 8:
-            raise ValueError(f"window is {window} triples, at least 8 are needed for a standard error; 50 is usual")
+        if window < 8 or window % 1 != 0:
+            raise ValueError(
+                f"window is {window} triples, a whole number of at least 8 is needed for a standard error; 50 is usual"
+            )
         self.parameters, self.spacing, self.window = dict(parameters), int(spacing), int(window)
         layers = _averaging_layers(batch_norm_of)
         self.names = [*self.parameters, *(f"{name}.{blob}" for name in layers for blob in ("mean", "var", "count"))]
