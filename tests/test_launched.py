@@ -143,6 +143,30 @@ def test_training_on_two_ranks_is_the_training_of_one_process(tmp_path: Path, on
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("norm", ["nn.Identity()", "nn.BatchNorm1d(16)"])
+def test_curvature_is_watched_on_two_ranks_as_in_one_process(tmp_path: Path, on_two: Start, norm: str) -> None:
+    write_task(tmp_path, NORM=norm)
+    command = (*TRAIN, "--steps", "25", "--monitor-lr", "--monitor-every", "5", "--eigenvalues-every", "10")
+    ended = on_two(*command, "--runs-dir", "two")
+    assert [rank.code for rank in ended] == [0, 0], ended
+    assert alone(tmp_path, *command, "--runs-dir", "one").code == 0
+    two, one = (
+        [row["curvature"] for row in rows_below(tmp_path / name) if "curvature" in row] for name in ("two", "one")
+    )
+    assert len(two) == len(one) > 3
+    assert numbers_of(two) == pytest.approx(numbers_of(one), rel=1e-2, nan_ok=True)
+
+
+def numbers_of(value: Any) -> list[float]:
+    """All numbers in a nest of lists and dicts, in their order."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [number for each in value for number in numbers_of(each)]
+    return [float(value)] if isinstance(value, int | float) else []
+
+
+@pytest.mark.slow
 def test_a_range_test_on_two_ranks_is_that_of_one_process(tmp_path: Path, on_two: Start) -> None:
     write_task(tmp_path)
     command = ("range-test", "--task", "task.py:make", "--steps", "20", "--forks", "2", "--seeds", "1", "--start-lr",

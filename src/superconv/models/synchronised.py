@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -63,6 +65,22 @@ def synchronise_batch_norm(model: nn.Module) -> nn.Module:
         if changed is not child:
             setattr(model, name, changed)
     return model
+
+
+@contextmanager
+def statistics_of_this_rank(model: nn.Module) -> Iterator[None]:
+    """For the block BatchNorm takes no part in what other ranks do: for batches that are no part of a joined one.
+
+    The layers can be differentiated twice in it.
+    """
+    layers: list[Any] = [module for module in model.modules() if getattr(module, "over_ranks", False)]
+    for layer in layers:
+        layer.over_ranks = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.over_ranks = True
 
 
 def _taken_over(layer: _BatchNorm) -> SynchronisedBatchNorm:

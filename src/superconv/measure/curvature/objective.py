@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ...models.synchronised import statistics_of_this_rank
 from ...training.batch_source import Split, call_model, device_of, move, pair, sample_count
 from ...training.distributed import inner_module
 from ...training.preserve import preserved
@@ -242,7 +243,9 @@ class BatchObjective:
         inputs, targets = self._split(self._batches[index])
         device = device_of(self.model)
         seed_random_states(self.seed + index)
-        loss = self.loss_fn(call_model(self.model, move(inputs, device)), move(targets, device))
+        with statistics_of_this_rank(self.model):  # every rank has its own batches, and perhaps not as many
+            outputs = call_model(self.model, move(inputs, device))
+        loss = self.loss_fn(outputs, move(targets, device))
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             got = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
             raise ValueError(f"loss_fn must return one number per batch, a scalar tensor; got {got}; take its mean")
