@@ -103,4 +103,4 @@ def test_what_does_not_fit_is_said(run: Run, folder: Path, options: tuple[str, .
 def test_a_task_of_ones_own_has_its_pictures(run: Run) -> None:
     code, _, err = run("train", "--task", "x.py:make", "--schedule", "constant:lr=0.1", "--image-size", "16")
     assert code == 2
-    assert "image_size: of --data alone" in err
+    assert "--image-size: of --data alone" in err
