@@ -60,15 +60,14 @@ def options_of(verb: str) -> list[tuple[str, bool]]:
     ]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("fuzz")
-    (path / "toy.py").write_text(TOY_TASK)
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "toy.py").write_text(TOY_TASK)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(path)
+        patch.chdir(tmp_path)
         patch.delenv("SUPERCONV_DEBUG", raising=False)
-        patch.setenv("SUPERCONV_DATA", str(path / "no data"))
-        yield path
+        patch.setenv("SUPERCONV_DATA", str(tmp_path / "no data"))
+        yield tmp_path
 
 
 def call(verb: str, given_options: list[str], capture: Any) -> int:
