@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from superconv.experiments import workers
 from superconv.experiments.stopping import StopSignal
 from superconv.experiments.workers import ATTEMPTS, _failed, run_jobs, stop_requested
 from superconv.runs import RunError, RunLocked
@@ -166,3 +167,11 @@ def test_a_signal_to_the_group_while_workers_start_is_a_clean_stop(tmp_path: Pat
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert err.splitlines() == ["stopped; run the same command again: it goes on where it stopped"]
+
+
+@pytest.mark.parametrize("count", [2, "ray"])
+def test_workers_and_ranks_do_not_go_together(monkeypatch: pytest.MonkeyPatch, count: int | str) -> None:
+    monkeypatch.setattr(workers, "is_distributed", lambda: True)
+    with pytest.raises(ValueError, match=f"workers={count} does not go with several ranks"):
+        list(workers.run_jobs(len, [("abc",)], workers=count))
+    assert list(workers.run_jobs(len, [("abc",)])) == [(0, 3)]

@@ -52,6 +52,11 @@ def run_jobs(
     """
     stop = stop or StopSignal()
     if is_distributed():  # all ranks do every job together
+        if workers not in (None, 1):
+            raise ValueError(
+                f"workers={workers} does not go with several ranks, which do every training together, one after "
+                "another; leave it out, or start the command without torchrun"
+            )
         yield from _one_after_another(function, jobs, stop)
         return
     if workers == "ray":
