@@ -113,7 +113,7 @@ def test_missing_data_name_the_command(run: Run, tmp_path: Path) -> None:
         ([], "say what to reproduce"),
         (["fig1a-crl"], "no experiment 'fig1a-crl'; did you mean 'fig1a-clr'"),
         (["max-lr", "--long"], "--long goes with --overview"),
-        (["max-lr", "--scale", "tiny"], "scale must be paper, short, smoke"),
+        (["max-lr", "--scale", "tiny"], "scale must be paper, medium, short, smoke"),
     ],
 )
 def test_mistakes_are_one_sentence(run: Run, arguments: list[str], message: str) -> None:

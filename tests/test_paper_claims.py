@@ -94,7 +94,7 @@ def test_momentum_goes_as_stated(experiment: Experiment) -> None:
 @pytest.mark.parametrize("experiment", BUILT, ids=lambda e: e.name)
 def test_arms_and_smaller_scales_can_be_made(experiment: Experiment) -> None:
     assert arm_of(experiment.setting).schedule.total_steps == experiment.setting.steps
-    for scale in ("short", "smoke"):
+    for scale in ("medium", "short", "smoke"):
         setting = scaled(experiment.setting, scale)
         arm = arm_of(setting)
         own, small = experiment.setting.make_schedule().values()["lr"], arm.schedule.values()["lr"]
@@ -109,7 +109,7 @@ def test_arms_and_smaller_scales_can_be_made(experiment: Experiment) -> None:
 @pytest.mark.parametrize("experiment", BUILT, ids=lambda e: e.name)
 def test_an_update_is_the_same_at_smaller_scales(experiment: Experiment) -> None:
     own = experiment.setting
-    for scale in ("short", "smoke"):
+    for scale in ("medium", "short", "smoke"):
         small = scaled(own, scale)
         assert small.lr_factor * small.weight_decay == pytest.approx(own.weight_decay)
         if own.optimizer.startswith("caffe-"):
@@ -121,7 +121,7 @@ def test_an_update_is_the_same_at_smaller_scales(experiment: Experiment) -> None
 def test_networks_of_every_scale_can_be_built(name: str) -> None:
     for experiment in BUILT:
         if experiment.setting.model == name:
-            for scale in ("short", "smoke"):
+            for scale in ("medium", "short", "smoke"):
                 setting = scaled(experiment.setting, scale)
                 build_model(setting.model, 10, **setting.model_options)
             return

@@ -36,7 +36,10 @@ def reproduce(
         bool, typer.Option("--list", help="Show all experiments, or those named; do they run here?")
     ] = False,
     scale: Annotated[
-        str, typer.Option(help="paper: as it was; short: the same shape in minutes on a CPU; smoke: seconds, no data.")
+        str,
+        typer.Option(
+            help="paper: as it was; medium, short: the same shape in hours or minutes on a CPU; smoke: seconds."
+        ),
     ] = "short",
     seeds: Annotated[int, typer.Option(min=1, help="Of every experiment; three or more for a word.")] = 3,
     data_dir: DataDir = None,

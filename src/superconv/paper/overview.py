@@ -15,7 +15,8 @@ from .setting import ScaleName
 
 COLUMNS = ("claim", "the paper's effect", "ours (95% interval)", "word", "scale")
 EARLIER = "earlier settings"
-KEPT: tuple[ScaleName, ...] = ("paper", "short")  # noise of the scale "smoke" shows nothing
+KEPT: tuple[ScaleName, ...] = ("paper", "medium", "short")  # noise of the scale "smoke" shows nothing
+DURATION = {"medium": "an hour or more on a CPU", "short": "minutes on a CPU"}
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ def remarks(looks: Sequence[Look]) -> list[str]:
     notes = []
     if any(len(result.claim.effects) > 1 for result in found):
         notes.append("A claim's word is that of its weakest effect, which is the one shown.")
-    if any(result.scale == "short" for result in found):
-        notes.append("At short scale (minutes on a CPU) only the direction is judged.")
+    smaller = [f"{name} ({DURATION[name]})" for name in DURATION if any(result.scale == name for result in found)]
+    if smaller:
+        notes.append(f"At {' and '.join(smaller)} scale only the direction is judged.")
     if not all(look.is_current for look in looks):
         notes.append(f"{EARLIER.capitalize()}: of the claim or its scale, which were changed since.")
     if built:

@@ -95,7 +95,7 @@ def reproduce(
 
     Args:
         chosen: from `catalogue.select`; those that cannot be built are left out.
-        scale: "paper", "short" or "smoke".
+        scale: "paper", "medium", "short" or "smoke".
         seeds: of every experiment; three or more for a word.
         data_dir: where data sets lie; not needed at scale "smoke".
         precision, compile: as in an `Arm`; the originals were fp32.

@@ -1,4 +1,4 @@
-"""Scales: the paper's settings as they were, the same shape in minutes on a CPU, and seconds to see that it runs."""
+"""Scales: the settings as they were, the same shape in hours or minutes on a CPU, and seconds to see that it runs."""
 
 from __future__ import annotations
 
@@ -77,9 +77,10 @@ _SMALL: dict[str, dict[str, object]] = {
 }  # fmt: skip
 
 SHORT = Scale(0.03, 60, 1 / 8, 2_500, (10, 10_000), (30, 2_500), _NARROW, _SMALL)
+MEDIUM = Scale(0.1, 200, 1 / 8, 10_000, (20, 10_000), (60, 2_500), _NARROW, _SMALL)
 SMOKE = Scale(0.0, 20, 1 / 64, 64, (2, 32), (4, 32), _NARROW, _SMALL)
 
 
 def scaled(setting: Setting, scale: ScaleName) -> Setting:
-    """A setting of the paper at one of the three scales."""
-    return {"paper": lambda s: s, "short": SHORT.apply, "smoke": SMOKE.apply}[scale](setting)
+    """A setting of the paper at one of its scales."""
+    return {"paper": lambda s: s, "medium": MEDIUM.apply, "short": SHORT.apply, "smoke": SMOKE.apply}[scale](setting)

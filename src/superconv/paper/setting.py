@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from ..schedules import Piecewise, Schedule, Triangular, parse_schedule
 
-ScaleName = Literal["paper", "short", "smoke"]
-SCALES: tuple[ScaleName, ...] = ("paper", "short", "smoke")
+ScaleName = Literal["paper", "medium", "short", "smoke"]
+SCALES: tuple[ScaleName, ...] = ("paper", "medium", "short", "smoke")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Setting:
         lr_factor: of all learning rates; 1 but for smaller scales.
         precision, compile: ours alone, for speed: "bf16", torch.compile.
         estimate_spacing: updates between the iterates of the paper's curvature estimate; None: it is not made.
-        least_steps: updates below which scale "short" does not go.
+        least_steps: updates below which scales "short" and "medium" do not go.
     """
 
     schedule: str | Callable[[int], Schedule]
