@@ -6,6 +6,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from PIL import Image
 import superconv as sc
 from superconv.data import Batches, Preparation, load
 from superconv.experiments.config import Arm
+from superconv.experiments.contenders import Interval
+from superconv.experiments.tuning import Budget
 from superconv.models import build_model
 from superconv.schedules import parse_schedule
 
@@ -70,6 +73,30 @@ def state(model: Any, optimizer: Any, batches: Any) -> None:
     sc.TrainState(model, optimizer, batches).state_dict()
 
 
+def steps(**options: Any) -> None:
+    model, optimizer = make()
+    for _ in sc.train_steps(model, optimizer, F.cross_entropy, BATCHES, **options):
+        pass
+
+
+def scheduler(**arguments: Any) -> None:
+    _, optimizer = make()
+    if arguments["optimizer"] == "its own":
+        arguments["optimizer"] = optimizer
+    sc.ScheduleLR(**arguments).step()
+
+
+def kept(thing: Any, keep_copy_on: Any) -> None:
+    with sc.preserved(make()[0] if thing == "a model" else thing, keep_copy_on=keep_copy_on):
+        pass
+
+
+def searched(search: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    if arguments.get("root") == "a new one":
+        arguments["root"] = tempfile.mkdtemp()
+    search(**arguments)
+
+
 def monitor(**arguments: Any) -> None:
     model, optimizer = make()
     if arguments["model"] == "its own":
@@ -112,6 +139,10 @@ def defaults(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 PARTS = sc.Splits(SAMPLES, SAMPLES, SAMPLES, 2)
+TASK = sc.Task("t", lambda: make()[0], PARTS)
+ARM2 = sc.Contender("cosine", "cosine:max_lr={lr}", {"lr": Interval(0.01, 1.0)}, batch_size=4)
+LENGTHS = {10: {0: 0.5, 1: 0.52, 2: 0.51}, 20: {0: 0.6, 1: 0.63, 2: 0.61}}
+ARM = sc.Contender("constant", "constant:lr={lr}", {"lr": Interval(0.01, 1.0)}, batch_size=4)
 CASES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "lr_range_test": (
         range_test,
@@ -144,6 +175,43 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         sc.evaluate,
         {"model": make()[0], "batches": BATCHES, "loss_fn": F.cross_entropy, "evaluate_with": "batch"},
     ),
+    "train_steps": (
+        steps,
+        {"schedule": sc.constant(2, lr=0.1), "accumulation_steps": 1, "precision": "fp32", "clip_grad_norm": 1.0,
+         "eval_batches": BATCHES, "evaluate_every": 1, "evaluate_with": "running", "metric": "accuracy", "split": None,
+         "state": None, "cycle_momentum": None, "group_scales": [1.0]},
+    ),
+    "ScheduleLR": (
+        scheduler,
+        {"optimizer": "its own", "schedule": sc.constant(2, lr=0.1), "cycle_momentum": None, "group_scales": [1.0]},
+    ),
+    "Schedule": (sc.Schedule, {"total_steps": 5, "curves": {"lr": 0.1}}),
+    "preserved": (kept, {"thing": "a model", "keep_copy_on": None}),
+    "Contender": (
+        sc.Contender,
+        {"name": "a", "schedule": "constant:lr={lr}", "space": ARM.space, "fixed": {}, "optimizer": "sgd",
+         "optimizer_options": {}, "batch_size": 4, "evaluate_with": "running", "common": False},
+    ),
+    "paired_difference": (
+        sc.paired_difference,
+        {"treatment": LENGTHS[20], "baseline": LENGTHS[10], "confidence": 0.95, "higher_is_better": True},
+    ),
+    "speed_up": (
+        sc.speed_up,
+        {"treatment": LENGTHS, "baseline": LENGTHS, "target": None, "margin": 1.1, "confidence": 0.95,
+         "higher_is_better": True, "resamples": 100, "seed": 0},
+    ),
+    "compare": (
+        lambda **given: searched(sc.compare, given),
+        {"task": TASK, "contenders": [ARM, ARM2], "steps": 2, "ladder": (1,), "seeds": 1,
+         "budget": Budget(1, 1, 1), "treatment": None, "margin": None, "root": "a new one", "experiment": "c",
+         "device": "cpu", "workers": 1},
+    ),
+    "find": (
+        lambda **given: searched(sc.find, given),
+        {**defaults(sc.find), "task": TASK, "steps": 300, "budget": 140, "batch_size": 4, "device": "cpu",
+         "root": "a new one"},
+    ),
     "LRMonitor": (
         monitor,
         {**defaults(sc.LRMonitor.__init__), "model": "its own", "loss_fn": F.cross_entropy,
@@ -164,6 +232,12 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     ),
     "suggest": (sc.suggest, {"ramps": [sc.RangeTest.from_arrays(lr=RATES, train_loss=2 - RATES)], "rule": None}),
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs go to a folder of their own: "x" is a bad value to some arguments and a folder's name to others."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -231,8 +231,10 @@ _CLAIMS: dict[Outcome, str] = {
 def check_finite(arm: str, values: Mapping[int, float]) -> None:
     """Refuse NaN and infinity, which would make every number after them meaningless.
 
-    Raises: ValueError: names arm, seed and remedy.
+    Raises: ValueError: names arm, seed and remedy. TypeError: no mapping.
     """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{arm}: values by seed are needed, such as {{0: 0.91, 1: 0.92}}; got {values!r}")
     for seed, value in values.items():
         if not math.isfinite(float(value)):
             raise ValueError(

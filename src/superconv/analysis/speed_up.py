@@ -169,6 +169,8 @@ def _check(
     treatment: Lengths, baseline: Lengths, target: float | None, margin: float, confidence: float, resamples: int
 ) -> None:
     for name, arm in (("treatment", treatment), ("baseline", baseline)):
+        if not isinstance(arm, Mapping):
+            raise TypeError(f"{name}: values by length and seed are needed, such as {{100: {{0: 0.91}}}}; got {arm!r}")
         if len(arm) < 2 or min(arm) < 1:
             raise ValueError(
                 f"{name} has the lengths {sorted(arm)}; a fit needs two or more, each of 1 step or more: "

@@ -15,7 +15,7 @@ from .compare_tables import tables
 from .contenders import CONTENDERS, Contender
 from .score import Score
 from .stopping import StopSignal
-from .sweep import MakeTask, Summary, Training, run_trainings
+from .sweep import MakeTask, Summary, Training, check_callers, run_trainings, task_of
 from .tuning import Budget, Cell, Tuned, Tuner, tuned_to_dict
 from .workers import Workers
 
@@ -92,9 +92,12 @@ def compare(
     Raises: ValueError: no opponent, a metric that needs a margin, a contender that does not fit the task.
     """
     started = time.perf_counter()
+    made = task_of(task)
+    check_callers(stop, report)
+    folder = runs.experiment_path(root, experiment)
     contenders = contenders or [CONTENDERS[n] for n in (TREATMENT, "piecewise constant", "cosine", "common default")]
     budget = budget or Budget()
-    made = task if isinstance(task, Task) else task()
+    _check_parts(contenders, budget)
     asked = treatment or contenders[0].name
     limit = _margin(made, margin)
     lengths = _lengths(steps, ladder)
@@ -126,8 +129,7 @@ def compare(
             default=next((c.name for c in contenders if c.common and c.name != asked), None),
             higher_is_better=made.higher_is_better, metric=metric_name(made.metric),
         ),
-        tuned, values, split, sum(summary["steps"] for summary in found), Path(root) / experiment,
-        time.perf_counter() - started,
+        tuned, values, split, sum(summary["steps"] for summary in found), folder, time.perf_counter() - started,
     )  # fmt: skip
     _store(result, made, budget)
     return result
@@ -161,6 +163,13 @@ def _lengths(steps: int, ladder: Sequence[int]) -> list[int]:
     if steps < 2 or not ladder or min(ladder) < 1 or len(set(ladder)) < len(ladder):
         raise ValueError(f"steps must be at least 2 and the ladder different multiples, got {steps} and {list(ladder)}")
     return [steps * factor for factor in sorted(ladder)]
+
+
+def _check_parts(contenders: Sequence[Contender], budget: Budget) -> None:
+    if not isinstance(contenders, Sequence) or not all(isinstance(each, Contender) for each in contenders):
+        raise TypeError(f"contenders must be a list of superconv.Contender, got {contenders!r}")
+    if not isinstance(budget, Budget):
+        raise TypeError(f"budget must be a Budget (trials, finalists, fresh seeds), got {budget!r}")
 
 
 def _check(contenders: Sequence[Contender], treatment: str, seeds: int) -> None:

@@ -83,6 +83,12 @@ class Contender:
     common: bool = False
 
     def __post_init__(self) -> None:
+        for what, values in (("space", self.space), ("fixed", self.fixed)):
+            if not isinstance(values, Mapping):
+                raise TypeError(f"contender {self.name!r}: {what} must be a mapping from names, got {values!r}")
+        for name, interval in self.space.items():
+            if not isinstance(interval, Interval):
+                raise TypeError(f"contender {self.name!r}: {name} is searched in an Interval, got {interval!r}")
         used = {name for _, name, _, _ in Formatter().parse(self.schedule) if name is not None}
         known = {*self.space, *self.fixed}
         for name in sorted(used - known):

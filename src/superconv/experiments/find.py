@@ -34,7 +34,7 @@ from .probing import SHORTEST_TIMING, Deadline, Fixed, Prober, Report
 from .recipe import Recipe, Trial
 from .recipe_tables import recipe_tables, sentences
 from .stopping import StopSignal
-from .sweep import MakeTask
+from .sweep import MakeTask, check_callers, task_of
 from .workers import Workers
 
 RECIPE_FILE = "recipe.json"
@@ -92,7 +92,9 @@ def find(
         trained or judged. What was finished stays.
     """
     started = time.perf_counter()
-    made = task if isinstance(task, Task) else task()
+    made = task_of(task)
+    check_callers(stop, report)
+    folder = runs.experiment_path(root, experiment)
     _check(made, steps, strategy, batch_size)
     allowance = parse_allowance(budget, steps)
     options = dict(optimizer_options or {})
@@ -126,8 +128,8 @@ def find(
     if knowledge is None:
         return None
     recipe = _recipe(knowledge, prober, plan, data)
-    recipe.save(Path(root) / experiment / RECIPE_FILE)
-    _store(recipe, made, Path(root) / experiment, time.perf_counter() - started)
+    recipe.save(folder / RECIPE_FILE)
+    _store(recipe, made, folder, time.perf_counter() - started)
     return recipe
 
 

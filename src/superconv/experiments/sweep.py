@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..runs import RunLocked
+from ..runs import RunLocked, experiment_path
 from ..task import Task
 from ..training.distributed import is_distributed
 from .config import Arm
@@ -32,6 +32,22 @@ class Training(NamedTuple):
     read_test: bool = True
     skip_locked: bool = False
     monitoring: Monitoring | None = None
+
+
+def task_of(task: Task | MakeTask) -> Task:
+    """The task, made where a function was given. Raises: TypeError: neither; the function gave something else."""
+    made = task() if callable(task) and not isinstance(task, Task) else task
+    if not isinstance(made, Task):
+        raise TypeError(f"task must be a superconv.Task or a function without arguments that gives one, got {made!r}")
+    return made
+
+
+def check_callers(stop: object, report: object) -> None:
+    """Refuse what cannot be asked, or called. Raises: TypeError."""
+    if stop is not None and not isinstance(stop, StopSignal):
+        raise TypeError(f"stop must be a StopSignal or None, got {stop!r}")
+    if report is not None and not callable(report):
+        raise TypeError(f"report must be a function or None, got {report!r}")
 
 
 def run_trainings(
@@ -76,6 +92,7 @@ def run_each(
     Jobs of one task should stand together: a process keeps few tasks in memory.
     """
     stop = stop or StopSignal()
+    experiment_path(root, experiment)  # before any process is started
     where = (str(root), experiment, device)
     if workers == 1 or is_distributed() or any(isinstance(task, Task) for task, _ in jobs):
         yield from _here(jobs, where, stop)
@@ -95,7 +112,7 @@ def _here(
             yield index, None
             continue
         if task is not last:
-            last, made = task, task if isinstance(task, Task) else task()
+            last, made = task, task_of(task)
         assert made is not None
         torch.set_num_threads(1)  # as in a worker
         try:

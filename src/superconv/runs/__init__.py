@@ -6,7 +6,7 @@ from .errors import RunError, RunLocked
 from .find import FoundRun, find_runs, state_of
 from .plain import dumps, identity, plain
 from .rows import read_rows
-from .run import FORMAT, Run, open_run, run_path
+from .run import FORMAT, Run, experiment_path, open_run, run_path
 
 __all__ = [
     "FORMAT",
@@ -17,6 +17,7 @@ __all__ = [
     "atomic_write",
     "dumps",
     "environment",
+    "experiment_path",
     "find_runs",
     "identity",
     "open_run",

@@ -197,9 +197,8 @@ def open_run(
         ValueError: a name that is no folder name, a negative seed, or a value that JSON cannot hold.
         RunError: the directory cannot be made or written, its run.json is damaged or of another format.
     """
-    for what, name in (("experiment", experiment), ("arm", arm)):
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{what} is {name!r}; it names a folder: use letters, digits and ._+=@,- only")
+    experiment_path(root, experiment)
+    _check_name("arm", arm)
     if seed < 0:
         raise ValueError(f"seed is {seed}, allowed is 0 or more")
     path = run_path(root, experiment, arm, seed, config)
@@ -212,6 +211,24 @@ def open_run(
         path.mkdir(parents=True, exist_ok=True)
     atomic_write(path / "run.json", dumps(record, indent=1) + "\n")
     return Run(path, record)
+
+
+def experiment_path(root: str | Path, experiment: str) -> Path:
+    """Where the runs of an experiment lie; nothing is made.
+
+    Raises: ValueError: a name that is no folder name. TypeError: `root` is no path, or the name no string.
+    """
+    if not isinstance(root, (str, Path)):
+        raise TypeError(f"root must be a folder's path, got {root!r}")
+    _check_name("experiment", experiment)
+    return Path(root) / experiment
+
+
+def _check_name(what: str, name: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be a name, got {name!r}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{what} is {name!r}; it names a folder: use letters, digits and ._+=@,- only")
 
 
 def run_path(root: str | Path, experiment: str, arm: str, seed: int, config: Mapping[str, Any]) -> Path:

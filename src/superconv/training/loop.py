@@ -140,6 +140,8 @@ def _state(
     """What was given, with a gradient scaler where the precision needs one; else a new one."""
     if state is None:
         state = TrainState(model, optimizer, batches)
+    elif not isinstance(state, TrainState):
+        raise TypeError(f"state must be a TrainState or None, got {state!r}")
     elif batches is not state.source and batches is not state.source.batches:
         raise ValueError(
             "state was made with other batches than those passed to the training, so that one of the two would be "
