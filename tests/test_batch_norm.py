@@ -220,3 +220,30 @@ def test_a_batch_that_does_not_divide_falls_into_nearly_equal_groups() -> None:
         (part - part.mean(0)) / (part.var(0, unbiased=False) + layer.eps).sqrt() for part in inputs.split((4, 3, 3))
     ]
     assert torch.allclose(layer(inputs), torch.cat(parts), rtol=0, atol=1e-12)
+
+
+def steps_back(tensor: torch.Tensor) -> set[str]:
+    """The names of the autograd nodes that the tensor's gradient goes through."""
+    names, ahead = set(), [tensor.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is not None:
+            names.add(type(node).__name__)
+            ahead += [following for following, _ in node.next_functions]
+    return names
+
+
+@pytest.mark.parametrize("size", [None, 4])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_a_relu_in_place_behind_it_copies_nothing(channels_last: bool, size: int | None) -> None:
+    """In place on a view of what BatchNorm gave, it took a third of a ResNet-8 step for copies backward."""
+    layer = NormalisedBatchNorm2d(3).double()
+    set_statistics_of(layer, size)
+    form = torch.channels_last if channels_last else torch.contiguous_format
+    inputs = torch.randn(12, 3, 2, 5, dtype=torch.float64).to(memory_format=form).requires_grad_()
+    output = F.relu(layer(inputs), inplace=True)
+    assert steps_back(output).isdisjoint({"CopySlices", "AsStridedBackward0"})
+    weights = torch.randn_like(output)
+    (ours,) = torch.autograd.grad(output, inputs, weights)
+    (oracle,) = torch.autograd.grad(F.relu(layer(inputs)), inputs, weights)
+    assert torch.equal(ours, oracle)

@@ -52,6 +52,7 @@ NumberOfWorkers = Annotated[
 ]  # fmt: skip
 RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+ChannelsLast = Annotated[bool | None, typer.Option(help="Image memory format; default: the faster one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
 
 

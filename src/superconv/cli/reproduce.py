@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, DataDir, NumberOfWorkers, Precision, Quiet, RunsDir
+from .options import AsJson, ChannelsLast, DataDir, NumberOfWorkers, Precision, Quiet, RunsDir
 from .stopped import end_stopped
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def reproduce(
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
     precision: Precision = "fp32",
     compile_model: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
+    channels_last: ChannelsLast = None,
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop at a checkpoint after this time; the same command goes on.")
     ] = None,
@@ -82,7 +83,8 @@ def reproduce(
     with stop.listening(), bar(quiet) as display:
         found = run(
             chosen, scale=of_scale, seeds=range(seeds), data_dir=data_dir, root=runs_dir, device=device,
-            precision=precision, compile=compile_model, workers=workers, stop=stop, report=display.show,
+            precision=precision, compile=compile_model, channels_last=channels_last, workers=workers,
+            stop=stop, report=display.show,
         )  # fmt: skip
     _print(found, _saved(found, out), as_json)
     if stop.reason() is not None:

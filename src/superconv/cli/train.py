@@ -12,6 +12,7 @@ from .options import (
     Accumulation,
     AsJson,
     BatchSize,
+    ChannelsLast,
     ClipGradNorm,
     EigenvaluesEvery,
     EvaluateWith,
@@ -66,7 +67,7 @@ def train(
     evaluate_every: Annotated[int | None, typer.Option(help="Steps between validations; default: ten a run.")] = None,
     evaluate_with: EvaluateWith = "running",
     compile_model: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
-    channels_last: Annotated[bool | None, typer.Option(help="Image memory format; default: the faster one.")] = None,
+    channels_last: ChannelsLast = None,
     monitor_lr: Annotated[
         bool, typer.Option("--monitor-lr", help="Show what curvature says about the learning rate, along the run.")
     ] = False,

@@ -170,8 +170,9 @@ def _plan(
     weight_decays: Sequence[float] | None, momenta: Sequence[tuple[float, float]] | None,
     batch_sizes: Sequence[int] | None, dropouts: Sequence[float] | None,
 ) -> Plan:  # fmt: skip
+    takes_decay = _takes_decay(optimizer)  # first: a name that is none is said here
     decays, usual = _DECAYS.get(optimizer.lower(), _DECAYS[""])
-    tried = tuple(weight_decays) if weight_decays is not None else decays if _takes_decay(optimizer) else ()
+    tried = tuple(weight_decays) if weight_decays is not None else decays if takes_decay else ()
     momentum = has_momentum(optimizer)
     cycles = tuple((float(a), float(b)) for a, b in momenta) if momenta is not None else MOMENTA if momentum else ()
     sizes = (batch_size // 2, 2 * batch_size) if batch_sizes is None else tuple(batch_sizes)
@@ -196,7 +197,7 @@ def _takes_decay(optimizer: str) -> bool:
     try:
         build_optimizer(optimizer, nn.Linear(1, 1), lr=0.1, weight_decay=1e-4)
     except ValueError:
-        build_optimizer(optimizer, nn.Linear(1, 1), lr=0.1)  # an unknown name is said here
+        build_optimizer(optimizer, nn.Linear(1, 1), lr=0.1)  # raises where it is not the decay
         return False
     return True
 

@@ -181,8 +181,11 @@ class _Training:
         )
 
     def _channels_last(self, device: torch.device) -> bool:
-        wanted = self.arm.channels_last
-        wanted = wants_channels_last(self.model, device) if wanted is None else wanted
+        arm, wanted = self.arm, self.arm.channels_last
+        if wanted is None:
+            # BatchNorm of parts of a batch is a view in the default layout; here it takes a pass a part, and a copy
+            in_parts = arm.statistics_of is not None and arm.statistics_of < share_of(arm.batch_size)
+            wanted = not in_parts and wants_channels_last(self.model, device)
         if wanted:
             to_channels_last(self.model)
         return wanted

@@ -79,9 +79,12 @@ class _NormalisedAverage(_BatchNorm):
             # channels_last has no view with the groups among the channels; nor has a batch that does not divide
             parts = [self._batch_norm(part, 1) for part in input.tensor_split(groups)]
             return torch.cat([output for output, _ in parts]), parts[0][1]
+        if groups == 1:
+            return self._batch_norm(input, 1)  # no view: a ReLU in place on one would cost two copies backward
         # group g is the samples g, g + groups, ...: so a group's channels are channels of a view, and nothing is copied
         output, batch = self._batch_norm(input.view(samples // groups, groups * channels, *input.shape[2:]), groups)
-        return output.view_as(input), batch[:, :channels]
+        # likewise for autograd: nothing else refers to `output`, which is what `_unsafe_view` asks for
+        return torch.ops.aten._unsafe_view(output, input.shape), batch[:, :channels]
 
     def _batch_norm(self, input: Tensor, groups: int) -> tuple[Tensor, Tensor]:
         # momentum 1 writes the batch's own statistics into a scratch tensor: no second pass over the input

@@ -106,4 +106,5 @@ def arm_of(setting: Setting) -> Arm:
         setting.batch_size, averaging_fraction=setting.averaging_fraction, clip_grad_norm=setting.clip_grad_norm,
         evaluate_every=setting.evaluate_every, evaluate_with=setting.evaluate_with,
         statistics_of=setting.statistics_of, precision=setting.precision, compile=setting.compile,
+        channels_last=setting.channels_last,
     )  # fmt: skip

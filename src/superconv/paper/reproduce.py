@@ -83,6 +83,7 @@ def reproduce(
     device: str | None = None,
     precision: str = "fp32",
     compile: bool = False,
+    channels_last: bool | None = None,
     workers: Workers = None,
     stop: StopSignal | None = None,
     report: Report | None = None,
@@ -98,7 +99,7 @@ def reproduce(
         scale: "paper", "medium", "short" or "smoke".
         seeds: of every experiment; three or more for a word.
         data_dir: where data sets lie; not needed at scale "smoke".
-        precision, compile: as in an `Arm`; the originals were fp32.
+        precision, compile, channels_last: as in an `Arm`; the originals were fp32.
         root, device, workers: as in `run_each`; workers None: one a core on a CPU, one on a GPU.
         stop: asked between two steps: runs end with a checkpoint, and the same call goes on.
         report: called with (what, done, total, text) after every training.
@@ -111,7 +112,7 @@ def reproduce(
         raise ValueError("give at least one seed; three or more for a word about a claim")
     where = str(choose_device(device))
     workers = 1 if workers is None and where != "cpu" else workers
-    ours = {"precision": precision, "compile": compile}
+    ours = {"precision": precision, "compile": compile, "channels_last": channels_last}
     settings = [(e, scaled(e.setting, scale).replace(**ours)) for _, e in chosen if e.setting is not None]
     work = _Work(scale, data_dir, {"root": root, "device": where, "workers": workers, "stop": stop}, report)
     tuned = tune({e.name: (s, e.tuning) for e, s in settings if e.tuning is not None}, work.trials)

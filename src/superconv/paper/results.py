@@ -22,6 +22,7 @@ from .tuning import Tuned
 FORMAT = 1
 DIGITS = 4
 DOTS = 100  # of a picture, per inch
+HOW_IT_RUNS = ("compile", "channels_last")  # settings that change the speed alone
 _NO_RESULTS = "is no results file of superconv reproduce; move it away, or name another"
 
 
@@ -86,7 +87,7 @@ class Look:
             if experiment is None or experiment.setting is None:
                 return False
             now = plain_setting(scaled(experiment.setting, self.result.scale))
-            free = {"precision", "compile"} | ({"lr_factor"} if experiment.tuning is not None else set())
+            free = {"precision", *HOW_IT_RUNS} | ({"lr_factor"} if experiment.tuning is not None else set())
             then = {**plain_setting(Setting("", 0)), **stored}
             if any(then[key] != now[key] for key in now if key not in free):
                 return False
@@ -170,7 +171,9 @@ def plain_setting(setting: Setting) -> dict[str, Any]:
 def _agree(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether conditions that both hold were run alike; a setting younger than the file had its default."""
     defaults = plain_setting(Setting("", 0))
-    return all({**defaults, **old[condition]} == new[condition] for condition in set(old) & set(new))
+    shared = sorted(set(old) & set(new))
+    speed_alone = {key: defaults[key] for key in HOW_IT_RUNS}
+    return all({**defaults, **old[c], **speed_alone} == {**new[c], **speed_alone} for c in shared)
 
 
 def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Setting:
         test_images: of one test, of which the paper's are more than the test set has.
         evaluate_every: steps between tests.
         lr_factor: of all learning rates; 1 but for smaller scales.
-        precision, compile: ours alone, for speed: "bf16", torch.compile.
+        precision, compile, channels_last: ours alone, for speed: "bf16", torch.compile, the memory format.
         estimate_spacing: updates between the iterates of the paper's curvature estimate; None: it is not made.
         least_steps: updates below which scales "short" and "medium" do not go.
     """
@@ -65,6 +65,7 @@ class Setting:
     lr_factor: float = 1.0
     precision: str = "fp32"
     compile: bool = False
+    channels_last: bool | None = None
     estimate_spacing: int | None = None
     least_steps: int = 0
     data_options: Mapping[str, Any] = field(default_factory=dict)
