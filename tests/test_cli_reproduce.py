@@ -121,3 +121,15 @@ def test_mistakes_are_one_sentence(run: Run, arguments: list[str], message: str)
     assert code == 2
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_what_cannot_be_built_says_why(run: Run) -> None:
+    code, _, err = run("reproduce", "failures/restarts", "--scale", "smoke")
+    assert code == 2
+    assert "failures/restarts cannot be built: schedule, length and accuracy are not given" in err
+    code, out, err = run(
+        "reproduce", "depth/sweep", "depth/resnet20-clr", "--scale", "smoke", "--seeds", "1", "--quiet"
+    )
+    assert code == 0
+    assert "depth/sweep cannot be built: 20 + 9n layers" in err
+    assert "resnet20-clr" in out

@@ -4,6 +4,7 @@ import doctest
 import math
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,8 +13,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from superconv.models import NAMES, build_model, registry, seeded
+from superconv.models.bottleneck import BottleneckBlock
 from superconv.models.cifar3 import WithinChannelNorm
+from superconv.models.companion import ProjectionBlock
+from superconv.models.densenet import DenseLayer
 from superconv.models.resnet import Block
+from superconv.models.resnet50 import Bottleneck
+from superconv.models.wide_resnet import WideBlock
 
 GREY = ("lenet", "mlp")
 
@@ -96,39 +102,249 @@ def test_variants_leave_out_what_they_say():
         assert not isinstance(norm, nn.BatchNorm2d) or norm.weight is None  # no Scale layers in these files
 
 
-# ---- blocks against a slow form written from the definition
+# ---- forward passes against a slow form in the notation of the paper's files: C, BN (with S where there is one), FC
 
 
-def downsample_reference(block: Block, x: torch.Tensor) -> torch.Tensor:
-    y = F.relu(block.first(x))
-    y = block.second(y)
-    n, c, h, w = x.shape
-    pooled = torch.zeros(n, c, h // 2, w // 2)
-    for i in range(h // 2):
-        for j in range(w // 2):
-            window = x[:, :, 2 * i : min(2 * i + 3, h), 2 * j : min(2 * j + 3, w)]  # averaged over real pixels alone
-            pooled[:, :, i, j] = window.mean((2, 3))
-    z = F.relu(y + pooled)
+def C(layer: nn.Conv2d, x: torch.Tensor, stride: int = 1, padding: int | None = None) -> torch.Tensor:
+    _, inputs, kernel, _ = layer.weight.shape
+    padding = (1 if kernel == 3 else 0) if padding is None else padding
+    return F.conv2d(x, layer.weight, layer.bias, stride, padding, groups=x.shape[1] // inputs)
+
+
+def BN(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    if isinstance(layer, nn.Identity):
+        return x
+    x = x.movedim(1, -1)
+    batch = x.flatten(0, -2)
+    mean, variance = layer.running_mean, layer.running_var
+    if layer.training:
+        mean, variance = batch.mean(0), batch.var(0, unbiased=False)
+    y = (x - mean) / (variance + 1e-5).sqrt()
+    return (y if layer.weight is None else y * layer.weight + layer.bias).movedim(-1, 1)
+
+
+def C_BN(pair: nn.Sequential, x: torch.Tensor, stride: int = 1, padding: int | None = None) -> torch.Tensor:
+    convolution, norm = pair
+    return BN(norm, C(convolution, x, stride, padding))
+
+
+def FC(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    return x @ layer.weight.T + layer.bias
+
+
+def pooled(x: torch.Tensor, statistic) -> torch.Tensor:
+    """3x3 windows at stride 2, sizes rounded up; only the pixels that a window really covers count."""
+    rows, columns = (range(0, -(-(side - 3) // 2) * 2 + 1, 2) for side in x.shape[2:])
+    windows = [[statistic(x[:, :, i : i + 3, j : j + 3], (2, 3)) for j in columns] for i in rows]
+    return torch.stack([torch.stack(row, dim=-1) for row in windows], dim=-2)
+
+
+def locally_normalised(x: torch.Tensor, alpha: float = 5e-5, beta: float = 0.75) -> torch.Tensor:
+    squares, (h, w) = F.pad(x * x, (1, 1, 1, 1)), x.shape[2:]
+    energy = sum(squares[:, :, i : i + h, j : j + w] for i in range(3) for j in range(3)) / 9
+    return x * (1 + alpha * energy) ** -beta
+
+
+def standard(block, x, stride=1, *, dropout=0.0, shortcut=True):
+    y = F.relu(F.dropout(C_BN(block.first, x, stride), dropout, block.training))
+    y = F.dropout(C_BN(block.second, y), dropout, block.training)
+    if stride == 1:
+        return F.relu(y + x if shortcut else y)
+    z = F.relu(y + pooled(x, torch.mean) if shortcut else y)
     return torch.cat((z, torch.zeros_like(z)), dim=1)
 
 
+def bottleneck(block, x, stride=1, *, project=False):
+    y = C(block.conv1, F.relu(BN(block.norm1, x)), stride)
+    y = C(block.conv2, F.relu(BN(block.norm2, y)))
+    y = C(block.conv3, F.relu(BN(block.norm3, y)))
+    return y + (C(block.shortcut, x, stride) if project else x)
+
+
+def companion(block, x, stride=1):
+    y = C_BN(block.second, F.relu(C_BN(block.first, x, stride)))
+    return y + (x if stride == 1 else C_BN(block.shortcut, x, 2))
+
+
+def dense(layer, x, *, dropout=0.2, append=True):
+    y = F.dropout(C(layer.convolution, F.relu(BN(layer.norm, x))), dropout, layer.training)
+    return torch.cat((x, y), dim=1) if append else y
+
+
+def wide(block, x, stride=1, *, dropout=0.0, project=False):
+    activated = F.relu(BN(block.norm1, x))
+    y = F.dropout(F.relu(BN(block.norm2, C(block.conv1, activated, stride))), dropout, block.training)
+    return C(block.conv2, y) + (C(block.project, activated, stride) if project else x)
+
+
+def imagenet(block, x, stride=1, *, project=False):
+    y = F.relu(C_BN(block.spatial, F.relu(C_BN(block.reduce, x)), stride))
+    return F.relu(C_BN(block.expand, y) + (C_BN(block.shortcut, x, stride) if project else x))
+
+
+STRIDES = (1, 1, 2, 1, 2, 1)  # three stages of two blocks
+FIRST = (True, False) * 3  # of its stage
+
+
+def resnet_reference(model, x, **options):
+    x = F.relu(C_BN(model.stem, x))
+    for block, stride in zip(model.body, STRIDES, strict=True):
+        x = standard(block, x, stride, **options)
+    return FC(model.classifier, F.avg_pool2d(x, 8).flatten(1))
+
+
+def bottleneck_reference(model, x):
+    x = C(model.stem, x)
+    for block, stride, first in zip(model.body, STRIDES, FIRST, strict=True):
+        x = bottleneck(block, x, stride, project=first)
+    return FC(model.classifier, F.avg_pool2d(F.relu(BN(model.norm, x)), 8).flatten(1))
+
+
+def companion_reference(model, x):
+    x = F.relu(C_BN(model.stem, x))
+    for block, stride in zip(model.body, STRIDES, strict=True):
+        x = companion(block, x, stride)
+    return FC(model.classifier, x.mean((2, 3)))
+
+
+def densenet_reference(model, x):
+    x = C(model.stem, x)
+    layers = [module for module in model.body if isinstance(module, DenseLayer)]
+    for layer, transition in zip(layers, (False, False, True) * 2 + (False, False), strict=True):
+        x = dense(layer, x, append=not transition)
+        x = F.avg_pool2d(x, 2) if transition else x
+    return FC(model.classifier, F.relu(BN(model.norm, x)).mean((2, 3)))
+
+
+def wide_reference(model, x, **options):
+    x = C(model.stem, x)
+    for block, stride, first in zip(model.body, STRIDES, FIRST, strict=True):
+        x = wide(block, x, stride, project=first, **options)
+    return FC(model.classifier, F.relu(BN(model.norm, x)).mean((2, 3)))
+
+
+def resnet50_reference(model, x):
+    x = F.max_pool2d(F.relu(C_BN(model.stem, x, 2, padding=3)), 3, stride=2, padding=1)
+    for block, stride, first in zip(model.body, STRIDES, FIRST, strict=True):
+        x = imagenet(block, x, stride, project=first)
+    return FC(model.classifier, x.mean((2, 3)))
+
+
+def cifar3_reference(model, x):
+    x = locally_normalised(F.relu(pooled(C(model.conv1, x, padding=2), torch.amax)))
+    x = locally_normalised(pooled(F.relu(C(model.conv2, x, padding=2)), torch.mean))
+    x = pooled(F.relu(C(model.conv3, x, padding=2)), torch.mean)
+    return FC(model.classifier, x.flatten(1))
+
+
+def lenet_reference(model, x):
+    layers = model.features
+    x = F.max_pool2d(BN(layers.norm1, C(layers.conv1, x)), 2)
+    x = F.max_pool2d(BN(layers.norm2, C(layers.conv2, x)), 2)
+    return FC(model.classifier, F.relu(BN(model.norm, FC(model.hidden, x.flatten(1)))))
+
+
+def mlp_reference(model, x):
+    linear = [module for module in model.layers if isinstance(module, nn.Linear)]
+    norms = [module for module in model.layers if isinstance(module, nn.BatchNorm1d)] or [nn.Identity()] * len(linear)
+    x = x.flatten(1)
+    for layer, norm in zip(linear, norms, strict=True):
+        x = F.relu(BN(norm, FC(layer, x)))
+    return FC(model.classifier, x)
+
+
+def ragged(model: nn.Module) -> nn.Module:
+    """In float64, with no bias at 0, no scale at 1 and no running statistic at its start: no layer is left unseen."""
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in (*model.double().named_parameters(), *model.named_buffers()):
+        if tensor.dim() == 1:
+            low = -1.0 if name.endswith(("bias", "running_mean")) else 0.5
+            tensor.data.uniform_(low, low + 2.0, generator=generator)
+    return model
+
+
+@pytest.fixture
+def dropout_that_shows(monkeypatch):
+    """Dropout without chance that commutes with nothing, where a mask would pass through a ReLU: its place shows."""
+
+    def shifted(x, p=0.5, training=True, inplace=False):
+        return x + p * x.cos() if training else x
+
+    monkeypatch.setattr(F, "dropout", shifted)
+
+
+@pytest.mark.usefixtures("dropout_that_shows")
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize(
+    ("make", "reference"),
+    [
+        (partial(Block, 4, downsample=False), standard),
+        (partial(Block, 4, downsample=False, shortcut=False), partial(standard, shortcut=False)),
+        (partial(Block, 4, downsample=False, dropout=0.2), partial(standard, dropout=0.2)),
+        (partial(Block, 4, downsample=True), partial(standard, stride=2)),
+        (partial(Block, 4, downsample=True, dropout=0.2), partial(standard, stride=2, dropout=0.2)),
+        (partial(BottleneckBlock, 4, 2, 4, stride=1, groups=1, project=False), bottleneck),
+        (
+            partial(BottleneckBlock, 4, 4, 8, stride=2, groups=2, project=True),
+            partial(bottleneck, stride=2, project=True),
+        ),
+        (partial(ProjectionBlock, 4, 4, 1), companion),
+        (partial(ProjectionBlock, 4, 8, 2), partial(companion, stride=2)),
+        (partial(DenseLayer, 4, 3, 3, 0.2, append=True), dense),
+        (partial(DenseLayer, 4, 4, 1, 0.2, append=False), partial(dense, append=False)),
+        (partial(WideBlock, 4, 4, 1, 0.3), partial(wide, dropout=0.3)),
+        (partial(WideBlock, 4, 8, 2, 0.3), partial(wide, stride=2, dropout=0.3, project=True)),
+        (partial(Bottleneck, 4, 1, 1), imagenet),
+        (partial(Bottleneck, 4, 2, 2), partial(imagenet, stride=2, project=True)),
+    ],
+    ids=lambda value: getattr(value, "func", value).__name__,
+)
+def test_every_kind_of_block_computes_its_formula(make, reference, training):
+    with seeded(0):
+        block = ragged(make()).train(training)
+    x = torch.randn(3, 4, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = reference(block, x)
+    torch.testing.assert_close(block(x), expected)
+
+
+@pytest.mark.usefixtures("dropout_that_shows")
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+@pytest.mark.parametrize(
+    ("name", "options", "reference"),
+    [
+        ("resnet56", {"blocks": 2}, resnet_reference),
+        ("resnet56-dropout", {"blocks": 2}, partial(resnet_reference, dropout=0.2)),
+        ("resnet56-plain-nonorm", {"blocks": 2}, partial(resnet_reference, shortcut=False)),
+        ("bottleneck56", {"blocks": 2}, bottleneck_reference),
+        ("resnext56", {"blocks": 2}, bottleneck_reference),
+        ("resnet56-companion", {"blocks": (2, 2, 2)}, companion_reference),
+        ("wide32", {"blocks": (2, 2, 2), "widths": (4, 16, 64)}, companion_reference),
+        ("densenet40", {"layers": 2}, densenet_reference),
+        ("wrn-32-4", {"blocks": 2, "widen": 2}, wide_reference),
+        ("wrn-32-4", {"blocks": 2, "widen": 2, "dropout": 0.3}, partial(wide_reference, dropout=0.3)),
+        ("resnet50", {"blocks": (2, 2, 2), "width": 8}, resnet50_reference),
+        ("cifar3", {}, cifar3_reference),
+        ("lenet-slim", {}, lenet_reference),
+        ("lenet-slim-bn", {}, lenet_reference),
+        ("mlp", {}, mlp_reference),
+        ("mlp-bn", {}, mlp_reference),
+    ],
+)
+def test_every_network_computes_what_its_file_says(name, options, reference, training):
+    model = ragged(build_model(name, num_classes=7, seed=0, **options)).train(training)
+    x = images(name, 3).double()
+    expected = reference(model, x)
+    torch.testing.assert_close(model(x), expected)
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_downsample_block_is_the_papers(layout):
+def test_downsample_block_keeps_the_memory_format(layout):
     torch.manual_seed(0)
     block = Block(4, downsample=True).eval().to(memory_format=layout)
     x = torch.randn(2, 4, 8, 8).to(memory_format=layout)
     out = block(x)
-    torch.testing.assert_close(out, downsample_reference(block, x))
+    torch.testing.assert_close(out, standard(block, x, stride=2))
     assert out.is_contiguous(memory_format=layout)
-
-
-def test_standard_and_plain_blocks():
-    torch.manual_seed(0)
-    x = torch.randn(2, 4, 8, 8)
-    for shortcut in (True, False):
-        block = Block(4, downsample=False, shortcut=shortcut).eval()
-        y = block.second(F.relu(block.first(x)))
-        torch.testing.assert_close(block(x), F.relu(y + x if shortcut else y))
 
 
 def test_within_channel_norm_against_numpy():
@@ -264,6 +480,23 @@ def test_timm_missing_is_one_sentence():
         model = build_model("timm/resnet18", num_classes=3, in_channels=1, averaging_fraction=0.8)
         assert model(torch.zeros(2, 1, 64, 64)).shape == (2, 3)
         assert model.bn1.momentum == pytest.approx(0.2)
+
+
+def test_inception_resnet_v2_takes_classes_channels_and_dropout(monkeypatch):
+    try:
+        import timm  # noqa: F401
+    except Exception as error:  # as in build_timm: a torchvision that does not fit torch fails with a RuntimeError
+        pytest.skip(f"timm/inception_resnet_v2 needs the package timm, which does not import here ({error})")
+    model = build_model("timm/inception_resnet_v2", num_classes=7, in_channels=1, drop_rate=0.2)
+    dropped = []
+
+    def recorded(x, p=0.5, training=True, inplace=False):
+        dropped.append((tuple(x.shape), p, training))
+        return x
+
+    monkeypatch.setattr(F, "dropout", recorded)
+    assert model(torch.randn(2, 1, 96, 96)).shape == (2, 7)
+    assert dropped == [((2, 1536), 0.2, True)]  # once, between the pooled features and the classifier
 
 
 def test_importing_the_package_imports_no_torch():

@@ -231,6 +231,10 @@ def test_overrides_by_name():
         build_optimizer("sgd", network(), lr=0.1, overrides={"5.*": {"lr": 1.0}})
     with pytest.raises(ValueError, match="has no 'weight_deacy'; did you mean 'weight_decay'"):
         build_optimizer("sgd", network(), lr=0.1, overrides={"4.*": {"weight_deacy": 1.0}})
+    with pytest.raises(ValueError, match="lr_scale: got -1"):
+        build_optimizer("sgd", network(), lr=0.1, overrides={"4.*": {"lr_scale": -1}})
+    scaled = build_optimizer("sgd", network(), lr=0.1, bias_lr_scale=2.0, overrides={"4.*": {"lr_scale": 3.0}})
+    assert sorted({round(group["lr"], 9) for group in scaled.param_groups}) == [0.1, 0.2, 0.3]
 
 
 def test_lists_and_groups_of_parameters_work():

@@ -2,19 +2,25 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import superconv as sc
+from superconv.data.location import locate
 from superconv.experiments.stopping import StopSignal
 from superconv.paper.build import arm_of, task_of
 from superconv.paper.catalogue import select
+from superconv.paper.claim import Effect
 from superconv.paper.claims import CLAIMS
+from superconv.paper.effects import effect_lines
 from superconv.paper.measured import Run, effects_by_seed, run_of
+from superconv.paper.overview import long_overview
 from superconv.paper.reproduce import Reproduction, conclude, reproduce
-from superconv.paper.results import load, save
+from superconv.paper.results import load, looks_of, save
 from superconv.paper.scale import scaled
 from superconv.runs import find_runs
 from superconv.runs.lock import FolderLock
@@ -56,7 +62,7 @@ def test_the_arm_has_what_the_files_imply() -> None:
     assert arm.optimizer == "caffe-sgd"
     assert arm.optimizer_options == {
         "weight_decay": 1e-4, "bias_lr_scale": 2.0, "bias_weight_decay": 0.0, "momentum": 0.9,
-        "overrides": {"classifier.bias": {"weight_decay": 1e-4}},
+        "overrides": {"classifier.bias": {"lr_scale": 2.0, "weight_decay": 1e-4}},
     }  # fmt: skip
     assert (arm.batch_size, arm.statistics_of, arm.averaging_fraction) == (1000, 125, 0.95)
 
@@ -68,7 +74,9 @@ def test_equal_settings_share_their_runs_and_finished_ones_are_found(tmp_path: P
         chosen, seeds=[0, 1], root=tmp_path, report=lambda *a: told.append(a[3]), **SMOKE
     )  # fmt: skip
     assert len(find_runs(tmp_path)) == len(told) == 2
-    assert {result.claim.name for result in found} == {"max-lr", "step-size", "super-convergence", "dropout"}
+    assert {result.claim.name for result in found} == {
+        "max-lr", "step-size", "super-convergence", "dropout", "batch-statistics",
+    }  # fmt: skip
     by_claim = {result.claim.name: next(iter(result.runs.values())) for result in found}
     assert len({str(by_seed) for by_seed in by_claim.values()}) == 1
     before = {run.path: (run.path / "summary.json").stat().st_mtime_ns for run in find_runs(tmp_path)}
@@ -121,6 +129,19 @@ def test_missing_data_name_the_command(tmp_path: Path, monkeypatch: pytest.Monke
         reproduce(select("max-lr/3"), scale="short", seeds=[0], data_dir=tmp_path, root=tmp_path, workers=1)
 
 
+def test_all_data_are_looked_for_before_anything_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = locate
+
+    def only_mnist(source: Any, data_dir: Any) -> Any:
+        return None if source.name == "mnist" else there(source, data_dir)
+
+    monkeypatch.setattr("superconv.paper.reproduce.locate", only_mnist)
+    chosen = [*select("mnist/1cycle-12"), *select("max-lr/3")]
+    with pytest.raises(ValueError, match="superconv data fetch cifar10"):
+        reproduce(chosen, scale="short", seeds=[0], data_dir=tmp_path, root=tmp_path, workers=1)
+    assert find_runs(tmp_path) == []
+
+
 # ---- what runs showed, and results ----------------------------------------------------------------
 
 
@@ -132,16 +153,63 @@ def made_run(accuracies: list[float], stop: str = "completed") -> Run:
 
 def test_measures() -> None:
     assert made_run([0.1, 0.9]).final == 0.9
-    assert made_run([0.1, 0.9], "diverged").final == 0.0
+    assert made_run([0.1, 0.9], "diverged").final == 0.1, "a guesser's"
+    assert made_run([0.3, 0.9, 0.8]).best == 0.9
     flat, fallen = made_run([0.5] * 40), made_run([*[0.5] * 35, *[0.1] * 5])
     assert (flat.end_over_peak, fallen.end_over_peak) == pytest.approx((1.0, 0.2))
-    assert made_run([0.0, 0.0]).end_over_peak == made_run([]).end_over_peak == 0.0
+    assert made_run([0.5] * 40, "diverged").end_over_peak == pytest.approx(0.2), "a guesser's over the peak"
+    assert math.isnan(made_run([]).end_over_peak)
     rows = [
         {"step": 0, "lr": 0.1, "loss": 2.0}, {"step": 1, "lr": 0.2, "loss": 1.5},
         {"step": 1, "split": "validation", "eval_loss": 1.4, "metric": 0.3},
     ]  # fmt: skip
-    run = run_of(rows, {"stop": "completed", "seconds": 3.0})
+    info = {"device": "a card", "torch": "2", "superconv": "1", "command": "x"}
+    setting = scaled(select("cifar100/clr")[0][1].setting, "short")
+    run = run_of(rows, {"stop": "completed", "seconds": 3.0}, info, setting)
+    assert (run.chance, run.made) == (0.01, {"device": "a card", "torch": "2", "superconv": "1"})
+    assert run.planned_lr == setting.make_schedule()(setting.steps - 1)["lr"]
     assert (run.step, run.lr, run.train_loss, run.test_loss, run.final) == ((2,), (0.2,), (1.5,), (1.4,), 0.3)
+
+
+def ramp_run(stop: str = "completed") -> Run:
+    """To LR 2 in a hundred tests: accuracy peaks at 0.5, the test loss halves and the training loss doubles."""
+    lr = tuple(0.02 * (k + 1) for k in range(100))
+    accuracies = tuple(0.9 - abs(each - 0.5) / 3 for each in lr)
+    training, test = tuple(1.0 + (x > 0.5) for x in lr), tuple(2.0 - (x > 0.5) for x in lr)
+    done = 100 if stop == "completed" else 50
+    columns = (column[:done] for column in (tuple(range(100)), lr, training, test, accuracies))
+    return Run(stop, *columns, 1.0, planned_lr=2.0)  # type: ignore[arg-type]
+
+
+def test_measures_of_a_ramp() -> None:
+    run = ramp_run()
+    assert run.measure("peak's learning rate over the ramp's last") == pytest.approx(0.25, abs=0.02)
+    assert run.measure("test loss at high rates over low") == 0.5
+    assert run.measure("training loss at high rates over low") == 2.0
+    stopped = ramp_run("diverged")  # its last rate is not the ramp's
+    assert stopped.measure("peak's learning rate over the ramp's last") == pytest.approx(0.25, abs=0.02)
+    assert math.isnan(stopped.measure("test loss at high rates over low"))
+
+
+def test_a_lead_over_another_lead_and_seeds_without_the_measure() -> None:
+    ends = {"a": 0.9, "b": 0.7, "c": 0.6, "d": 0.5}
+    runs = {name: {0: made_run([value]), 1: made_run([value])} for name, value in ends.items()}
+    assert effects_by_seed(Effect("a", "b", over=("c", "d")), runs) == pytest.approx([0.1, 0.1])
+    del runs["d"][1]
+    assert effects_by_seed(Effect("a", "b", over=("c", "d")), runs) == pytest.approx([0.1])
+    runs["a"][0] = ramp_run("diverged")
+    effect = Effect("a", threshold=1.0, measure="test loss at high rates over low")
+    assert effects_by_seed(effect, {"a": {0: ramp_run("diverged"), 1: ramp_run()}}) == [-0.5]
+    assert effects_by_seed(effect, {}) == []
+    with pytest.raises(ValueError, match="compared with another lead"):
+        Effect("a", threshold=1.0, over=("c", "d"))
+
+
+def test_only_what_is_asserted_decides_a_claims_word() -> None:
+    claim = next(claim for claim in CLAIMS if claim.name == "fair-headline")
+    arms = {"clr-crops": 0.92, "cosine": 0.9}
+    runs = {name: {seed: made_run([value + 0.001 * seed]) for seed in range(3)} for name, value in arms.items()}
+    assert conclude(claim, "short", runs, "cpu").word == "holds in direction"
 
 
 def headline(seeds: int = 3, gain: float = 0.012) -> Reproduction:
@@ -177,6 +245,10 @@ def test_results_keep_looks_and_refuse_other_versions(tmp_path: Path) -> None:
     document = json.loads(path.read_text())
     assert len(document["looks"]) == 1
     assert load(path).word == "holds"
+    assert load(path).asked_afterwards == frozenset()
+    faster = {condition: setting.replace(compile=True) for condition, setting in headline(3).settings.items()}
+    save(replace(headline(3), settings=faster), tmp_path)  # another way to run the same
+    assert len(json.loads(path.read_text())["looks"]) == 1
     part = headline(4)
     runs = {"clr": {3: part.runs["clr"][3]}}
     save(conclude(part.claim, "paper", runs, "a card", {"clr": part.settings["clr"]}), tmp_path)  # one condition alone
@@ -188,6 +260,10 @@ def test_results_keep_looks_and_refuse_other_versions(tmp_path: Path) -> None:
     save(headline(1), tmp_path)
     looks = json.loads(path.read_text())["looks"]
     assert [len(look["runs"]["clr"]) for look in looks] == [4, 1]
+    looks[-1]["effects"][0]["size"] = 0.5  # as if the claim had said otherwise when it was run
+    path.write_text(json.dumps({**document, "looks": looks}))
+    assert load(path).asked_afterwards == frozenset(CLAIMS[0].effects)
+    assert "undecided (asked afterwards)" in effect_lines(load(path))[0]
     path.write_text(json.dumps({"format": 99}))
     with pytest.raises(ValueError, match="has format 99, this version reads 1"):
         load(path)
@@ -202,3 +278,21 @@ def test_results_keep_looks_and_refuse_other_versions(tmp_path: Path) -> None:
     path.write_text(json.dumps({"format": 1, "claim": "warp", "scale": "paper", "looks": [{}]}))
     with pytest.raises(ValueError, match="no claim 'warp'; it was written by another version"):
         load(path)
+
+
+def test_a_look_keeps_which_own_schedule_it_had_and_what_every_run_was_made_with(tmp_path: Path) -> None:
+    claim = next(claim for claim in CLAIMS if claim.name == "mnist")
+    setting = claim.experiment("inv-85").setting
+    assert setting is not None
+
+    def result(seed: int, schedule: Any, device: str) -> Reproduction:
+        run = replace(made_run([0.99]), made={"device": device})
+        return conclude(claim, "paper", {"inv-85": {seed: run}}, "here", {"inv-85": setting.replace(schedule=schedule)})
+
+    path = save(result(0, setting.schedule, "a card"), tmp_path)
+    save(result(1, setting.schedule, "a CPU"), tmp_path)
+    assert [run.made["device"] for run in load(path).runs["inv-85"].values()] == ["a card", "a CPU"]
+    assert "; a CPU, a card;" in long_overview(tmp_path)
+    save(result(2, lambda steps: sc.constant(steps, lr=0.02), "a card"), tmp_path)  # other values: another look
+    assert [len(look.result.runs["inv-85"]) for look in looks_of(path)] == [2, 1]
+    assert [look.is_current for look in looks_of(path)] == [True, False]

@@ -129,6 +129,42 @@ def test_the_memory_format_is_the_one_asked_for(tmp_path: Path, wanted: bool | N
     assert set(seen) == {wanted is not False}  # convolutions are faster with channels last
 
 
+def test_batch_norm_of_parts_keeps_the_default_format(tmp_path: Path) -> None:
+    """In channels_last the parts are no view, and take a pass each."""
+    seen: list[bool] = []
+
+    class Looking(sc.models.NormalisedBatchNorm2d):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            seen.append(inputs.is_contiguous() and not inputs.is_contiguous(memory_format=torch.channels_last))
+            return super().forward(inputs)
+
+    def net() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(2, 4, 3), Looking(4), nn.Flatten(), nn.Linear(36, 2))
+
+    task = sc.Task("images", net, image_task().data)
+    for statistics_of, default in ((5, True), (16, False), (None, False)):
+        run_arm(task, make_arm(steps=4, batch_size=16, statistics_of=statistics_of), 0, root=tmp_path, device="cpu")
+        assert set(seen) == {default}
+        seen.clear()
+
+
+def test_evaluation_batches_have_the_size_that_was_asked_for(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class Counting(nn.Flatten):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(inputs))
+            return super().forward(inputs)
+
+    task = sc.Task("images", lambda: nn.Sequential(Counting(), nn.Linear(50, 2)), image_task().data)
+    arm = make_arm(steps=4, batch_size=16, evaluation_batch_size=7)
+    run_arm(task, arm, 0, root=tmp_path, device="cpu")
+    assert set(sizes) == {16, 7, 30 % 7}
+    assert "evaluation_batch_size" not in make_arm(steps=4).to_dict(), "older runs keep their identity"
+    with pytest.raises(ValueError, match="evaluation_batch_size must be at least 1, got 0"):
+        make_arm(steps=4, evaluation_batch_size=0)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
 @pytest.mark.filterwarnings("ignore")

@@ -98,8 +98,8 @@ def reproduce(
 def _chosen(names: list[str], scale: str, out: Path) -> tuple[list[tuple[Claim, Experiment]], ScaleName]:
     """Every experiment that the names stand for, once, and the scale.
 
-    Raises: ValueError: no name, an unknown one or an unknown scale; results there that cannot be read, which is said
-        before hours of work and not after them.
+    Raises: ValueError: no name, an unknown one or an unknown scale; nothing that can be built; results there that
+        cannot be read, which is said before hours of work and not after them.
     """
     from ..paper.catalogue import select
     from ..paper.results import file_of, load
@@ -110,6 +110,11 @@ def _chosen(names: list[str], scale: str, out: Path) -> tuple[list[tuple[Claim, 
     if scale not in SCALES:
         raise ValueError(f"--scale must be {', '.join(SCALES)}, got {scale!r}")
     chosen = {experiment.name: (claim, experiment) for name in names for claim, experiment in select(name)}
+    missing = "; ".join(f"{name} cannot be built: {e.obstacle}" for name, (_, e) in chosen.items() if e.setting is None)
+    if all(experiment.setting is None for _, experiment in chosen.values()):
+        raise ValueError(missing)
+    if missing:
+        print(missing, file=sys.stderr)
     for path in {claim.name: file_of(out, claim, scale) for claim, _ in chosen.values()}.values():
         if path.exists():
             load(path)

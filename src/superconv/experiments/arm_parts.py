@@ -59,6 +59,7 @@ def loss_of(task: Task, arm: Arm) -> Any:
     return partial(loss, label_smoothing=arm.label_smoothing)
 
 
-def for_evaluation(samples: Samples | None, memory: dict[str, Any]) -> Batches | None:
+def for_evaluation(samples: Samples | None, arm: Arm, memory: dict[str, Any]) -> Batches | None:
     """Batches of what there is to measure on."""
-    return None if samples is None else Batches.for_evaluation(samples, **memory)
+    size = {} if arm.evaluation_batch_size is None else {"batch_size": arm.evaluation_batch_size}
+    return None if samples is None else Batches.for_evaluation(samples, **size, **memory)

@@ -10,7 +10,7 @@ from ..schedules import Schedule
 from ..training.evaluate import EvaluateWith
 from ..training.loop import check_options
 
-_YOUNGER = ("statistics_of",)
+_YOUNGER = ("statistics_of", "evaluation_batch_size")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Arm:
         compile: run the model through `torch.compile`.
         channels_last: memory format of images; None: where it is faster.
         statistics_of: samples of a batch that share BatchNorm statistics in training; None: all (`set_statistics_of`).
+        evaluation_batch_size: samples a batch of validation and test data, per rank, which matters where tests use its
+            statistics (`evaluate_with="batch"`); None: 500.
         train_samples: size of a reduced training set, drawn by the seed of `train_subset_seed`; None: all.
     """
 
@@ -53,6 +55,7 @@ class Arm:
     train_samples: int | None = None
     train_subset_seed: int = 0
     statistics_of: int | None = None
+    evaluation_batch_size: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "optimizer_options", dict(self.optimizer_options))
@@ -62,6 +65,8 @@ class Arm:
             raise ValueError("an arm's learning rate comes from its schedule; leave lr out of optimizer_options")
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.evaluation_batch_size is not None and self.evaluation_batch_size < 1:
+            raise ValueError(f"evaluation_batch_size must be at least 1, got {self.evaluation_batch_size}")
         check_options(self.accumulation_steps, self.evaluate_every, self.clip_grad_norm, self.evaluate_with)
         if not 0.0 <= self.label_smoothing < 1.0:
             raise ValueError(f"label_smoothing must lie in [0, 1), got {self.label_smoothing}")

@@ -147,8 +147,8 @@ class _Training:
         self.memory = memory
         shared: dict[str, Any] = {**memory, "rank": rank(), "world_size": world_size()}
         batches = Batches(splits.train, share_of(arm.batch_size), seed=seed, augment=arm.augment, **shared)
-        self.validation = for_evaluation(splits.validation, shared)
-        self.test = for_evaluation(splits.test, shared)
+        self.validation = for_evaluation(splits.validation, arm, shared)
+        self.test = for_evaluation(splits.test, arm, shared)
         values = arm.schedule.values()
         cycled = "momentum" in values and has_momentum(arm.optimizer)  # without it, the loop says so once
         options = {**({"momentum": float(values["momentum"][0])} if cycled else {}), **arm.optimizer_options}

@@ -12,12 +12,15 @@ from .judgement import LEAST_SEEDS
 from .measured import Run
 from .reproduce import Reproduction
 
+PEAK = "*"
+
 
 def table(result: Reproduction) -> dict[str, Any]:
     """Paper, log and ours: final accuracies in percent, with a second decimal where the paper prints one."""
     experiments = result.claim.experiments
     printed = [e.reference.published for e in experiments if e.reference is not None and e.reference.published]
     digits = 2 if any(abs(1000 * value - round(1000 * value)) > 1e-6 for value in printed) else 1
+    peaks = any(e.reference is not None and e.reference.published_is_peak for e in experiments)
     note = (
         "Final test accuracy in percent. Paper: as printed; log: the authors' own run, n = 1. Ours: mean over seeds "
         "and 95% interval of Student's t (from three seeds on). Difference: to the paper, else to the log."
@@ -26,6 +29,8 @@ def table(result: Reproduction) -> dict[str, Any]:
         note += (
             " At a smaller scale accuracies are not those of the paper; only differences between arms can be compared."
         )
+    if peaks:
+        note += f" {PEAK}: the paper prints the best test along the run; the difference is that of our best tests."
     return {
         "title": f"{result.claim.name} ({result.scale} scale)",
         "columns": ["condition", "paper", "log", "ours", "difference"],
@@ -39,10 +44,11 @@ def _row(experiment: Experiment, result: Reproduction, digits: int) -> list[str]
     published, log = (None, None) if numbers is None else (numbers.published, numbers.log)
     ours = list(result.runs.get(experiment.condition, {}).values())
     target = published if published is not None else log
+    peak = numbers is not None and numbers.published_is_peak
     apart = "-"
     if ours and target is not None and result.scale == "paper":
-        apart = f"{100 * (fmean(run.final for run in ours) - target):+.{digits}f}"
-    told = [_percent(value, digits) for value in (published, log)]
+        apart = f"{100 * (fmean(run.best if peak else run.final for run in ours) - target):+.{digits}f}"
+    told = [_percent(published, digits) + (PEAK if peak else ""), _percent(log, digits)]
     return [experiment.condition, *told, _ours(ours, digits), apart]
 
 

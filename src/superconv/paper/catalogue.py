@@ -13,7 +13,7 @@ from .claim import Claim, Experiment
 from .claims import CLAIMS
 from .setting import SCALES
 
-_NUMBERED = re.compile(r"(fig|table|tab)\.? *(\d+[a-z]?)", re.IGNORECASE)
+_NUMBERED = re.compile(r"(fig(?:ure)?|table|tab)\.? *(\d+[a-z]?)", re.IGNORECASE)
 _LABEL = re.compile(r"(Fig\.|Table) (\d+[a-z]?)")
 _ASIDE = re.compile(r"\(.*?\)")  # remarks, which may name other figures
 
@@ -33,13 +33,13 @@ class Entry:
     why: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data: name, claim, figure, status, why, scales."""
+        """Plain data: name, claim, figure, status, why, chosen, scales, title."""
         numbers = self.experiment.reference
         figures = {} if numbers is None else numbers.figures
         return {
             "name": self.experiment.name, "claim": self.claim.name,
             "figure": {version: label for version, label in figures.items() if label},
-            "status": self.status, "why": self.why,
+            "status": self.status, "why": self.why, "chosen": list(self.experiment.chosen),
             "scales": [] if self.experiment.setting is None else list(SCALES),
             "title": self.experiment.title if numbers is None else numbers.title,
         }  # fmt: skip
@@ -84,9 +84,9 @@ def select(wanted: str) -> list[tuple[Claim, Experiment]]:
     everything = [(claim, experiment) for claim in CLAIMS for experiment in claim.experiments]
     word = wanted.strip()
     for test in (
-        lambda claim, experiment: claim.name == word,
-        lambda claim, experiment: experiment.name == word,
-        lambda claim, experiment: experiment.key is not None and experiment.key == word,
+        lambda claim, experiment: claim.name == word.lower(),
+        lambda claim, experiment: experiment.name == word.lower(),
+        lambda claim, experiment: experiment.key is not None and experiment.key.lower() == word.lower(),
         lambda claim, experiment: _in_figure(experiment, word),
     ):
         found = [pair for pair in everything if test(*pair)]
@@ -112,7 +112,7 @@ def _names() -> list[str]:
 def _labels(text: str) -> set[str]:
     """The figures and tables that a text names: "Fig. 1a; Table 1" -> {"fig1a", "table1"}."""
     return {
-        ("fig" if kind.lower() == "fig" else "table") + number.lower()
+        ("fig" if kind.lower().startswith("fig") else "table") + number.lower()
         for kind, number in _NUMBERED.findall(_ASIDE.sub("", text))
     }
 

@@ -11,8 +11,10 @@ from .reference_numbers import Reference, reference
 from .setting import Setting
 
 Measure = Literal[
-    "final accuracy", "end of ramp over its peak", "estimate over learning rate", "estimate over noise alone"
-]
+    "final accuracy", "end of ramp over its peak", "peak's learning rate over the ramp's last",
+    "test loss at high rates over low", "training loss at high rates over low",
+    "estimate over learning rate", "estimate over noise alone",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,17 +84,22 @@ class Experiment:
 class Effect:
     """A difference that the claim asserts or asks for, written down before anything is run.
 
-        effect = measure(treatment) - measure(baseline), per seed; or measure(treatment) - threshold
+        effect = measure(treatment) - measure(baseline), per seed; or measure(treatment) - threshold;
+                 or, where another lead is named, that difference minus the same of the other pair
 
     Args:
         treatment, baseline: conditions of the claim; baseline None: against `threshold`.
+        over: (treatment, baseline) of the lead that this one is compared with.
         sign: +1 where the paper has the treatment above, -1 below; 0: nothing is asserted, the interval is the answer.
         size: the paper's difference, in units of the measure (accuracies in [0, 1]); None where it printed none.
         threshold: of the measure, where there is no baseline.
-        measure: "final accuracy"; "end of ramp over its peak": the accuracy over the last twentieth of a ramp,
-            divided by the largest smoothed one before; "estimate over learning rate", "estimate over noise alone": the
-            paper's curvature estimate, divided by the rate in use or by what gradient noise alone would give, the
-            median over the second half of a run.
+        measure: "final accuracy";
+            "end of ramp over its peak": the accuracy over the last twentieth of a ramp, divided by the largest smoothed
+            one before; "peak's learning rate over the ramp's last": where along the ramp that largest one is;
+            "test loss ..." and "training loss at high rates over low": the median loss over the last fifth of a ramp,
+            divided by that between its first tenth and fifth;
+            "estimate over learning rate", "estimate over noise alone": the paper's curvature estimate, divided by the
+            rate in use or by what gradient noise alone would give, the median over the second half of a run.
         tolerance: how far from `size` still agrees; one point of accuracy.
     """
 
@@ -103,10 +110,18 @@ class Effect:
     threshold: float | None = None
     measure: Measure = "final accuracy"
     tolerance: float = 0.01
+    over: tuple[str, str] | None = None
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """All that have to be run."""
+        return tuple(each for each in (self.treatment, self.baseline, *(self.over or ())) if each is not None)
 
     def __post_init__(self) -> None:
         if (self.baseline is None) == (self.threshold is None):
             raise ValueError(f"an effect of {self.treatment!r} needs a baseline or a threshold, and not both")
+        if self.over is not None and self.baseline is None:
+            raise ValueError(f"an effect of {self.treatment!r} needs a baseline: it is compared with another lead")
         if self.size is not None and self.size * self.sign <= 0:
             raise ValueError(f"an effect of {self.treatment!r} has size {self.size} against its sign")
 
@@ -135,8 +150,8 @@ class Claim:
         if len(set(names)) < len(names) or any(name.partition("/")[0] != self.name for name in names):
             raise ValueError(f"claim {self.name!r}: its experiments must be named {self.name}/CONDITION, each once")
         for effect in self.effects:
-            for condition in (effect.treatment, effect.baseline):
-                if condition is not None and condition not in conditions:
+            for condition in effect.conditions:
+                if condition not in conditions:
                     raise ValueError(f"claim {self.name!r} has no condition {condition!r}")
 
     def experiment(self, condition: str) -> Experiment:

@@ -17,6 +17,9 @@ BELOW = 0.3  # of a row: the interval stands under the line that bears its name
 _LABELS = {
     "final accuracy": "difference of final test accuracies, points",
     "end of ramp over its peak": "accuracy at the end of the ramp, over its peak",
+    "peak's learning rate over the ramp's last": "learning rate of the accuracy's peak, over the ramp's last",
+    "test loss at high rates over low": "test loss at .8 to 1 of the last learning rate, over that at .1 to .2",
+    "training loss at high rates over low": "training loss at .8 to 1 of the last learning rate, over that at .1 to .2",
     "estimate over learning rate": "estimated learning rate, over the one in use",
     "estimate over noise alone": "estimated learning rate, over that of noise alone",
 }
@@ -26,8 +29,8 @@ def effect_panels(result: Reproduction) -> list[Panel]:
     """The effects that were measured, a few a panel and each measure apart; none where none was."""
     found = [shown for shown in effects_of(result) if shown.mean is not None]
     panels = []
-    for measure in dict.fromkeys(shown.effect.measure for shown in found):
-        mine = [shown for shown in found if shown.effect.measure == measure]
+    for measure, zero in dict.fromkeys((shown.effect.measure, shown.zero) for shown in found):
+        mine = [shown for shown in found if (shown.effect.measure, shown.zero) == (measure, zero)]
         panels += [_panel(part) for part in portions(mine, MOST)]
     return panels
 
@@ -46,7 +49,10 @@ def _panel(found: Sequence[Shown]) -> Panel:
         marks.append(Mark(y=row, label=f"{shown.asserted}: {shown.measured}".replace(" points", "")))
         lines += _row(shown, row - BELOW)
     rows = (-2 * BELOW, len(found) - 1 + 2 * BELOW)
-    return Panel(lines, "Effects", _LABELS[found[0].effect.measure], y_range=rows, y_ticks=(), marks=marks)
+    first = found[0].effect
+    against_a_number = first.measure == "final accuracy" and first.baseline is None
+    label = "final test accuracy, percent" if against_a_number else _LABELS[first.measure]
+    return Panel(lines, "Effects", label, y_range=rows, y_ticks=(), marks=marks)
 
 
 def _row(shown: Shown, y: float) -> list[Line]:

@@ -9,6 +9,7 @@ from .claim import Effect
 from .judgement import ORDER, Judgement, Word
 from .reproduce import Reproduction
 
+AFTERWARDS = "asked afterwards"
 _CLAIMED = {1: "above", -1: "below", 0: "against"}
 
 
@@ -23,6 +24,7 @@ class Shown:
         zero: what it is compared with: 0 for a difference, else the threshold.
         size: the paper's; None where it printed none.
         unit: " points", or nothing.
+        afterwards: whether it was asked, or asked otherwise, after the runs had been looked at.
     """
 
     effect: Effect
@@ -34,6 +36,7 @@ class Shown:
     zero: float
     size: float | None
     unit: str
+    afterwards: bool = False
 
     @property
     def asserted(self) -> str:
@@ -41,6 +44,11 @@ class Shown:
         effect = self.effect
         against = effect.baseline if effect.baseline is not None else f"{effect.threshold:g}"
         size = "" if self.size is None else f" by {abs(self.size):.3g}{self.unit}"
+        if effect.over is not None:
+            first, second = effect.over
+            return (
+                f"lead of {effect.treatment} over {against} {_CLAIMED[effect.sign]} that of {first} over {second}{size}"
+            )
         return f"{effect.treatment} {_CLAIMED[effect.sign]} {against}{size}"
 
     @property
@@ -59,17 +67,23 @@ class Shown:
         return [format(value, form) for value in values]
 
     @property
+    def told(self) -> str:
+        """The word, and that it was asked for afterwards."""
+        return f"{self.word} ({AFTERWARDS})" if self.afterwards else self.word
+
+    @property
     def line(self) -> str:
         """All of it in a sentence."""
-        return f"{self.asserted} ({self.effect.measure}): {self.measured}: {self.word}"
+        return f"{self.asserted} ({self.effect.measure}): {self.measured}: {self.told}"
 
 
 def effects_of(result: Reproduction) -> list[Shown]:
     """Every effect of the claim, in its order."""
-    return [_shown(*pair) for pair in zip(result.claim.effects, result.judgements, strict=True)]
+    pairs = zip(result.claim.effects, result.judgements, strict=True)
+    return [_shown(effect, judgement, effect in result.asked_afterwards) for effect, judgement in pairs]
 
 
-def _shown(effect: Effect, judgement: Judgement) -> Shown:
+def _shown(effect: Effect, judgement: Judgement, afterwards: bool) -> Shown:
     factor = 100.0 if effect.measure == "final accuracy" else 1.0
     zero = effect.threshold or 0.0
 
@@ -79,6 +93,7 @@ def _shown(effect: Effect, judgement: Judgement) -> Shown:
     return Shown(
         effect, judgement.word, judgement.seeds, unit(judgement.mean), unit(judgement.lower), unit(judgement.upper),
         factor * zero, None if effect.size is None else factor * effect.size, " points" if factor > 1 else "",
+        afterwards,
     )  # fmt: skip
 
 

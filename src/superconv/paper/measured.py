@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..experiments.monitoring import KEY
 from .claim import Effect, Measure
+from .setting import Setting
 
+MADE = ("device", "superconv", "torch")
 LAST = 0.05  # share of a ramp that counts as its end
 SMOOTHED = 5  # tests in a row whose median counts towards the peak
+LOW, HIGH = (0.1, 0.2), (0.8, 1.0)  # shares of a ramp's last learning rate, between which losses are compared
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,9 @@ class Run:
         train_loss: of that update.
         test_loss, test_accuracy: of the test.
         seconds: of training and tests.
+        chance: accuracy of a guesser, which is what a run that diverged is worth.
+        planned_lr: of the last update, as planned; nan: that of the last one made.
+        made: what it was run with: device, and versions of superconv and torch; empty: not stored.
         estimates: the paper's curvature estimate, where it was asked for: step, lr (in use), estimate, noise_alone
             (what gradient noise alone would give).
     """
@@ -39,21 +45,56 @@ class Run:
     test_accuracy: tuple[float, ...]
     seconds: float
     estimates: Mapping[str, tuple[float, ...]] | None = None
+    chance: float = 0.1
+    planned_lr: float = math.nan
+    made: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def final(self) -> float:
-        """Accuracy of the last test; of a guesser (0) where the run diverged before one."""
-        return self.test_accuracy[-1] if self.test_accuracy and self.stop == "completed" else 0.0
+        """Accuracy of the last test; a guesser's where the run diverged."""
+        return self.test_accuracy[-1] if self.test_accuracy and self.stop == "completed" else self.chance
+
+    @property
+    def best(self) -> float:
+        """Accuracy of the best test; only the paper's peak values are compared with it."""
+        return max((self.chance, *self.test_accuracy))
 
     @property
     def end_over_peak(self) -> float:
-        """Median accuracy over the last twentieth of the tests, over the largest running median before; 0: diverged."""
-        if self.stop != "completed" or not self.test_accuracy:
-            return 0.0
+        """Median accuracy over the last twentieth of the tests, a guesser's where the run diverged, over `_peak`'s."""
+        if not self.test_accuracy:
+            return math.nan
+        _, peak = self._peak
+        count = max(1, round(LAST * len(self.test_accuracy)))
+        end = float(np.median(self.test_accuracy[-count:])) if self.stop == "completed" else self.chance
+        return end / peak if peak > 0 else math.nan
+
+    @property
+    def peak_lr_over_last(self) -> float:
+        """The learning rate in the middle of the tests that are the peak, over the ramp's last."""
+        return self.lr[self._peak[0]] / self._last_lr if self.test_accuracy else math.nan
+
+    @property
+    def _last_lr(self) -> float:
+        return self.planned_lr if math.isfinite(self.planned_lr) else self.lr[-1]
+
+    @property
+    def _peak(self) -> tuple[int, float]:
+        """Place and height of the largest median of `SMOOTHED` tests in a row."""
         values = np.asarray(self.test_accuracy)
-        count = max(1, round(LAST * len(values)))
-        peak = max(np.median(values[k : k + SMOOTHED]) for k in range(max(1, len(values) - SMOOTHED + 1)))
-        return float(np.median(values[-count:]) / peak) if peak > 0 else 0.0
+        width = min(SMOOTHED, len(values))
+        medians = [float(np.median(values[k : k + width])) for k in range(len(values) - width + 1)]
+        first = int(np.argmax(medians))
+        return first + width // 2, medians[first]
+
+    def high_over_low(self, losses: Sequence[float]) -> float:
+        """Median of a loss along a ramp at high learning rates, over that at low ones; nan: diverged, or no tests."""
+        if self.stop != "completed" or not self.lr:
+            return math.nan
+        share = np.asarray(self.lr) / self._last_lr
+        values = np.asarray(losses)
+        high, low = (values[(share > a) & (share <= b)] for a, b in (HIGH, LOW))
+        return float(np.median(high) / np.median(low)) if len(high) and len(low) else math.nan
 
     def estimate_over(self, column: str) -> float:
         """Median of the estimate over another column of `estimates`, second half of the readings; nan: none."""
@@ -69,11 +110,17 @@ class Run:
             return self.final
         if which == "end of ramp over its peak":
             return self.end_over_peak
+        if which == "peak's learning rate over the ramp's last":
+            return self.peak_lr_over_last
+        if which.endswith("at high rates over low"):
+            return self.high_over_low(self.test_loss if which.startswith("test") else self.train_loss)
         return self.estimate_over("lr" if which == "estimate over learning rate" else "noise_alone")
 
 
-def run_of(rows: Iterable[Mapping[str, Any]], summary: Mapping[str, Any]) -> Run:
-    """From the rows of a run directory: an update's row comes before the evaluation's of the same step."""
+def run_of(
+    rows: Iterable[Mapping[str, Any]], summary: Mapping[str, Any], info: Mapping[str, Any], setting: Setting
+) -> Run:
+    """From a run directory (of rows an update's comes before the evaluation's of the same step) and what was asked."""
     columns: dict[str, list[float]] = {key: [] for key in ("step", "lr", "train_loss", "test_loss", "test_accuracy")}
     lr = loss = math.nan
     readings: dict[str, list[float]] = {key: [] for key in ("step", "lr", "estimate", "noise_alone")}
@@ -91,19 +138,33 @@ def run_of(rows: Iterable[Mapping[str, Any]], summary: Mapping[str, Any]) -> Run
                 columns[key].append(value)
     estimates = {key: tuple(values) for key, values in readings.items()} if readings["step"] else None
     tested = {key: tuple(values) for key, values in columns.items()}
-    return Run(summary["stop"], **tested, seconds=summary["seconds"], estimates=estimates)  # type: ignore[arg-type]
+    made = {key: str(info[key]) for key in MADE if info.get(key)}
+    more = {"seconds": summary["seconds"], "estimates": estimates, "chance": setting.chance,
+            "planned_lr": setting.make_schedule()(setting.steps - 1)["lr"], "made": made}  # fmt: skip
+    return Run(summary["stop"], **tested, **more)  # type: ignore[arg-type]
 
 
 def effects_by_seed(effect: Effect, runs: Mapping[str, Mapping[int, Run]]) -> list[float]:
-    """The effect for every seed that was run in all its conditions.
+    """The effect for every seed that was run in all its conditions and has the measure in each.
 
     Args:
         runs: condition -> seed -> Run.
     """
-    treated = runs.get(effect.treatment, {})
-    if effect.baseline is None:
-        assert effect.threshold is not None
-        return [run.measure(effect.measure) - effect.threshold for _, run in sorted(treated.items())]
-    base = runs.get(effect.baseline, {})
-    seeds: Sequence[int] = sorted(set(treated) & set(base))
-    return [treated[seed].measure(effect.measure) - base[seed].measure(effect.measure) for seed in seeds]
+    seeds = set.intersection(*(set(runs.get(condition, {})) for condition in effect.conditions))
+
+    def measured(condition: str, seed: int) -> float:
+        return runs[condition][seed].measure(effect.measure)
+
+    def lead(treatment: str, baseline: str, seed: int) -> float:
+        return measured(treatment, seed) - measured(baseline, seed)
+
+    found = []
+    for seed in sorted(seeds):
+        if effect.baseline is None:
+            assert effect.threshold is not None
+            value = measured(effect.treatment, seed) - effect.threshold
+        else:
+            value = lead(effect.treatment, effect.baseline, seed)
+            value -= lead(*effect.over, seed) if effect.over is not None else 0.0
+        found.append(value)
+    return [value for value in found if math.isfinite(value)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .accuracies import table
 from .claims import CLAIMS
-from .effects import Shown, deciding, effects_of
+from .effects import AFTERWARDS, Shown, deciding, effects_of
 from .reproduce import Reproduction
 from .results import Look, file_of, looks_of
 from .setting import ScaleName
@@ -61,9 +61,11 @@ def overview_row(look: Look) -> list[str]:
 def _word(result: Reproduction, shown: Sequence[Shown]) -> str:
     """The claim's word, and of several effects how many agree with the paper's direction."""
     asserted = [each for each in shown if each.effect.sign]
-    if len(asserted) < 2 or result.word.startswith("holds"):
-        return result.word
-    return f"{result.word} ({sum(each.word.startswith('holds') for each in asserted)} of {len(asserted)} hold)"
+    effect = deciding(shown)
+    asides = [AFTERWARDS] if effect is not None and effect.afterwards else []
+    if len(asserted) > 1 and not result.word.startswith("holds"):
+        asides.insert(0, f"{sum(each.word.startswith('holds') for each in asserted)} of {len(asserted)} hold")
+    return f"{result.word} ({', '.join(asides)})" if asides else result.word
 
 
 def remarks(looks: Sequence[Look]) -> list[str]:
@@ -81,6 +83,10 @@ def remarks(looks: Sequence[Look]) -> list[str]:
         notes.append(f"At {' and '.join(smaller)} scale only the direction is judged.")
     if not all(look.is_current for look in looks):
         notes.append(f"{EARLIER.capitalize()}: of the claim or its scale, which were changed since.")
+    if any(result.asked_afterwards for result in found):
+        notes.append(
+            f"{AFTERWARDS.capitalize()}: the effect was written, or changed, when the runs were known already."
+        )
     if built:
         notes.append(f"No results yet: {', '.join(built)}.")
     if other:
@@ -106,7 +112,7 @@ def _section(kept: Kept) -> str:
     if claim.effects:
         lines += _markdown(
             ["effect", "measure", "ours (95% interval)", "word"],
-            [[s.asserted, s.effect.measure, s.measured, s.word] for s in effects_of(result)],
+            [[s.asserted, s.effect.measure, s.measured, s.told] for s in effects_of(result)],
         )
     else:
         lines.append("No effect of an accuracy is asserted; the figure is the answer.")
@@ -120,12 +126,17 @@ def _section(kept: Kept) -> str:
 def _made(result: Reproduction) -> str:
     seeds = sorted({seed for by_seed in result.runs.values() for seed in by_seed})
     runs = [run for by_seed in result.runs.values() for run in by_seed.values()]
-    made = result.environment
+    devices = sorted({run.made.get("device", result.device) for run in runs})
+    versions = [
+        f"{key} {', '.join(sorted({str(run.made.get(key, result.environment.get(key))) for run in runs}))}"
+        for key in ("superconv", "torch")
+        if key in result.environment or any(key in run.made for run in runs)
+    ]
     parts = [
         f"{len(runs)} runs, seeds {', '.join(map(str, seeds))}", f"{sum(run.seconds for run in runs) / 60:.0f} minutes",
-        result.device, *(f"{key} {made[key]}" for key in ("superconv", "torch") if key in made),
+        ", ".join(devices), *versions,
     ]  # fmt: skip
-    command = made.get("command")
+    command = result.environment.get("command")
     called = str(command).replace("__main__.py", "superconv", 1)
     return "; ".join(parts) + "." + (f" Last command: `{called}`" if command else "")
 

@@ -66,8 +66,8 @@ def _seeds(result: Reproduction, experiment: Experiment) -> list[Run]:
 
 
 def _shows_losses(claim: Claim) -> bool:
-    """Whether the paper's figure is of losses: the ramps that assert nothing of an accuracy."""
-    return not claim.effects and all(_is_ramp(e) for e in claim.experiments if e.setting is not None)
+    """Whether the paper's figure is of losses: everything that is asserted is of one."""
+    return bool(claim.effects) and all("loss" in effect.measure for effect in claim.effects)
 
 
 def _is_ramp(experiment: Experiment) -> bool:

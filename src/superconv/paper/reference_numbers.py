@@ -19,6 +19,7 @@ class Reference:
         title: what was trained.
         figures: where it appears, by version: {"v1": "Fig. 1a", "v3": "Fig. 1a"}; an absent version is None.
         published: accuracy as printed, in [0, 1]; None where none was printed.
+        published_is_peak: whether that is the best test along the run, and not the last.
         deviation: its standard deviation, where one was printed.
         log: final accuracy in the authors' own log, in [0, 1]; None where there is no log.
         curve: name of that log's curve, for `curve`.
@@ -32,6 +33,7 @@ class Reference:
     title: str
     figures: Mapping[str, str | None]
     published: float | None
+    published_is_peak: bool
     deviation: float | None
     log: float | None
     curve: str | None
@@ -80,6 +82,7 @@ def reference(key: str) -> Reference:
     percent, deviation = printed.get("percent"), printed.get("std")
     return Reference(
         key, entry["title"], entry["figure"], None if percent is None else percent / 100,
+        any(word in printed.get("note", "") for word in ("peak", "best test")),
         None if deviation is None else deviation / 100, log.get("final"), entry.get("curve"), entry.get("reading", ""),
         entry["setting"], entry.get("notes", ""), entry["source"],
     )  # fmt: skip

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import runs
+from ..data import NAMES
+from ..data.location import locate
 from ..experiments.device import choose_device, device_name
 from ..experiments.monitoring import Monitoring
 from ..experiments.stopping import StopSignal
 from ..experiments.sweep import Training, run_each
 from ..experiments.workers import Workers
 from .build import arm_of, task_of
-from .claim import Claim, Experiment
+from .claim import Claim, Effect, Experiment
 from .judgement import Judgement, Word, judge, together
 from .measured import Run, effects_by_seed, run_of
 from .scale import scaled
@@ -36,6 +38,7 @@ class Reproduction:
         word: the claim's.
         settings: condition -> what was really run.
         tuned: condition -> how its learning rates were found.
+        asked_afterwards: effects of the claim that were written, or changed, after the runs had been looked at.
     """
 
     claim: Claim
@@ -47,6 +50,7 @@ class Reproduction:
     device: str
     settings: Mapping[str, Setting] = field(default_factory=dict)
     tuned: Mapping[str, Tuned] = field(default_factory=dict)
+    asked_afterwards: frozenset[Effect] = frozenset()
 
     @property
     def sentence(self) -> str:
@@ -67,7 +71,8 @@ def conclude(
         )
         for effect in claim.effects
     )  # fmt: skip
-    word = together([judgement.word for judgement in judgements])
+    asserting = [j.word for effect, j in zip(claim.effects, judgements, strict=True) if effect.sign]
+    word = together(asserting or [judgement.word for judgement in judgements])
     if not any(found.values()):
         word = "not run"
     return Reproduction(claim, scale, found, judgements, word, runs.environment(), device, settings or {})
@@ -110,6 +115,7 @@ def reproduce(
         raise ValueError(f"scale must be {', '.join(SCALES)}, got {scale!r}")
     if not seeds:
         raise ValueError("give at least one seed; three or more for a word about a claim")
+    _check_data([e.setting for _, e in chosen if e.setting is not None], scale, data_dir)
     where = str(choose_device(device))
     workers = 1 if workers is None and where != "cpu" else workers
     ours = {"precision": precision, "compile": compile, "channels_last": channels_last}
@@ -129,6 +135,12 @@ def reproduce(
     name = device_name(choose_device(device))
     used = {experiment.name: setting for experiment, setting in settings}
     return [_concluded(claim, scale, found.get(each, {}), name, used, tuned) for each, claim in by_name.items()]
+
+
+def _check_data(settings: Sequence[Setting], scale: ScaleName, data_dir: str | Path | None) -> None:
+    """Say what data are missing before hours of work, and not in the middle of them. Raises: DataNotFoundError."""
+    for name in sorted({setting.data for setting in settings}) if scale != "smoke" else ():
+        locate(NAMES[name], data_dir)
 
 
 def _concluded(
@@ -160,7 +172,8 @@ class _Work:
                 key, partial(task_of, setting, self.scale, self.data_dir, held_out=trial.held_out)
             )
             jobs.append((maker, Training(arm_of(setting), trial.seed, read_test=False, skip_locked=True)))
-        for index, run in self._train("tuning", jobs, [f"{t.name}, LR times {t.factor:g}" for t in trials]):
+        texts = [f"{t.name}, LR times {t.factor:g}" for t in trials]
+        for index, run in self._train("tuning", jobs, [t.setting for t in trials], texts):
             yield trials[index], run.final
 
     def experiments(
@@ -169,19 +182,21 @@ class _Work:
         """Each that was finished, for every experiment that it belongs to."""
         jobs, owners = _jobs(settings, self.scale, seeds, self.data_dir)
         texts = [f"{own[0][0].name}, seed {own[0][1]}" for own in owners]
-        for index, run in self._train("reproducing", jobs, texts):
+        asked = [next(s for e, s in settings if e is own[0][0]) for own in owners]
+        for index, run in self._train("reproducing", jobs, asked, texts):
             for experiment, seed in owners[index]:
                 yield experiment, seed, run
 
     def _train(
-        self, what: str, jobs: Sequence[tuple[Any, Training]], texts: Sequence[str]
+        self, what: str, jobs: Sequence[tuple[Any, Training]], settings: Sequence[Setting], texts: Sequence[str]
     ) -> Iterator[tuple[int, Run]]:
         done = 0
         for index, result in run_each(jobs, experiment=f"paper-{self.scale}", **self.where):
             done += 1
             if result is None or result.summary is None:
                 continue
-            yield index, run_of(runs.read_rows(result.path), result.summary)
+            found = runs.found_run(result.path)
+            yield index, run_of(found.rows(), result.summary, found.info, settings[index])
             if self.report is not None:
                 self.report(what, done, len(jobs), texts[index])
 

@@ -7,11 +7,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from .. import runs
-from .claim import Claim
+from .claim import Claim, Effect
 from .claims import CLAIMS
 from .measured import Run
 from .reproduce import Reproduction, conclude
@@ -45,6 +46,7 @@ def save(result: Reproduction, folder: Path) -> Path:
     if looks and _agree(looks[-1]["settings"], look["settings"]):
         look["runs"] = _joined(looks[-1]["runs"], look["runs"])
         look["settings"] = {**looks[-1]["settings"], **look["settings"]}
+        look["effects"] = looks[-1].get("effects", [])  # of the first seeds: what is asked later is asked afterwards
         look |= {"tuned": {**looks[-1].get("tuned", {}), **look.get("tuned", {})}} if "tuned" in looks[-1] else {}
         looks[-1] = look
     else:
@@ -72,7 +74,8 @@ class Look:
     """One look at a claim, judged again from its runs.
 
     Args:
-        result: without the settings, which may be those of an older version.
+        result: without the settings, which may be those of an older version; judged by the claim's effects as they are
+            now, of which those are named that were not written down when it was run.
         settings: condition -> what was run, as plain values.
     """
 
@@ -124,7 +127,10 @@ def _judged(claim: Claim, scale: ScaleName, look: Mapping[str, Any]) -> Look:
         for condition, each in look.get("tuned", {}).items()
     }
     result = conclude(claim, scale, found, look["device"])
-    return Look(replace(result, environment=look["environment"], tuned=tuned), look["settings"])
+    asked = look.get("effects", [])
+    later = frozenset(effect for effect in claim.effects if _plain_effect(effect) not in asked)
+    more: dict[str, Any] = {"environment": look["environment"], "tuned": tuned, "asked_afterwards": later}
+    return Look(replace(result, **more), look["settings"])
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -150,8 +156,8 @@ def _look(result: Reproduction) -> dict[str, Any]:
     environment = {key: result.environment[key] for key in kept if key in result.environment}
     if isinstance(environment.get("command"), str):  # where someone's data lie is nobody's business
         environment["command"] = re.sub(r"(--(?:data-dir|runs-dir|out)[ =])\S+", r"\1...", environment["command"])
-    look = {"settings": settings, "runs": measured, "device": result.device,
-            "environment": environment}  # fmt: skip
+    look = {"settings": settings, "effects": [_plain_effect(effect) for effect in result.claim.effects],
+            "runs": measured, "device": result.device, "environment": environment}  # fmt: skip
     if result.tuned:
         look["tuned"] = {
             condition: {"factor": tuned.factor, "trials": [[factor, *map(_short, values)] for factor, values in
@@ -162,10 +168,24 @@ def _look(result: Reproduction) -> dict[str, Any]:
 
 
 def plain_setting(setting: Setting) -> dict[str, Any]:
-    """A setting as results files hold it; a schedule that is a function is named, not stored."""
-    line = setting.schedule if isinstance(setting.schedule, str) else "see the claim's file"
+    """A setting as results files hold it; of a schedule that is a function a digest is stored, not its many values."""
+    line = setting.schedule if isinstance(setting.schedule, str) else f"own schedule {_digest(setting)}"
     plain: dict[str, Any] = json.loads(runs.dumps({**asdict(setting.replace(schedule=line)), "schedule": line}))
     return plain
+
+
+def _digest(setting: Setting) -> str:
+    """Of the values that the schedule takes, to six digits: powers differ in the last ones between machines."""
+    values = setting.make_schedule().values()
+    text = runs.dumps({name: [f"{value:.6g}" for value in column.tolist()] for name, column in values.items()})
+    return sha256(text.encode()).hexdigest()[:10]
+
+
+def _plain_effect(effect: Effect) -> dict[str, Any]:
+    """An effect as results files hold it; what is younger than they are is left out where it is unset."""
+    values = asdict(effect)
+    plain: dict[str, Any] = json.loads(runs.dumps(values))
+    return {key: value for key, value in plain.items() if key != "over" or value is not None}
 
 
 def _agree(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
@@ -182,8 +202,8 @@ def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rounded(run: Run) -> dict[str, Any]:
     values = asdict(run)
-    if run.estimates is None:
-        del values["estimates"]
+    unset = {"estimates": run.estimates is None, "planned_lr": math.isnan(run.planned_lr), "made": not run.made}
+    values = {key: value for key, value in values.items() if not unset.get(key, False)}
     return {key: _short(value) for key, value in values.items()}
 
 

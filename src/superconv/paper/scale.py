@@ -62,7 +62,7 @@ class Scale:
 
 
 _NARROW: dict[str, tuple[str, dict[str, object]]] = {
-    "resnet110": ("resnet20", {}), "resnet56": ("resnet8", {}), "resnet20": ("resnet8", {}),
+    "resnet110": ("resnet20", {}), "resnet56": ("resnet8", {}),
     "resnet56-dropout": ("resnet8", {"dropout": 0.2}),
     "resnet56-companion": ("resnet56-companion", {"blocks": (1, 1, 1)}),
     "bottleneck56": ("bottleneck56", {"blocks": 1}),
@@ -78,7 +78,7 @@ _SMALL: dict[str, dict[str, object]] = {
 
 SHORT = Scale(0.03, 60, 1 / 8, 2_500, (10, 10_000), (30, 2_500), _NARROW, _SMALL)
 MEDIUM = Scale(0.1, 200, 1 / 8, 10_000, (20, 10_000), (60, 2_500), _NARROW, _SMALL)
-SMOKE = Scale(0.0, 20, 1 / 64, 64, (2, 32), (4, 32), _NARROW, _SMALL)
+SMOKE = Scale(0.0, 20, 1 / 64, 64, (2, 32), (4, 32), {**_NARROW, "resnet20": ("resnet8", {})}, _SMALL)
 
 
 def scaled(setting: Setting, scale: ScaleName) -> Setting:

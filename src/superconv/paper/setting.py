@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..schedules import Piecewise, Schedule, Triangular, parse_schedule
 
 ScaleName = Literal["paper", "medium", "short", "smoke"]
+CLASSES = {"cifar10": 10, "cifar100": 100, "mnist": 10, "imagenet": 1000, "imagenette": 10}
 SCALES: tuple[ScaleName, ...] = ("paper", "medium", "short", "smoke")
 
 
@@ -29,7 +30,9 @@ class Setting:
         batch_size: samples per update, over all GPUs.
         statistics_of: samples per GPU, which BatchNorm normalises together; None: the network has no BatchNorm.
         averaging_fraction: of BatchNorm's running statistics.
-        evaluate_with: whose statistics a test uses.
+        evaluate_with: whose statistics a test uses: the running ones, or those of a test batch of one GPU's size.
+        multipliers: parameter (a pattern, as in a shell) -> factors of its learning rate and weight decay (lr_mult and
+            decay_mult of the files), where they are not those of its kind.
         train_samples: size of a reduced training set; None: all.
         clip_grad_norm: of the extra runs.
         preparation, mirror, crop_padding: pictures; the mean image is subtracted and 0 to 255 kept.
@@ -55,6 +58,7 @@ class Setting:
     statistics_of: int | None = 125
     averaging_fraction: float | None = 0.95
     evaluate_with: Literal["running", "batch"] = "running"
+    multipliers: Mapping[str, tuple[float, float]] = field(default_factory=lambda: {"classifier.bias": (2.0, 1.0)})
     train_samples: int | None = None
     clip_grad_norm: float | None = None
     preparation: str = "mean-image"
@@ -69,6 +73,11 @@ class Setting:
     estimate_spacing: int | None = None
     least_steps: int = 0
     data_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of a guesser."""
+        return 1.0 / CLASSES[self.data]
 
     @property
     def is_ramp(self) -> bool:

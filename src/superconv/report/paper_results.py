@@ -89,7 +89,7 @@ def _refused(path: Path, reason: str) -> Chapter:
 
 
 def _effects(result: Reproduction) -> Table | None:
-    rows = tuple((shown.asserted, shown.effect.measure, shown.measured, shown.word) for shown in effects_of(result))
+    rows = tuple((shown.asserted, shown.effect.measure, shown.measured, shown.told) for shown in effects_of(result))
     note = "Per seed: treatment minus baseline, or the measure beside its threshold; 95% interval of Student's t."
     if result.scale != "paper":
         note += " Sizes are compared with the paper's at its own scale alone."

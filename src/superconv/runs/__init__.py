@@ -3,7 +3,7 @@
 from .atomic import atomic_write
 from .environment import environment
 from .errors import RunError, RunLocked
-from .find import FoundRun, find_runs, state_of
+from .find import FoundRun, find_runs, found_run, state_of
 from .plain import dumps, identity, plain
 from .rows import read_rows
 from .run import FORMAT, Run, experiment_path, open_run, run_path
@@ -19,6 +19,7 @@ __all__ = [
     "environment",
     "experiment_path",
     "find_runs",
+    "found_run",
     "identity",
     "open_run",
     "plain",

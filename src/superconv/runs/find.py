@@ -60,7 +60,7 @@ def find_runs(root: str | Path) -> list[FoundRun]:
     Returns: one value each; a directory that cannot be read is "damaged" with its problem, and stops nothing.
     """
     folders = [path for path in Path(root).glob("*/*/seed*-*") if path.is_dir() and _FOLDER.fullmatch(path.name)]
-    return sorted((_found(path) for path in folders), key=lambda run: (run.experiment, run.arm, run.seed, run.hash))
+    return sorted((found_run(path) for path in folders), key=lambda run: (run.experiment, run.arm, run.seed, run.hash))
 
 
 def state_of(path: str | Path) -> State:
@@ -70,10 +70,11 @@ def state_of(path: str | Path) -> State:
         path: the run directory.
     """
     path = Path(path)
-    return _found(path).state if path.is_dir() and _FOLDER.fullmatch(path.name) else "absent"
+    return found_run(path).state if path.is_dir() and _FOLDER.fullmatch(path.name) else "absent"
 
 
-def _found(path: Path) -> FoundRun:
+def found_run(path: Path) -> FoundRun:
+    """What lies in a run directory, named as `open_run` names it; one that cannot be read is "damaged"."""
     match = _FOLDER.fullmatch(path.name)
     assert match is not None
     blank = FoundRun(path, path.parent.parent.name, path.parent.name, int(match[1]), match[2], "unfinished")

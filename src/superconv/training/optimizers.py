@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from ..near_names import near
 from .caffe_sgd import CaffeSGD
-from .param_groups import GroupSettings, flat, param_groups
+from .param_groups import LR_SCALE, GroupSettings, flat, param_groups
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,9 @@ def _check_options(name: str, choice: _Choice, options: Mapping[str, Any], setti
         raise ValueError(f"weight_decay: optimizer {name!r} has none; leave it out, or use 'sgd' or 'adamw'")
     for pattern, override in settings.overrides.items():
         for key in override:
-            if key not in accepted:
+            if key == LR_SCALE:
+                _number(f"overrides[{pattern!r}]: {key}", override[key])
+            elif key not in accepted:
                 raise ValueError(f"overrides[{pattern!r}]: optimizer {name!r} has no {key!r}; {near(key, accepted)}")
 
 
@@ -184,7 +186,8 @@ def build_optimizer(
         norm_weight_decay: of the scale and shift of normalisation layers; None: as `weight_decay`.
         bias_weight_decay: of the other biases; None: as `weight_decay`.
         bias_lr_scale: factor of their learning rate (Caffe's files: 2, without decay).
-        overrides: parameter-name pattern -> group settings, e.g. {"classifier.weight": {"weight_decay": .025}}.
+        overrides: parameter-name pattern -> group settings, e.g. {"classifier.weight": {"weight_decay": .025}};
+            "lr_scale" is a factor of `lr`.
         options: any further argument of the class.
     Returns: the optimizer; its groups carry a `kind` ("weights", "norms", "biases" or joined by "+").
         Frozen parameters are left out, shared ones are there once. Equal settings share a group. On CPU

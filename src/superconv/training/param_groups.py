@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 Kind = Literal["weights", "norms", "biases"]
+LR_SCALE = "lr_scale"
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class GroupSettings:
         norm_weight_decay: of the scale and shift of normalisation layers.
         bias_weight_decay: of all other biases.
         bias_lr_scale: factor of the learning rate of those biases (2 in Caffe's network files).
-        overrides: name pattern (as in a shell: "classifier.*") -> settings of the group its parameters form.
+        overrides: name pattern (as in a shell: "classifier.*") -> settings of the group its parameters form;
+            "lr_scale" among them is a factor of `lr`.
     """
 
     lr: Any
@@ -52,7 +54,9 @@ class GroupSettings:
         }
         for pattern, override in self.overrides.items():
             if fnmatch.fnmatchcase(name, pattern):
-                settings.update(override)
+                settings.update({key: value for key, value in override.items() if key != LR_SCALE})
+                if LR_SCALE in override:
+                    settings["lr"] = override[LR_SCALE] * self.lr
         return settings
 
 

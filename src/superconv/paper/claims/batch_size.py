@@ -11,5 +11,10 @@ CLAIM = Claim(
         Experiment(f"batch-size/{size}", f"fig9a-bs{size}", cycle(batch_size=size, statistics_of=size // 8))
         for size in (1536, 1000, 512, 256)
     ),
-    (Effect("1000", "256", size=0.029), Effect("1000", "512", size=0.007)),
+    (
+        Effect("1000", "256", size=0.029),
+        Effect("1000", "512", size=0.007),
+        Effect("1536", "512", size=0.004),
+        Effect("512", "256", size=0.022),
+    ),
 )

@@ -8,7 +8,7 @@ from typing import Any
 from ...schedules import Schedule, parse_schedule
 from ..claim import Claim, Effect, Experiment
 from ..setting import Setting
-from .companion_base import CHOSEN, momentum_cycle, one_cycle
+from .companion_base import CHOSEN, CIFAR3, momentum_cycle, one_cycle
 
 CONDITIONS = ("0.95-0.85", "0.90-1.00", "0.85", "0.90", "0.95")
 _LARGEST = 0.999  # the optimizers take momentum below 1
@@ -38,7 +38,7 @@ def _setting(network: str, cycled: bool, condition: str) -> Setting:
     if network == "3layer":
         own |= {
             "model": "cifar3", "batch_size": 128, "statistics_of": None, "averaging_fraction": None,
-            "weight_decay": 0.003, "mirror": False, "test_images": 10_000,
+            "weight_decay": 0.003, "mirror": False, "test_images": 10_000, "multipliers": CIFAR3,
         }  # fmt: skip
     base = one_cycle(95, 4003, 0.08, 0.8, None, steps=_STEPS[network], momentum=None)
     return base.replace(schedule=partial(_schedule, network, cycled, condition), **own)
@@ -68,5 +68,8 @@ CLAIM = Claim(
     (
         Effect("3layer-lr-0.0005-0.005-0.95-0.85", "3layer-lr-0.0005-0.005-0.90-1.00", size=0.011),
         Effect("resnet56-lr-0.08-0.80-0.95-0.8", "resnet56-lr-0.08-0.80-0.90-1.00", size=0.006),
+        # "as good": the interval is the answer
+        Effect("3layer-lr-0.0005-0.005-0.95-0.85", "3layer-lr-0.0005-0.005-0.95", sign=0),
+        Effect("resnet56-lr-0.08-0.80-0.95-0.8", "resnet56-lr-0.08-0.80-0.95", sign=0),
     ),
 )

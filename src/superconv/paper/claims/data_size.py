@@ -6,6 +6,12 @@ from .base import cycle, piecewise
 PUBLISHED = {40: (0.891, 0.911), 30: (0.857, 0.896), 20: (0.827, 0.879), 10: (0.714, 0.806)}
 _SUBSET = "which images form the reduced set: drawn by class from a fixed seed"
 
+
+def _lead(thousands: int) -> float:
+    pclr, clr = PUBLISHED[thousands]
+    return clr - pclr
+
+
 CLAIM = Claim(
     "data-size",
     "The lead of super-convergence grows as training images become fewer, from 2 points at 40,000 to 9 at 10,000.",
@@ -17,7 +23,8 @@ CLAIM = Claim(
         for k in PUBLISHED
         for kind, make in (("pclr", piecewise), ("clr", cycle))
     ),
-    tuple(
-        Effect(f"{k}000-clr", f"{k}000-pclr", size=round(clr - pclr, 4)) for k, (pclr, clr) in PUBLISHED.items()
+    (
+        *(Effect(f"{k}000-clr", f"{k}000-pclr", size=round(_lead(k), 4)) for k in PUBLISHED),
+        Effect("10000-clr", "10000-pclr", size=round(_lead(10) - _lead(40), 4), over=("40000-clr", "40000-pclr")),
     ),
 )  # fmt: skip

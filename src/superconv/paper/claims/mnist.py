@@ -27,7 +27,7 @@ def _lenet(schedule: Any, epochs: int, **changes: Any) -> Setting:
     return Setting(
         schedule, int(epochs * 60_000 / BATCH), data="mnist", model="lenet", weight_decay=5e-4, batch_size=BATCH,
         statistics_of=None, averaging_fraction=None, preparation="scaled", mirror=False, test_images=10_000,
-        optimizer_options={"bias_weight_decay": None},
+        optimizer_options={"bias_weight_decay": None}, multipliers={},
     ).replace(**changes)  # fmt: skip
 
 

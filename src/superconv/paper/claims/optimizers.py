@@ -1,4 +1,4 @@
-"""Other optimizers: Nesterov gains as SGD does, adaptive ones under PC-LR do not come near."""
+"""Other optimizers under PC-LR, and whether they super-converge."""
 
 from typing import Any
 
@@ -28,7 +28,8 @@ def _cycled(name: str) -> Experiment:
 
 CLAIM = Claim(
     "optimizers",
-    "Nesterov momentum super-converges; AdaDelta, AdaGrad and Adam with PC-LR stay below SGD; Adam does not with CLR.",
+    "With CLR Nesterov momentum, AdaDelta and AdaGrad super-converge and Adam does not; with PC-LR the adaptive ones "
+    "stay below Nesterov momentum.",
     "arXiv 1708.07120v1, Fig. 8 and Sec. 6.1; v3, Fig. 9",
     (
         Experiment("optimizers/nesterov-pclr", "fig8a-nesterov", piecewise(**_NESTEROV)),
@@ -39,5 +40,7 @@ CLAIM = Claim(
     (
         Effect("nesterov-clr", "nesterov-pclr", size=0.012),
         *(Effect(f"{name}-pclr", "nesterov-pclr", sign=-1) for name in _ADAPTIVE),
+        *(Effect(f"{name}-clr", f"{name}-pclr") for name in ("adadelta", "adagrad")),
+        Effect("adam-clr", "nesterov-clr", sign=-1),
     ),
 )
