@@ -39,6 +39,7 @@ from .timing import median_with_quartiles
 
 CONVOLUTION, NORMALISATION = 3, 8  # passes
 COMPILED = {"as it is": None, "compiled": "default", "CUDA graphs": "reduce-overhead"}
+PRECISIONS, FORMATS = ("fp32", "bf16"), ("NCHW", "channels_last")
 WARM_UP = 10  # updates of a block that are not counted; compilation is in the first
 
 
@@ -131,6 +132,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="updates of a block")
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--ways", nargs="+", choices=list(COMPILED), default=list(COMPILED))
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--out", type=Path, default=None, help="a JSON file")
     options = parser.parse_args()
     device = torch.device(options.device)
@@ -138,9 +141,10 @@ def main() -> None:
     speed = bandwidth(device, wait, 1 << 31 if device.type == "cuda" else 1 << 26)
     print(f"copy: {speed / 1e9:.0f} GB/s")
     rows = []
-    for precision, layout, way in itertools.product(("fp32", "bf16"), (False, True), options.ways):
+    for precision, form, way in itertools.product(options.precisions, options.formats, options.ways):
+        layout = form == "channels_last"
         torch.compiler.reset()
-        name = f"{precision}, {'channels_last' if layout else 'NCHW'}, {way}"
+        name = f"{precision}, {form}, {way}"
         try:
             seconds, moved = measure(options, precision, layout, COMPILED[way])
         except Exception as error:

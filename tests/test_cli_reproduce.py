@@ -67,6 +67,22 @@ def test_the_overview_is_markdown(run: Run, tmp_path: Path) -> None:
     assert (code, "## super-convergence, paper scale: holds" in out) == (0, True)
 
 
+def test_what_the_results_hold_is_not_run_again(run: Run, tmp_path: Path) -> None:
+    from test_paper_reproduce import headline
+
+    path = save(headline(3), tmp_path)
+    before = path.read_bytes()
+    command = ("reproduce", "super-convergence", "--scale", "paper", "--out", str(tmp_path), "--data-dir", "nowhere")
+    code, out, err = run(*command, "--quiet")
+    assert (code, err) == (0, f"6 runs are in {tmp_path} already and are not made again (another --out makes them)\n")
+    assert "Holds." in out
+    assert path.read_bytes() == before
+    for more in (("--seeds", "4"), ("--precision", "bf16")):  # what is missing needs its data
+        code, _, err = run(*command, *more, "--quiet")
+        assert code == 2
+        assert "superconv data fetch cifar10" in err
+
+
 def test_a_run_that_another_process_holds_is_left_alone_and_said(run: Run, tmp_path: Path) -> None:
     command = ["reproduce", "max-lr/3", "--scale", "smoke", "--workers", "1", "--quiet", "--runs-dir", str(tmp_path)]
     run(*command, "--seeds", "1")

@@ -20,7 +20,7 @@ from superconv.paper.effects import effect_lines
 from superconv.paper.measured import Run, effects_by_seed, run_of
 from superconv.paper.overview import long_overview
 from superconv.paper.reproduce import Reproduction, conclude, reproduce
-from superconv.paper.results import load, looks_of, save
+from superconv.paper.results import known, load, looks_of, save
 from superconv.paper.scale import scaled
 from superconv.runs import find_runs
 from superconv.runs.lock import FolderLock
@@ -82,6 +82,22 @@ def test_equal_settings_share_their_runs_and_finished_ones_are_found(tmp_path: P
     before = {run.path: (run.path / "summary.json").stat().st_mtime_ns for run in find_runs(tmp_path)}
     reproduce(chosen, seeds=[0, 1], root=tmp_path, **SMOKE)
     assert before == {run.path: (run.path / "summary.json").stat().st_mtime_ns for run in find_runs(tmp_path)}
+
+
+def test_what_an_earlier_call_left_in_results_is_not_run_again(tmp_path: Path) -> None:
+    chosen = select("max-lr/3")
+    (first,) = reproduce(chosen, seeds=[0], root=tmp_path / "here", **SMOKE)
+    save(first, tmp_path)
+    told: list[str] = []
+    there = known(tmp_path, chosen, "smoke")
+    (whole,) = reproduce(
+        chosen, seeds=[0, 1], root=tmp_path / "elsewhere", known=there, report=lambda *a: told.append(a[3]), **SMOKE
+    )  # fmt: skip
+    assert told == ["max-lr/3, seed 1"]
+    assert sorted(whole.runs["3"]) == [0, 1]
+    assert whole.runs["3"][0].final == pytest.approx(first.runs["3"][0].final, rel=1e-3)  # as the file has it
+    assert known(tmp_path, chosen, "smoke", precision="bf16").runs == {}
+    assert known(tmp_path, select("max-lr/1"), "smoke").runs == {}
 
 
 def test_a_stopped_reproduction_has_what_was_finished_and_goes_on(tmp_path: Path) -> None:

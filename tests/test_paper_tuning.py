@@ -14,7 +14,7 @@ from superconv.paper.catalogue import select
 from superconv.paper.claim import Tuning
 from superconv.paper.claims.base import cycle
 from superconv.paper.reproduce import reproduce
-from superconv.paper.results import load, save
+from superconv.paper.results import known, load, save
 from superconv.paper.scale import scaled
 from superconv.paper.tuning import Trial, tune
 from superconv.runs import find_runs
@@ -92,6 +92,12 @@ def test_a_tuned_experiment_keeps_its_trials_and_the_factor_is_used(tmp_path: Pa
         assert list(again.tuned["cosine"].trials) == list(tuned.trials)
         for factor, accuracies in tuned.trials.items():
             assert again.tuned["cosine"].trials[factor] == pytest.approx(accuracies, rel=1e-3)
+    there = known(tmp_path, chosen, "smoke")
+    (more,) = reproduce(
+        chosen, scale="smoke", seeds=[0, 1], root=tmp_path / "again", workers=1, device="cpu", known=there
+    )
+    assert len(find_runs(tmp_path / "again")) == 1, "neither trials nor the seed that there is"
+    assert more.settings["cosine"] == found.settings["cosine"]
 
 
 def test_the_curvature_estimate_becomes_part_of_the_run(tmp_path: Path) -> None:

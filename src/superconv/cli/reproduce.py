@@ -17,7 +17,7 @@ from .stopped import end_stopped
 
 if TYPE_CHECKING:
     from ..paper.claim import Claim, Experiment
-    from ..paper.reproduce import Reproduction
+    from ..paper.reproduce import Known, Reproduction
     from ..paper.setting import ScaleName
 
 MOST_COLUMNS = 110  # of a list: longer lines are hard to read
@@ -76,17 +76,22 @@ def reproduce(
         return
     from ..experiments.stopping import StopSignal
     from ..paper.reproduce import reproduce as run
+    from ..paper.results import known
     from .progress import bar
 
     chosen, of_scale = _chosen(names or [], scale, out)
+    there = known(out, chosen, of_scale, precision)
+    had = sum(there.has(experiment, seed) for _, experiment in chosen for seed in range(seeds))
+    if had:
+        print(f"{had} runs are in {out} already and are not made again (another --out makes them)", file=sys.stderr)
     stop = StopSignal(max_minutes)
     with stop.listening(), bar(quiet) as display:
         found = run(
             chosen, scale=of_scale, seeds=range(seeds), data_dir=data_dir, root=runs_dir, device=device,
             precision=precision, compile=compile_model, channels_last=channels_last, workers=workers,
-            stop=stop, report=display.show,
+            known=there, stop=stop, report=display.show,
         )  # fmt: skip
-    _print(found, _saved(found, out), as_json)
+    _print(found, _saved(found, out, there), as_json)
     if stop.reason() is not None:
         end_stopped(stop)
     missing = _missing(chosen, found, range(seeds))
@@ -121,12 +126,16 @@ def _chosen(names: list[str], scale: str, out: Path) -> tuple[list[tuple[Claim, 
     return list(chosen.values()), scale
 
 
-def _saved(found: Sequence[Reproduction], out: Path) -> dict[str, Path]:
-    """Where each claim's results were written; noise shows nothing, and is not kept."""
-    from ..paper.results import save
+def _saved(found: Sequence[Reproduction], out: Path, there: Known) -> dict[str, Path]:
+    """Where each claim's results lie, written where there is something new; noise shows nothing, and is not kept."""
+    from ..paper.results import file_of, save
 
-    kept = [result for result in found if any(result.runs.values()) and result.scale != "smoke"]
-    return {result.claim.name: save(result, out) for result in kept}
+    kept = {}
+    for result in (result for result in found if any(result.runs.values()) and result.scale != "smoke"):
+        runs = {f"{result.claim.name}/{condition}": by_seed for condition, by_seed in result.runs.items()}
+        new = any(set(by_seed) - set(there.runs.get(name, {})) for name, by_seed in runs.items())
+        kept[result.claim.name] = save(result, out) if new else file_of(out, result.claim, result.scale)
+    return kept
 
 
 def _missing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,23 @@ class Reproduction:
         return f"{self.claim.sentence} {self.word.capitalize()}{where}."
 
 
+@dataclass(frozen=True)
+class Known:
+    """What earlier calls left in results files (`results.known`), perhaps on another machine.
+
+    Args:
+        runs: experiment -> seed -> Run.
+        tuned: experiment -> how its learning rates were found.
+    """
+
+    runs: Mapping[str, Mapping[int, Run]] = field(default_factory=dict)
+    tuned: Mapping[str, Tuned] = field(default_factory=dict)
+
+    def has(self, experiment: Experiment, seed: int) -> bool:
+        """Whether there is a run."""
+        return seed in self.runs.get(experiment.name, {})
+
+
 def conclude(
     claim: Claim, scale: ScaleName, found: Mapping[str, Mapping[int, Run]], device: str,
     settings: Mapping[str, Setting] | None = None,
@@ -90,6 +108,7 @@ def reproduce(
     compile: bool = False,
     channels_last: bool | None = None,
     workers: Workers = None,
+    known: Known | None = None,
     stop: StopSignal | None = None,
     report: Report | None = None,
 ) -> list[Reproduction]:
@@ -106,6 +125,7 @@ def reproduce(
         data_dir: where data sets lie; not needed at scale "smoke".
         precision, compile, channels_last: as in an `Arm`; the originals were fp32.
         root, device, workers: as in `run_each`; workers None: one a core on a CPU, one on a GPU.
+        known: is not run again.
         stop: asked between two steps: runs end with a checkpoint, and the same call goes on.
         report: called with (what, done, total, text) after every training.
     Returns: one Reproduction a claim, with what was finished.
@@ -115,20 +135,24 @@ def reproduce(
         raise ValueError(f"scale must be {', '.join(SCALES)}, got {scale!r}")
     if not seeds:
         raise ValueError("give at least one seed; three or more for a word about a claim")
-    _check_data([e.setting for _, e in chosen if e.setting is not None], scale, data_dir)
+    known = known or Known()
+    lacking = [e for _, e in chosen if not all(known.has(e, seed) for seed in seeds)]
+    _check_data([e.setting for e in lacking if e.setting is not None], scale, data_dir)
     where = str(choose_device(device))
     workers = 1 if workers is None and where != "cpu" else workers
     ours = {"precision": precision, "compile": compile, "channels_last": channels_last}
     settings = [(e, scaled(e.setting, scale).replace(**ours)) for _, e in chosen if e.setting is not None]
     work = _Work(scale, data_dir, {"root": root, "device": where, "workers": workers, "stop": stop}, report)
-    tuned = tune({e.name: (s, e.tuning) for e, s in settings if e.tuning is not None}, work.trials)
+    untuned = {e.name: (s, e.tuning) for e, s in settings if e.tuning is not None and e.name not in known.tuned}
+    tuned = {**known.tuned, **tune(untuned, work.trials)}
     settings = [
         (e, s.replace(lr_factor=s.lr_factor * tuned[e.name].factor) if e.name in tuned else s)
         for e, s in settings
         if e.tuning is None or e.name in tuned
     ]
     found: dict[str, dict[str, dict[int, Run]]] = {}
-    for experiment, seed, run in work.experiments(settings, seeds):
+    there = [(e, seed, known.runs[e.name][seed]) for e, _ in settings for seed in seeds if known.has(e, seed)]
+    for experiment, seed, run in chain(there, work.experiments(settings, seeds, known)):
         claim = experiment.name.partition("/")[0]
         found.setdefault(claim, {}).setdefault(experiment.condition, {})[seed] = run
     by_name = {claim.name: claim for claim, _ in chosen}
@@ -177,10 +201,10 @@ class _Work:
             yield trials[index], run.final
 
     def experiments(
-        self, settings: Sequence[tuple[Experiment, Setting]], seeds: Sequence[int]
+        self, settings: Sequence[tuple[Experiment, Setting]], seeds: Sequence[int], known: Known
     ) -> Iterator[tuple[Experiment, int, Run]]:
-        """Each that was finished, for every experiment that it belongs to."""
-        jobs, owners = _jobs(settings, self.scale, seeds, self.data_dir)
+        """Each that was finished and is not known, for every experiment that it belongs to."""
+        jobs, owners = _jobs(settings, self.scale, seeds, self.data_dir, known)
         texts = [f"{own[0][0].name}, seed {own[0][1]}" for own in owners]
         asked = [next(s for e, s in settings if e is own[0][0]) for own in owners]
         for index, run in self._train("reproducing", jobs, asked, texts):
@@ -203,26 +227,28 @@ class _Work:
 
 def _jobs(
     settings: Sequence[tuple[Experiment, Setting]], scale: ScaleName, seeds: Sequence[int],
-    data_dir: str | Path | None,
+    data_dir: str | Path | None, known: Known,
 ) -> tuple[list[tuple[Any, Training]], list[list[tuple[Experiment, int]]]]:  # fmt: skip
-    """Every different training once, seed after seed, and the experiments that it belongs to."""
+    """Every different training that is not known once, seed after seed, and the experiments that it belongs to."""
     jobs: list[tuple[Any, Training]] = []
     owners: list[list[tuple[Experiment, int]]] = []
     makers: dict[str, Any] = {}
-    known: dict[str, int] = {}
+    places: dict[str, int] = {}
     for seed in seeds:
         for experiment, setting in settings:
+            if known.has(experiment, seed):
+                continue
             arm = arm_of(setting)
             task_key = runs.dumps(_task_part(setting))
             maker = makers.setdefault(task_key, partial(task_of, setting, scale, data_dir))
             watched = _monitoring(setting)
             key = runs.dumps([task_key, arm.to_dict(), None if watched is None else watched.to_dict(), seed])
-            if key not in known:
-                known[key] = len(jobs)
+            if key not in places:
+                places[key] = len(jobs)
                 job = Training(arm, seed, read_test=False, skip_locked=True, monitoring=watched)
                 jobs.append((maker, job))
                 owners.append([])
-            owners[known[key]].append((experiment, seed))
+            owners[places[key]].append((experiment, seed))
     return jobs, owners
 
 

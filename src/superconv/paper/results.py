@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from .. import runs
-from .claim import Claim, Effect
+from .claim import Claim, Effect, Experiment
 from .claims import CLAIMS
 from .measured import Run
-from .reproduce import Reproduction, conclude
+from .reproduce import Known, Reproduction, conclude
 from .scale import scaled
 from .setting import ScaleName, Setting
 from .tuning import Tuned
@@ -103,6 +103,31 @@ def load(path: Path) -> Reproduction:
     Raises: ValueError: another version, an unknown claim, or no results file.
     """
     return looks_of(path)[-1].result
+
+
+def known(folder: Path, chosen: Sequence[tuple[Claim, Experiment]], scale: ScaleName, precision: str = "fp32") -> Known:
+    """What the last looks in a folder have of experiments, under the settings that they have now.
+
+    Raises: as `load`.
+    """
+    found: dict[str, Mapping[int, Run]] = {}
+    tuned: dict[str, Tuned] = {}
+    for claim in {claim.name: claim for claim, _ in chosen}.values():
+        path = file_of(folder, claim, scale)
+        if not path.exists():
+            continue
+        look = looks_of(path)[-1]
+        for experiment in (e for c, e in chosen if c is claim and e.setting is not None):
+            stored, condition = look.settings.get(experiment.condition), experiment.condition
+            assert experiment.setting is not None
+            setting = scaled(experiment.setting, scale).replace(precision=precision)
+            search = look.result.tuned.get(condition)
+            if search is not None:
+                setting = setting.replace(lr_factor=setting.lr_factor * search.factor)
+            if stored is not None and _agree({condition: stored}, {condition: plain_setting(setting)}):
+                found[experiment.name] = look.result.runs.get(condition, {})
+                tuned |= {} if search is None else {experiment.name: search}
+    return Known(found, tuned)
 
 
 def looks_of(path: Path) -> list[Look]:
