@@ -300,6 +300,29 @@ def test_forks_do_not_move_the_ramp_and_are_annealed_copies() -> None:
     assert final.final.metric == first.metric
 
 
+def test_a_scheduler_and_hooks_of_others_see_nothing_of_it() -> None:
+    model, optimizer, loader = setup()
+    calls: list[int] = []
+    optimizer.register_step_post_hook(lambda *_: calls.append(1))
+    scheduler = sc.ScheduleLR(optimizer, sc.one_cycle(100, max_lr=0.5))
+    sc.lr_range_test(model, optimizer, F.cross_entropy, loader, total_steps=20, end_lr=1.0, forks=2)
+    assert calls == []
+    optimizer.step()
+    scheduler.step()
+    assert (calls, scheduler.last_epoch) == ([1], 1)
+    assert scheduler.get_last_lr() == [sc.one_cycle(100, max_lr=0.5)(1)["lr"]]
+    with sc.preserved(model, optimizer) as rewind:
+        inner = sc.ScheduleLR(optimizer, sc.constant(5, lr=0.2))
+        optimizer.step()
+        inner.step()
+        assert inner.last_epoch == 1, "one that is made inside works"
+        rewind()
+        optimizer.step()
+    optimizer.step()
+    scheduler.step()
+    assert (calls, scheduler.last_epoch) == ([1, 1], 2)
+
+
 def test_group_ratios_are_kept_and_recorded() -> None:  # 17
     model, _, loader = setup()
     groups = [

@@ -339,3 +339,41 @@ def test_a_scheduler_that_is_gone_leaves_no_hook_and_no_patch():
     assert not optimizer._optimizer_step_post_hooks
     assert not optimizer._optimizer_step_pre_hooks
     assert not optimizer._optimizer_load_state_dict_post_hooks
+
+
+def edited(optimizer):
+    for group in optimizer.param_groups:
+        group["lr"] = 0.7
+    return optimizer
+
+
+def loaded():
+    low, high = sgd(lr=1e-5), sgd(lr=0.1)
+    high.load_state_dict(low.state_dict())
+    return high
+
+
+def after_another_scheduler():
+    optimizer = sgd(lr=0.1)
+    OneCycleLR(optimizer, max_lr=1.0, total_steps=100)
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: edited(sgd()), loaded, after_another_scheduler],
+    ids=["edited", "loaded", "after another scheduler"],
+)
+def test_a_single_group_gets_what_the_schedule_says_whatever_was_written_into_it(make):
+    optimizer = make()
+    lrs = follow(optimizer, sc.ScheduleLR(optimizer, MODERATE), TOTAL)
+    assert [lr for (lr,) in lrs] == pytest.approx([MODERATE(step)["lr"] for step in range(TOTAL)])
+
+
+def test_groups_that_all_have_their_own_lr_keep_their_ratio_under_the_schedules_maximum():
+    groups = [{"params": [parameter()], "lr": lr} for lr in (0.01, 0.1)]
+    optimizer = torch.optim.SGD(groups, momentum=0.9)
+    lrs = follow(optimizer, sc.ScheduleLR(optimizer, MODERATE), TOTAL)
+    assert max(lrs) == pytest.approx([0.05, 0.5])
+    lrs = follow(edited(three := sgd(3)), sc.ScheduleLR(three, MODERATE), TOTAL)
+    assert max(lrs) == pytest.approx([0.5, 0.5, 0.5])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import superconv as sc
-from superconv.training.scheduled_groups import ScheduledGroups, group_scales
+from superconv.training.scheduled_groups import ScheduledGroups, own_scales
 
 TOTAL = 21
 MODERATE = sc.one_cycle(TOTAL, max_lr=0.5, initial_lr=0.05)
@@ -51,7 +51,7 @@ def test_tensor_betas_are_filled_in_place():
 def test_pitfall_17_group_ratios_are_kept():
     lrs = [{"lr": 0.01}, {}, {"lr": 1.0}]
     optimizer = torch.optim.SGD([{"params": [parameter()], **lr} for lr in lrs], lr=0.1)
-    assert group_scales(optimizer) == pytest.approx([0.1, 1.0, 10.0])
+    assert own_scales(optimizer) == pytest.approx([0.1, 1.0, 10.0])
     groups = ScheduledGroups(optimizer, PLAIN)
     for step in range(TOTAL + 1):
         lr = groups.write(step)["lr"]

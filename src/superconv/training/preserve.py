@@ -30,7 +30,8 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
 
     * `nn.Module`: parameters and all buffers (non-persistent ones too), the very same tensor objects; `.grad` (None
       stays None); `requires_grad`; the train/eval flag of every submodule.
-    * `Optimizer`: its state and its param groups, keys that were added included.
+    * `Optimizer`: its state and its param groups, keys that were added included. Its step hooks are off in the block,
+      so that a scheduler or monitor that watches it sees only the training's own updates.
     * a gradient scaler, a `torch.Generator`, a `DataLoader` (its generators);
       anything else with `state_dict` and `load_state_dict`.
     * always: the random states of Python, numpy, torch and every CUDA device.
@@ -172,9 +173,20 @@ def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
     state = _value(optimizer.state, kept)[1]
     groups = list(optimizer.param_groups)
     settings = [_value({**group, "params": tuple(group["params"])}, kept) for group in groups]
+    hooks = [(table, dict(table)) for table in _step_hooks(optimizer)]
+
+    def silence() -> None:
+        for table, _ in hooks:
+            table.clear()
+
+    silence()
+    kept.renewals.append(silence)
 
     def restore() -> None:
         state()
+        silence()  # those that the block has added go
+        for table, own in hooks:
+            table.update(own)
         optimizer.param_groups[:] = groups
         for group, (values, content) in zip(groups, settings, strict=True):
             content()
@@ -182,6 +194,14 @@ def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
             group.update({**values, "params": list(values["params"])})
 
     return restore
+
+
+def _step_hooks(optimizer: Any) -> list[dict[int, Any]]:
+    """Those that run before and after an update; a wrapper's are its inner optimizer's."""
+    while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = optimizer.optimizer
+    names = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+    return [getattr(optimizer, name) for name in names if hasattr(optimizer, name)]
 
 
 def _value(value: Any, kept: _Kept) -> tuple[Any, Restore]:

@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..schedules import Schedule
-from .scheduled_groups import ScheduledGroups, group_scales
+from .scheduled_groups import ScheduledGroups, own_scales
 
-__all__ = ["ScheduleLR", "ScheduledGroups", "group_scales", "resumed_schedule"]
+__all__ = ["ScheduleLR", "ScheduledGroups", "own_scales", "resumed_schedule"]
 
 FORMAT = 1
 

@@ -19,7 +19,8 @@ class ScheduledGroups:
     """Writes learning rate, momentum and weight decay of a schedule into all param groups of an optimizer.
 
     A group gets `schedule(step)["lr"] * scale`, with scale = the group's LR (`initial_lr` where it is set) over the
-    optimizer's default LR. Scheduled weight decay scales likewise, and 0 stays 0. Momentum is the same in all
+    optimizer's default LR, or over the largest where no group has the default; a single group gets what the schedule
+    says. Scheduled weight decay scales likewise, and 0 stays 0. Momentum is the same in all
     groups: SGD's and RMSprop's `momentum`, or the first of `betas` (the others are untouched). Learning rates that
     are tensors are filled in place; groups that are added later are picked up at the next write.
 
@@ -51,7 +52,8 @@ class ScheduledGroups:
             raise ValueError(f"cycle_momentum must be None, True or False, got {cycle_momentum!r}")
         self.optimizer = optimizer
         self.cycle_momentum = cycle_momentum
-        self.lr_scales: list[float] = [] if group_scales is None else _given_scales(group_scales, optimizer)
+        given = None if group_scales is None else _given_scales(group_scales, optimizer)
+        self.lr_scales: list[float] = own_scales(optimizer) if given is None else given
         self.decay_scales: list[float] = []
         self.cycled: list[bool] = []  # per group: is its momentum written?
         self._default_lr = _plain(optimizer.defaults.get("lr"))
@@ -187,13 +189,23 @@ class ScheduledGroups:
             warnings.warn(message, UserWarning, stacklevel=5)
 
 
-def group_scales(optimizer: Optimizer) -> list[float]:
+def own_scales(optimizer: Optimizer) -> list[float]:
     """LR of every group (`initial_lr` where it is set) over the optimizer's default LR.
+
+    A single group has no ratio to keep, whatever was written into it since: its factor is 1. Where no group has the
+    default LR (each was given its own, or all were changed) the factors are over the largest, which the schedule then
+    says.
 
     Raises: ValueError: the default is 0 and a group's is not.
     """
+    groups = optimizer.param_groups
     default = _plain(optimizer.defaults.get("lr"))
-    return [_ratio(_plain(g.get("initial_lr", g["lr"])), default, i) for i, g in enumerate(optimizer.param_groups)]
+    own = [_plain(group.get("initial_lr", group["lr"])) for group in groups]
+    if len(groups) == 1:
+        return [1.0]
+    if default is not None and not any(lr is None or math.isclose(lr, default) for lr in own):
+        default = max((lr for lr in own if lr is not None), default=default) or default
+    return [_ratio(lr, default, index) for index, lr in enumerate(own)]
 
 
 def _given_scales(scales: Sequence[float], optimizer: Optimizer) -> list[float]:
