@@ -162,3 +162,8 @@ def test_no_folder_and_no_classes(tmp_path):
         data.load(f"folder:{tmp_path / 'none'}")
     with pytest.raises(DataError, match="at least two"):
         data.load(f"folder:{tmp_path}")
+
+
+def test_no_folder_is_not_the_working_directory() -> None:
+    with pytest.raises(DataError, match="'folder:' names no folder"):
+        load("folder:")

@@ -222,6 +222,17 @@ def test_seeds_that_disagree_are_inconclusive(tmp_path):
     )
 
 
+def test_range_tests_of_two_networks_are_no_repeats_of_one(tmp_path):
+    for task, wide in (("mnist5k/a", True), ("mnist5k/b", False)):
+        folder = tmp_path / "ramp" / f"seed0-{task[-1] * 10}"
+        summary = {"stop": "completed", "message": "done", "steps": 120, "seconds": 4.0, "validation": None}
+        write_run(folder, "ramp", 0, {"task": {"name": task}, "optimizer": "sgd"}, [], summary)
+        ramp(wide, 0).save(folder / "range_test.json")
+    found = report.report_json(tmp_path)["experiments"][0]["range_tests"]
+    assert sorted(group["arm"] for group in found) == ["ramp, mnist5k/a", "ramp, mnist5k/b"]
+    assert {group["tolerance"] for group in found} == {"wide", "narrow"}
+
+
 def test_shared_settings_are_said_once(demo):
     (experiment,) = read.read_tree(demo)
     shared, differing = settings.settings_of(experiment.runs)

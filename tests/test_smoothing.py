@@ -54,6 +54,14 @@ def test_local_linear_ignores_a_single_spike():
     assert abs(local_linear(x, y)[40] - 1.0) < 0.1  # without robustness: about 5
 
 
+def test_local_linear_follows_a_blow_up():
+    x = np.linspace(0, 4, 80)
+    y = 1.0 + 0.02 * np.sin(37 * x) + np.where(x > 3.6, 5 * (x - 3.6), 0.0)
+    smooth = local_linear(x, y)
+    assert abs(smooth[-1] - y[-1]) < 0.4, "not an outlier"
+    assert abs(smooth[:60] - 1.0).max() < 0.05
+
+
 def test_local_linear_of_a_long_curve_agrees_with_the_short_one():
     x = np.linspace(-8, 0, 5000)
     np.testing.assert_allclose(local_linear(x, np.sin(x)), local_linear(x[::13], np.sin(x[::13])).repeat(13)[:5000],

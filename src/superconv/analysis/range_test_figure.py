@@ -57,7 +57,7 @@ def _loss_lines(ramp: RangeTest) -> list[Line]:
     for name, values, color in (("training loss", ramp.train_loss, 0), ("evaluation loss", ramp.eval_loss, 1)):
         x, y = _thinned(ramp.lr, values)
         if len(x):
-            dense = len(x) > 20
+            dense = len(x) > 20 and values is ramp.train_loss  # one batch a point; an evaluation is what it is
             lines.append(_line(x, y, name, color=color, width=1.0, opacity=0.35 if dense else 1.0))
             if dense:
                 smooth = local_linear(np.log(x), _clipped(y))

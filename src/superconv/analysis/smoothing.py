@@ -47,7 +47,8 @@ def local_linear(x: ArrayLike, y: ArrayLike, *, bandwidth: float = 0.25, neighbo
 
     At each position x0 a line is fitted with weights exp(-((x - x0) / h)^2 / 2), h = `bandwidth` or the distance
     to the `neighbours`-th nearest point where the points are sparser; a point is weighed down by its distance
-    from the running median (bisquare, six median distances). Being centred and linear it reproduces straight lines
+    from the running median (bisquare, six median distances, of all points or of those around it, if these are larger:
+    a blow-up is no outlier). Being centred and linear it reproduces straight lines
     exactly and does not lag; it rounds off a kink within about h of it.
 
     Args:
@@ -65,8 +66,9 @@ def local_linear(x: ArrayLike, y: ArrayLike, *, bandwidth: float = 0.25, neighbo
     if len(x) < 3:
         return y.copy()
     residual = np.abs(y - local_median(x, y, half_width=bandwidth, points=neighbours))
-    scale = 6.0 * float(np.median(residual))
-    if scale <= 0.0:
+    around = local_median(x, residual, half_width=bandwidth, points=2 * neighbours + 1)
+    scale = 6.0 * np.maximum(around, float(np.median(residual)))
+    if scale.min() <= 0.0:
         return _weighted_lines(x, y, np.ones_like(y), bandwidth, neighbours)
     trust = np.clip(1.0 - (residual / scale) ** 2, 0.0, None) ** 2
     return _weighted_lines(x, y, np.maximum(trust, 1e-3), bandwidth, neighbours)

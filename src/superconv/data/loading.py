@@ -54,7 +54,10 @@ def load(name: str, data_dir: str | Path | None = None, **options: Any) -> Split
     if not isinstance(name, str):
         raise DataError(f"a data set is named by a string, got {name!r}; pass tensors to superconv.Splits instead")
     if name.startswith(_FOLDER):
-        return load_folder(Path(name.removeprefix(_FOLDER)).expanduser(), name, _folder_options(options))
+        folder = name.removeprefix(_FOLDER)
+        if not folder.strip():
+            raise DataError(f"{name!r} names no folder; give folder:PATH with one sub-folder per class")
+        return load_folder(Path(folder).expanduser(), name, _folder_options(options))
     source = source_named(name)
     if source.is_folder:
         return _load_pictures(source, data_dir, _folder_options({"image_size": source.image_shape[1], **options}))

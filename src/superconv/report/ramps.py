@@ -48,13 +48,15 @@ class RampGroup:
 
 
 def group_ramps(runs: Sequence[Run]) -> list[RampGroup]:
-    """Range tests by arm."""
-    found: dict[str, list[Run]] = {}
+    """Range tests by task and arm; the task is named where an arm was tested on several."""
+    found: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         if run.ramp is not None and len(run.ramp):
-            found.setdefault(run.arm, []).append(run)
+            found.setdefault((run.arm, run.task), []).append(run)
+    arms = [arm for arm, _ in found]
     groups = []
-    for arm, mine in found.items():
+    for (arm, task), mine in found.items():
+        arm = f"{arm}, {task}" if arms.count(arm) > 1 else arm
         ramps = tuple(run.ramp for run in mine if run.ramp is not None)
         names = tuple(_name(run, mine) for run in mine)
         groups.append(RampGroup(arm, names, ramps, suggest(ramps), joint_verdict(ramps)))
