@@ -166,4 +166,4 @@ def test_no_folder_and_no_classes(tmp_path):
 
 def test_no_folder_is_not_the_working_directory() -> None:
     with pytest.raises(DataError, match="'folder:' names no folder"):
-        load("folder:")
+        data.load("folder:")
