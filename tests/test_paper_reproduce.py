@@ -228,6 +228,17 @@ def test_only_what_is_asserted_decides_a_claims_word() -> None:
     assert conclude(claim, "short", runs, "cpu").word == "holds in direction"
 
 
+def test_effects_that_were_not_run_are_counted_and_decide_nothing() -> None:
+    claim = next(claim for claim in CLAIMS if claim.name == "mnist")
+    arms = {"1cycle-12": 0.9925, "inv-85": 0.9903}
+    runs = {name: {seed: made_run([value + 1e-4 * seed]) for seed in range(3)} for name, value in arms.items()}
+    result = conclude(claim, "paper", runs, "cpu")
+    assert (result.word, result.not_run) == ("holds", 1)
+    assert result.sentence.endswith("Holds, as far as it was run (effects not run: 1).")
+    assert (nothing := conclude(claim, "paper", {}, "cpu")).word == "not run"
+    assert nothing.not_run == 0
+
+
 def headline(seeds: int = 3, gain: float = 0.012) -> Reproduction:
     claim = CLAIMS[0]
     runs = {

@@ -98,8 +98,9 @@ def _shown(effect: Effect, judgement: Judgement, afterwards: bool) -> Shown:
 
 
 def deciding(effects: Sequence[Shown]) -> Shown | None:
-    """The effect that a claim's word rests on: the weakest of those that assert something, else the first."""
+    """The effect that a claim's word rests on: the weakest that was run of those that assert something."""
     asserted = [shown for shown in effects if shown.effect.sign] or list(effects)
+    asserted = [shown for shown in asserted if shown.word != "not run"] or asserted
     return min(asserted, key=lambda shown: ORDER.index(shown.word), default=None)
 
 

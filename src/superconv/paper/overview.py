@@ -65,6 +65,8 @@ def _word(result: Reproduction, shown: Sequence[Shown]) -> str:
     asides = [AFTERWARDS] if effect is not None and effect.afterwards else []
     if len(asserted) > 1 and not result.word.startswith("holds"):
         asides.insert(0, f"{sum(each.word.startswith('holds') for each in asserted)} of {len(asserted)} hold")
+    if result.not_run:
+        asides.append(f"{result.not_run} not run")
     return f"{result.word} ({', '.join(asides)})" if asides else result.word
 
 

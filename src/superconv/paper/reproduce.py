@@ -57,7 +57,14 @@ class Reproduction:
     def sentence(self) -> str:
         """The claim and its word."""
         where = "" if self.scale == "paper" else f" at {self.scale} scale"
-        return f"{self.claim.sentence} {self.word.capitalize()}{where}."
+        part = f", as far as it was run (effects not run: {self.not_run})" if self.not_run else ""
+        return f"{self.claim.sentence} {self.word.capitalize()}{where}{part}."
+
+    @property
+    def not_run(self) -> int:
+        """Effects that assert something and were not run, of a claim of which others were."""
+        words = [j.word for e, j in zip(self.claim.effects, self.judgements, strict=True) if e.sign]
+        return 0 if set(words) <= {"not run"} else words.count("not run")
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,8 @@ def conclude(
         for effect in claim.effects
     )  # fmt: skip
     asserting = [j.word for effect, j in zip(claim.effects, judgements, strict=True) if effect.sign]
-    word = together(asserting or [judgement.word for judgement in judgements])
+    words = asserting or [judgement.word for judgement in judgements]
+    word = together([each for each in words if each != "not run"] or words)
     if not any(found.values()):
         word = "not run"
     return Reproduction(claim, scale, found, judgements, word, runs.environment(), device, settings or {})
