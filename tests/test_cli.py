@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -236,6 +237,73 @@ def test_a_printed_report_refuses_options_of_a_page(
     assert f"superconv: {named} does not go with" in err
 
 
+@pytest.mark.parametrize(
+    ("task_line", "says"),
+    [
+        ('metric="loss", higher_is_better=False', r"test loss \d\.\d{4} \(64 samples\); validation loss \d"),
+        ("metric=None", r"test loss \d\.\d{4} \(64 samples\)"),
+        ("metric=mae, higher_is_better=False", r"test mae \d\.\d+ \(loss \d\.\d{4}, 64 samples\)"),
+        ('metric="top5_accuracy"', r"test 100\.00% \(loss"),
+    ],
+)
+def test_only_an_accuracy_is_in_percent(run: Run, tmp_path: Path, task_line: str, says: str) -> None:
+    mae = "\ndef mae(outputs, targets):\n    return (outputs.argmax(1) - targets).abs().float()\n"
+    (tmp_path / "toy.py").write_text(TOY_TASK.replace("part(64), 3)", f"part(64), 3), {task_line}") + mae)
+    options = ("--task", "toy.py:make", "--batch-size", "32", "--steps", "9", "--schedule", "constant:lr=.01")
+    code, out, err = run("train", *options)
+    assert code == 0
+    assert re.search(says, out)
+    assert ("%" in out) == ("%" in err) == ("accuracy" in task_line)
+    assert "nan" not in out + err
+
+
+def test_a_schedule_is_printed_as_json_and_saved_as_well(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("schedule", "constant:lr=1", "--json", "--save", "s.txt")
+    assert (code, json.loads(out)["total_steps"], err) == (0, 1000, "wrote s.txt\n")
+    assert (tmp_path / "s.txt").exists()
+
+
+def test_a_schedule_of_any_length_is_shown_as_wide_as_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    code, out, _ = run("schedule", "one_cycle:max_lr=3,initial_lr=.1", "--steps", str(10**12))
+    assert code == 0
+    assert "lr: starts 0.1, from" in out
+    assert "to 3, ends" in out
+    assert max(len(line) for line in out.splitlines() if "lr:" not in line and "momentum:" not in line) <= 60
+
+
+def test_a_range_test_ends_alike_as_text_and_as_json(run: Run, task: str) -> None:
+    command = ("range-test", "--task", task, "--batch-size", "32", "--steps", "20", "--forks", "0", "--seeds", "1",
+               "--reference-lr", "none", "--start-lr", "1e-9", "--end-lr", "1e-8")  # fmt: skip
+    code, _, _ = run(*command)
+    same, out, _ = run(*command, "--json")
+    assert json.loads(out)["suggestion"]["lr"] is None
+    assert (code, same) == (1, 1)
+
+
+@pytest.mark.parametrize("verb", ["train --steps 9", "train --epochs 1", "estimate-lr --steps 9"])
+def test_a_misspelt_schedule_is_told_before_the_data_are_loaded(run: Run, tmp_path: Path, verb: str) -> None:
+    (tmp_path / "toy.py").write_text("def make():\n    raise RuntimeError('loaded')\n")
+    for schedule, word in (("one_cicle:max_lr=1", "'one_cycle'"), ("one_cycle:maxlr=1", "'max_lr'")):
+        code, _, err = run(*verb.split(), "--task", "toy.py:make", "--schedule", schedule)
+        assert (code, f"did you mean {word}" in err) == (2, True)
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_progress_keeps_its_numbers_and_cuts_its_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    from superconv.cli.progress import bar
+
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with bar() as display:
+        display.show("finalists on fresh seeds", 128, 4096, "warmup-stable-decay, 12800 steps, seed 12 " * 2)
+    line = capsys.readouterr().err.strip()
+    assert len(line.splitlines()) == 1
+    assert len(line) <= columns
+    assert re.search(r"128/4096 left -:--:-- warmup-.*…$", line)
+
+
 @pytest.mark.parametrize("columns", [80, 200])
 def test_the_progress_line_fits_its_screen(run: Run, task: str, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -306,8 +374,7 @@ def test_a_range_test_of_a_folder_of_pictures(run: Run, tmp_path: Path) -> None:
     options = ("--data", f"folder:{tmp_path / 'pictures'}", "--model", "mlp", "--image-size", "8", "--mirror")
     ramp = ("--steps", "24", "--batch-size", "8", "--forks", "2", "--seeds", "1", "--reference-lr", "none")
     code, out, err = run("range-test", *options, *ramp, "--json")
-    assert code == 0, err
     first = json.loads(out)
-    code, out, err = run("range-test", *options, "--streaming", *ramp, "--json")
-    assert code == 0, err
+    assert code == (first["suggestion"]["lr"] is None), err
+    _, out, _ = run("range-test", *options, "--streaming", *ramp, "--json")
     assert json.loads(out) != first  # other pixels: another test, in a directory of its own

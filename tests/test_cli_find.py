@@ -87,6 +87,23 @@ def test_conflicts_with_a_recipe_are_named(run: Run, recipe: Path, options: tupl
     assert words in err
 
 
+def test_a_recipe_of_another_task_is_told(run: Run, recipe: Path) -> None:
+    recipe.write_text(recipe.read_text().replace('"task": "', '"task": "another/'))
+    code, _, err = run(*TRAIN, "--recipe", str(recipe), "--steps", "8")
+    assert code == 0
+    assert "superconv: the recipe was found for another/" in err
+
+
+def test_a_momentum_that_the_schedule_writes_over_is_refused(run: Run) -> None:
+    command = [each for each in TRAIN if each != "--json"]
+    for verb, length in (("train", "8"), ("estimate-lr", "30")):
+        code, _, err = run(
+            verb, *command[1:], "--steps", length, "--schedule", "one_cycle:max_lr=.1", "--momentum", ".5"
+        )
+        assert code == 2
+        assert "--momentum 0.5 would be ignored: the schedule sets the momentum" in err
+
+
 def test_a_recipe_of_another_version_is_one_sentence(run: Run, recipe: Path) -> None:
     recipe.write_text(json.dumps({**json.loads(recipe.read_text()), "format": 7}))
     code, _, err = run(*TRAIN, "--recipe", str(recipe))
@@ -119,9 +136,10 @@ def test_bad_usage_is_one_sentence(run: Run, options: tuple[str, ...], words: st
 
 
 def test_stopped_by_its_time_it_says_so(run: Run) -> None:
-    code, out, _ = run(*FIND, "--max-minutes", "1e-9")
-    assert code == 1
-    assert "the time limit was reached; run the same command again" in out
+    for extra in ((), ("--json",)):
+        code, out, err = run(*FIND, "--max-minutes", "1e-9", *extra)
+        assert (code, out) == (1, "")
+        assert "the time limit was reached; run the same command again" in err
 
 
 def test_finished_work_stays_when_a_later_value_is_refused(run: Run, tmp_path: Path) -> None:

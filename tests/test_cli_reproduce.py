@@ -48,12 +48,13 @@ def test_a_smoke_run_says_its_words_and_keeps_no_results(run: Run, tmp_path: Pat
 
 
 def test_a_time_limit_ends_with_a_sentence(run: Run, tmp_path: Path) -> None:
-    code, out, _ = run(
-        "reproduce", "max-lr", "--scale", "smoke", "--max-minutes", "0.0001", "--workers", "1", "--quiet",
+    code, out, err = run(
+        "reproduce", "max-lr", "--scale", "smoke", "--max-minutes", "0.0001", "--workers", "1", "--quiet", "--json",
         "--runs-dir", str(tmp_path),
     )  # fmt: skip
     assert code == 1
-    assert "time" in out.splitlines()[-1]
+    assert isinstance(json.loads(out), list)  # nothing but JSON
+    assert "the time limit was reached" in err
 
 
 def test_the_overview_is_markdown(run: Run, tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_what_the_results_hold_is_not_run_again(run: Run, tmp_path: Path) -> Non
     before = path.read_bytes()
     command = ("reproduce", "super-convergence", "--scale", "paper", "--out", str(tmp_path), "--data-dir", "nowhere")
     code, out, err = run(*command, "--quiet")
-    assert (code, err) == (0, f"6 runs are in {tmp_path} already and are not made again (another --out makes them)\n")
+    assert (code, err) == (0, f"already in {tmp_path} and not run again: 6 (another --out runs them)\n")
     assert "Holds." in out
     assert path.read_bytes() == before
     for more in (("--seeds", "4"), ("--precision", "bf16")):  # what is missing needs its data
@@ -129,6 +130,9 @@ def test_missing_data_name_the_command(run: Run, tmp_path: Path) -> None:
         ([], "say what to reproduce"),
         (["fig1a-crl"], "no experiment 'fig1a-crl'; did you mean 'fig1a-clr'"),
         (["max-lr", "--long"], "--long goes with --overview"),
+        (["--overview", "--json"], "--json does not go with --overview"),
+        (["--overview", "--list"], "--list does not go with --overview"),
+        (["max-lr", "--overview"], "a name does not go with --overview"),
         (["max-lr", "--scale", "tiny"], "scale must be paper, medium, short, smoke"),
     ],
 )

@@ -1,9 +1,11 @@
 """Comparing on a toy task: equal budgets, paired seeds, the test split read once, and going on where it stopped."""
 
 import json
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from torch.utils.data import Dataset
 
 import superconv as sc
 from superconv.experiments.compare import compare
+from superconv.experiments.compare_tables import tables
 from superconv.experiments.contenders import CONTENDERS, Contender, Interval
 from superconv.experiments.stopping import StopSignal
 from superconv.experiments.tuning import FIRST_SEED, Budget
@@ -21,6 +24,7 @@ from superconv.runs import find_runs
 
 ARMS = [replace(CONTENDERS[name], batch_size=32) for name in ("1cycle", "cosine", "common default")]
 SMALL = Budget(trials=3, finalists=2, fresh_seeds=1)
+WILD = {"all diverge": (1e29, 1e30), "some diverge": (1e-3, 1e7)}  # learning rates
 
 
 def make_part(samples: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,6 +137,37 @@ def test_diverged_runs_count_as_chance_or_as_the_worst(tmp_path: Path) -> None:
     task = make_task(metric="loss", higher_is_better=False)
     with pytest.raises(ValueError, match="pass margin="):
         compare(task, ARMS, steps=10, root=tmp_path)
+
+
+def test_an_arm_whose_trials_diverged_is_told_not_left_out(tmp_path: Path) -> None:
+    """Without a chance level: a diverged trial is the worst that any arm reached; where all diverged there is none."""
+    task = make_task(metric="loss", higher_is_better=False)
+    wild = [replace(ARMS[0], name=name, space={**ARMS[0].space, "lr": Interval(*lrs)}) for name, lrs in WILD.items()]
+    result = compare(
+        task, [ARMS[0], *wild], steps=10, ladder=(1,), seeds=1, margin=0.1, budget=SMALL, root=tmp_path, device="cpu"
+    )
+    assert result is not None
+    lost = {name: [not math.isfinite(value) for _, value in t.trials] for (name, _), t in result.tuned.items()}
+    assert all(lost["all diverge"])
+    assert any(lost["some diverge"])
+    assert not all(lost["some diverge"])
+    table = json.loads((result.path / "experiment.json").read_text())["tables"][-1]
+    rows = {name: cells for name, *cells in table["rows"]}
+    assert rows["all diverge"] == ["-"] * 3
+    finite = [v for t in result.tuned.values() for _, v in t.trials if math.isfinite(v)]
+    scored = [v if math.isfinite(v) else max(finite) for _, v in result.tuned["some diverge", 10].trials]
+    assert float(rows["some diverge"][0]) == pytest.approx(fmean(scored), rel=1e-3)
+    assert "A diverged trial counts as the worst" in table["note"]
+
+
+def test_of_a_loss_the_note_says_which_way_the_difference_is_taken(tmp_path: Path) -> None:
+    shown = tables(run(tmp_path / "accuracy", ladder=(1,)), SMALL)[0]
+    assert "test accuracy, 1cycle minus opponent (positive: 1cycle is better)" in shown["note"]
+    result = run(tmp_path / "loss", make_task(metric="loss", higher_is_better=False), ladder=(1,), margin=0.1)
+    shown = tables(result, SMALL)[0]
+    assert "test loss, where lower is better: opponent minus 1cycle (positive: 1cycle is better)" in shown["note"]
+    ours, theirs = (fmean(result.values[name][10].values()) for name in ("1cycle", "cosine"))
+    assert shown["rows"][0][1].startswith(f"{theirs - ours:+.3g}")
 
 
 @pytest.mark.parametrize(

@@ -146,3 +146,13 @@ def test_bad_input_is_named():
         paired_difference({}, {}, confidence=95)
     with pytest.raises(ValueError, match="margin is 0"):
         outcome(difference([0.1] * 5), margin=0)
+
+
+def test_the_sentence_of_a_loss_says_that_its_difference_is_turned_round():
+    values = {seed: 1.0 + 0.01 * seed for seed in range(6)}
+    better = {seed: value - 0.5 + 0.001 * seed for seed, value in values.items()}
+    found = paired_difference(better, values, higher_is_better=False)
+    text = sentence(found, margin=0.1, metric="loss", points=False)
+    assert "loss, turned round so that positive is better, differs by +0.4" in text
+    plain = sentence(paired_difference(values, better), margin=0.1)
+    assert "turned" not in plain

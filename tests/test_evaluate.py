@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import superconv as sc
+from superconv.training.evaluate import check_metric
 
 
 def setup() -> tuple[nn.Module, list[tuple[torch.Tensor, torch.Tensor]]]:
@@ -104,3 +105,25 @@ def test_a_frozen_norm_keeps_its_running_statistics() -> None:
 def test_empty_data_is_named() -> None:
     with pytest.raises(ValueError, match="evaluation data is empty"):
         sc.evaluate(setup()[0], [], F.cross_entropy)
+
+
+def test_an_iterator_that_was_used_up_is_named() -> None:
+    model, batches = setup()
+    once = iter(batches)
+    sc.evaluate(model, once, F.cross_entropy)
+    with pytest.raises(ValueError, match="re-iterable where this iterator was used up"):
+        sc.evaluate(model, once, F.cross_entropy)
+
+
+def test_trying_a_metric_leaves_an_iterator_whole_and_the_model_alone() -> None:
+    model, batches = setup()
+    before = copy.deepcopy(model.state_dict())
+    model.train()
+    model[1].eval()
+    random_state = torch.get_rng_state()
+    back = check_metric(model, iter(batches), metric="accuracy")
+    assert len(list(back)) == len(batches)
+    assert check_metric(model, batches, metric="accuracy") is batches
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert [module.training for module in model] == [True, False, True, True, True]
+    assert torch.equal(torch.get_rng_state(), random_state)

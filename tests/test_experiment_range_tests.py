@@ -189,3 +189,30 @@ def test_the_model_is_made_under_the_seed(tmp_path: Path) -> None:
         measure(tmp_path, make_task(model=net, name=f"seen {seed}"), seed=seed, forks=0)
     assert not torch.equal(made[0], made[1])
     assert torch.equal(made[0], make_task().build_model(0)[0].weight)
+
+
+def test_what_cannot_be_written_or_is_being_measured_is_known_before_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def beside(*_: Any, **__: Any) -> None:
+        """The same measurement begins a second time while the first one runs."""
+        monkeypatch.setattr(range_tests, "lr_range_test", None)
+        with pytest.raises(RunLocked, match="is being written by process"):
+            measure(tmp_path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(range_tests, "lr_range_test", beside)
+    with pytest.raises(KeyboardInterrupt):
+        measure(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="choose another directory"):
+        measure(tmp_path / "file")
+
+
+def test_a_failure_leaves_what_was_there_before(tmp_path: Path) -> None:
+    _, path = measure(tmp_path)
+    with pytest.raises(ValueError, match="linear"):
+        measure(tmp_path, shape="log")
+    assert [each for each in path.parent.iterdir() if each.is_dir()] == [path]
+    assert (path / FILE).exists()

@@ -165,6 +165,15 @@ def test_show_opens_a_whole_page(monkeypatch, tmp_path):
     assert file.read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_show_without_a_browser_says_where_the_page_is(monkeypatch, tmp_path, capsys, there):
+    monkeypatch.setattr("webbrowser.open", lambda _: there)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    ramp_figure().show()
+    (file,) = tmp_path.iterdir()
+    assert capsys.readouterr().out == ("" if there else f"no browser was found; the figure is in {file}\n")
+
+
 # ---- files ---------------------------------------------------------------------------------------------------------
 
 

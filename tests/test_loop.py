@@ -226,3 +226,74 @@ def test_a_state_gets_the_scaler_that_the_precision_needs_and_its_own_batches() 
     assert state.scaler.get_scale() > 1
     with pytest.raises(ValueError, match="made with other batches"):
         sc.train(model, optimizer, F.cross_entropy, make_batches(), sc.constant(4, lr=0.1), state=state)
+
+
+def test_a_metric_that_does_not_fit_is_found_before_the_first_update() -> None:
+    model = nn.Linear(6, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    batches = [(x, y[:, None].float()) for x, y in make_batches()]
+    before = weights(model)
+    for wrong, words in [("accuracy", "metric 'accuracy'"), (lambda o, t: o[:3], "one value per sample")]:
+        with pytest.raises(ValueError, match=words):
+            sc.train(model, optimizer, F.mse_loss, batches, sc.constant(2, lr=0.1), eval_batches=batches, metric=wrong)
+    assert torch.equal(weights(model), before)
+    assert sc.train(
+        model, optimizer, F.mse_loss, batches, sc.constant(2, lr=0.1), eval_batches=batches, metric=None
+    ).final
+
+
+def test_trying_the_metric_changes_nothing_of_the_training() -> None:
+    results = []
+    for try_metric in (True, False):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        data = torch.utils.data.TensorDataset(*map(torch.cat, zip(*make_batches(), strict=True)))
+        loader = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True)  # from the global random state
+        evaluated = sc.data.Batches(data, 8, seed=0)
+        iter_position = next(iter(evaluated))[0]
+        history = sc.train(
+            model, optimizer, F.cross_entropy, loader, sc.constant(5, lr=0.1), eval_batches=evaluated,
+            evaluate_every=2, try_metric=try_metric,
+        )  # fmt: skip
+        buffers = [buffer.double().flatten() for buffer in model.buffers()]
+        results.append(torch.cat([weights(model), *buffers, torch.tensor(history.loss), iter_position.flatten()]))
+        results[-1] = torch.cat([results[-1], torch.tensor([e.loss for _, e in history.evaluations]), torch.rand(3)])
+    assert torch.equal(*results)
+
+
+def test_an_iterator_serves_for_one_evaluation_only() -> None:
+    def run(**options: object) -> sc.History:
+        model = make_model()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        return sc.train(model, optimizer, F.cross_entropy, make_batches(), sc.constant(4, lr=0.1), **options)
+
+    with pytest.raises(ValueError, match=r"eval_batches is an iterator .*but 2 evaluations will be made"):
+        run(eval_batches=iter(make_batches()), evaluate_every=3)
+    once = run(eval_batches=iter(make_batches()))
+    assert once.evaluations == run(eval_batches=make_batches()).evaluations
+    assert once.final is not None
+    assert once.final.samples == 32
+
+
+def test_a_loss_that_is_none_and_an_optimizer_with_a_closure_are_refused() -> None:
+    model = make_model()
+    with pytest.raises(TypeError, match=r"loss_fn must be a function .*got None"):
+        sc.train(model, torch.optim.SGD(model.parameters(), lr=0.1), None, make_batches(), sc.constant(2, lr=0.1))
+    with pytest.raises(ValueError, match=r"got LBFGS, whose step.* needs a closure"):
+        sc.train(model, torch.optim.LBFGS(model.parameters()), F.cross_entropy, make_batches(), sc.constant(2, lr=0.1))
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"accumulation_steps": "2"}, "accumulation_steps must be a whole number.*got '2'"),
+        ({"evaluate_every": "5"}, "evaluate_every must be a whole number.*got '5'"),
+        ({"clip_grad_norm": "1"}, "clip_grad_norm must be a positive number or None, got '1'"),
+    ],
+)
+def test_options_of_another_kind_are_named(option: dict, words: str) -> None:
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=words):
+        sc.train(model, optimizer, F.cross_entropy, make_batches(), sc.constant(2, lr=0.1), **option)

@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import superconv as sc
+from superconv.analysis.repeats import joint_verdict
 from superconv.measure.divergence import FACTOR, DivergenceRule
 from superconv.measure.range_test import _upper_end
 
@@ -182,11 +183,16 @@ def test_scaler_and_gradients_come_back() -> None:  # 4, 5
 def test_recorded_rates_are_those_that_were_used(shape: str, steps: int) -> None:  # 7
     model, optimizer, loader = setup()
     used: list[float] = []
-    hook = optimizer.register_step_pre_hook(lambda o, *_: used.append(o.param_groups[0]["lr"]))
+    step = optimizer.step
+
+    def watched(*arguments: object) -> object:
+        used.append(optimizer.param_groups[0]["lr"])
+        return step(*arguments)
+
+    optimizer.step = watched  # type: ignore[method-assign]
     ramp = sc.lr_range_test(
         model, optimizer, F.cross_entropy, loader, start_lr=1e-4, end_lr=0.5, total_steps=steps, shape=shape
     )
-    hook.remove()
     assert used == list(ramp.lr)
     assert (used[0], used[-1], len(used)) == (1e-4, 0.5, steps)
     assert ramp.stop is sc.StopReason.completed
@@ -490,3 +496,75 @@ def test_a_scout_that_broke_and_went_constant_ends_the_ramp_where_it_broke(dead:
     loss = np.interp(np.log(lr), np.log([1e-4, 1e-2, 5e-2, 0.1, 0.3, 0.5]), [2.9, 2.4, 2.3, 2.8, 5.0, dead])
     scout = sc.RangeTest(lr=lr, train_loss=loss, shape="exponential")
     assert 4 * 0.05 < _upper_end(scout) < 4 * 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"reference_lr": "grd"}, "reference_lr='grd' is unknown; did you mean 'grid'"),
+        ({"reference_lr": -1.0}, "reference_lr must be finite, above 0"),
+        ({"end_lr": "1"}, "end_lr must be a number or None, got '1'"),
+        ({"start_lr": "1"}, "start_lr must be a number or None, got '1'"),
+        ({"forks": "10"}, "how many .* or a sequence of positive learning rates, got '10'"),
+        ({"forks": 2.5}, "how many .* or a sequence of positive learning rates, got 2.5"),
+        ({"fork_steps": "5"}, "fork_steps must be a whole number.*got '5'"),
+        ({"evaluate_every": "5"}, "evaluate_every must be a whole number.*got '5'"),
+        ({"accumulation_steps": "2"}, "accumulation_steps must be a whole number.*got '2'"),
+        ({"seed": "a"}, "seed must be a whole number or None, got 'a'"),
+        ({"metric": lambda o, t: o[:3], "eval_batches": eval_batches(), "end_lr": 1.0}, "one value per sample"),
+        ({"eval_batches": iter(eval_batches())}, "eval_batches is an iterator .*but 25 evaluations"),
+    ],
+)
+def test_arguments_of_another_kind_are_named_before_anything_is_measured(options: dict, words: str) -> None:
+    model, optimizer, loader = setup()
+    reports: list[object] = []
+    with pytest.raises(ValueError, match=words):
+        sc.lr_range_test(model, optimizer, F.cross_entropy, loader, progress=lambda *a: reports.append(a), **options)
+    assert not reports
+
+
+def test_an_optimizer_of_another_model_or_of_frozen_parameters_is_refused() -> None:
+    model, optimizer, loader = setup()
+    with pytest.raises(ValueError, match=r"trains no parameter of this model: .*not in the optimizer"):
+        sc.lr_range_test(setup()[0], optimizer, F.cross_entropy, loader)
+    model.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"trains no parameter of this model: .*frozen"):
+        sc.lr_range_test(model, optimizer, F.cross_entropy, loader)
+
+
+def test_an_optimizer_with_a_closure_or_no_loss_is_refused() -> None:
+    model, optimizer, loader = setup()
+    with pytest.raises(ValueError, match=r"got LBFGS, whose step.* needs a closure"):
+        sc.lr_range_test(model, torch.optim.LBFGS(model.parameters()), F.cross_entropy, loader)
+    with pytest.raises(TypeError, match="loss_fn must be a function"):
+        sc.lr_range_test(model, optimizer, None, loader)
+
+
+@pytest.mark.parametrize("count", [0, 6, 30])
+def test_a_scout_that_takes_all_batches_of_an_iterator_says_so(count: int) -> None:
+    model, optimizer, _ = setup()
+    given = iter((eval_batches() * 20)[:count])
+    words = "train_batches is an iterator that ran dry after .* before the ramp began: the scout"
+    with pytest.warns(UserWarning, match="iterator"), pytest.raises(ValueError, match=words):
+        sc.lr_range_test(model, optimizer, F.cross_entropy, given, split=one_hot)
+
+
+def one_hot(batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    return batch[0], F.one_hot(batch[1], 3).float()
+
+
+def test_trying_the_metric_counts_no_sample_twice() -> None:
+    model, optimizer, loader = setup()
+    classes = torch.bincount(make_data().tensors[1])
+    ramp = sc.lr_range_test(
+        model, optimizer, F.cross_entropy, loader, end_lr=1.0, total_steps=4, eval_batches=eval_batches()
+    )
+    assert ramp.chance == pytest.approx(float(classes.max() / classes.sum()))
+
+
+def test_one_range_test_instead_of_a_list_is_named() -> None:
+    ramp = made_scout(learning_curve(0.0, 0))
+    with pytest.raises(TypeError, match=r"takes a list of range tests.* pass \[ramp\], or use ramp.suggest"):
+        sc.suggest(ramp)
+    with pytest.raises(TypeError, match=r"takes a list of range tests.* pass \[ramp\], or use ramp.verdict"):
+        joint_verdict(ramp)

@@ -175,3 +175,25 @@ def test_workers_and_ranks_do_not_go_together(monkeypatch: pytest.MonkeyPatch, c
     with pytest.raises(ValueError, match=f"workers={count} does not go with several ranks"):
         list(workers.run_jobs(len, [("abc",)], workers=count))
     assert list(workers.run_jobs(len, [("abc",)])) == [(0, 3)]
+
+
+def leave(x: int) -> None:
+    sys.exit(1)
+
+
+def test_a_worker_that_cannot_start_is_not_tried_again_and_the_guard_is_named() -> None:
+    with pytest.raises(RunError, match=r'exit status 1\) before it could answer.*if __name__ == "__main__":'):
+        list(run_jobs(leave, [(0,)], workers=1))
+
+
+def test_a_script_without_the_guard_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("from superconv.experiments.workers import run_jobs\nlist(run_jobs(abs, [(-1,)], workers=1))\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert (
+        'a worker process came to start workers of its own: a script that calls superconv needs `if __name__ == "_'
+        in (done.stderr)
+    )
+    assert "before it could answer; its own error stands above" in done.stderr.splitlines()[-1]
+    assert len(done.stderr.splitlines()) < 60

@@ -205,7 +205,8 @@ def sentence(
     if difference.mean is None:
         text += f"the arms have no seed in common; {metric} was not compared"
     else:
-        text += f"{metric} differs by {scale * difference.mean:+.3g}{unit}"
+        turned = "" if difference.higher_is_better else ", turned round so that positive is better,"
+        text += f"{metric}{turned} differs by {scale * difference.mean:+.3g}{unit}"
     if word == "too few seeds":
         values = ", ".join(f"{scale * value:+.3g}" for value in difference.differences)
         text += f" (n={difference.n}, seeds {_listed(difference.seeds)}: {values}; {MINIMUM_SEEDS} are needed)"

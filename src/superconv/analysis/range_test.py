@@ -233,8 +233,12 @@ def suggest(ramps: Sequence[RangeTest], rule: str | None = None) -> Suggestion:
     Args:
         ramps: repeats of one range test.
         rule: None: the default rule of the repeat that allows the least.
-    Raises: ValueError: no ramp, or no rule of that name.
+    Raises:
+        ValueError: no ramp, or no rule of that name.
+        TypeError: something else than a list of range tests.
     """
+    if isinstance(ramps, RangeTest):
+        raise TypeError("suggest() takes a list of range tests, got one RangeTest; pass [ramp], or use ramp.suggest()")
     ramps = list(ramps)
     if not ramps:
         raise ValueError("suggest() needs at least one range test, got none")

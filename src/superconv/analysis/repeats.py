@@ -16,8 +16,12 @@ def joint_verdict(ramps: Sequence[RangeTest]) -> Verdict:
     The reference LR is one number per network, so what the repeats measured is pooled: their geometric mean. Each
     ramp is judged against it; where they disagree the tolerance is inconclusive.
 
-    Raises: ValueError: no ramp.
+    Raises: ValueError: no ramp. TypeError: one ramp instead of a list.
     """
+    if isinstance(ramps, RangeTest):
+        raise TypeError(
+            "joint_verdict() takes a list of range tests, got one RangeTest; pass [ramp], or use ramp.verdict()"
+        )
     if not ramps:
         raise ValueError("no range test was given; pass at least one")
     references = [ramp.reference_lr for ramp in ramps if ramp.reference_lr]

@@ -20,6 +20,7 @@ from .options import (
     Quiet,
     RunsDir,
     WeightDecay,
+    check_momentum,
     optimizer_options,
 )
 from .task_options import TaskOptions, with_task_options
@@ -64,14 +65,16 @@ def estimate_lr(
     from ..experiments.stopping import StopSignal
     from ..runs.rows import read_rows
     from ..schedules import constant, parse_schedule
+    from ..task import metric_name
     from ..training.optimizers import default_lr
     from .progress import bar
 
     if lr is not None and schedule is not None:
         raise ValueError("give the learning rate as --lr or as --schedule, not both")
-    made = what.make()
     level = default_lr(optimizer) if lr is None else lr
     planned = constant(steps, lr=level) if schedule is None else parse_schedule(schedule, steps)
+    check_momentum(momentum, planned)
+    made = what.make()
     arm = Arm(
         name=f"{made.name} {schedule or f'constant lr {level:g}'}".replace("/", "-").replace(":", "-"),
         schedule=planned,
@@ -85,7 +88,7 @@ def estimate_lr(
         result = run_arm(
             made, arm, seed, root=runs_dir, experiment=experiment, device=device, read_test=False,
             monitoring=Monitoring.of_run(steps, monitor_every, eigenvalues_every), stop=stop,
-            progress=display.training(arm.name),
+            progress=display.training(arm.name, metric_name(made.metric)),
         )  # fmt: skip
     readings = [row["curvature"] for row in read_rows(result.path) if "curvature" in row]
     if as_json:

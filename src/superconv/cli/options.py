@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from ..schedules import Schedule
 
 DataDir = Annotated[Path | None, typer.Option(help="Where data sets lie; default: SUPERCONV_DATA, then your cache.")]
 OptimizerName = Annotated[
@@ -54,6 +57,15 @@ RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 ChannelsLast = Annotated[bool | None, typer.Option(help="Image memory format; default: the faster one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress display.")]
+
+
+def check_momentum(momentum: float | None, schedule: Schedule) -> None:
+    """Refuse a momentum that the schedule would write over. Raises: ValueError."""
+    if momentum is not None and "momentum" in schedule.curves:
+        raise ValueError(
+            f"--momentum {momentum:g} would be ignored: the schedule sets the momentum; give it there (max_momentum, "
+            "min_momentum), or add max_momentum=none to the schedule"
+        )
 
 
 def optimizer_options(momentum: float | None, weight_decay: float, norm_weight_decay: float | None) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .measured import is_loss, metric_text
+
 WIDE = 120  # characters: a line with everything in it fits
 
 
@@ -25,12 +27,13 @@ class Bar:
             self._tasks[description] = self._progress.add_task(description, total=total, text="")
         self._progress.update(self._tasks[description], completed=done, total=total, text=text)
 
-    def training(self, description: str) -> Any:
-        """A `Progress` function for `run_arm`."""
+    def training(self, description: str, metric: str = "accuracy") -> Any:
+        """A `Progress` function for `run_arm`; the metric as `metric_name` calls it."""
 
         def report(done: int, total: int, record: Any, loss: float, evaluation: Any, reading: Any) -> None:
             if evaluation is not None:
-                self._metric[description] = f"  valid {evaluation.metric:.2%}"
+                found = f"loss {evaluation.loss:.4f}" if is_loss(metric) else metric_text(metric, evaluation.metric)
+                self._metric[description] = f"  valid {found}"
             text = f"lr {record.lr[0]:.3g}  loss {loss:.4f}{self._metric.get(description, '')}"
             if reading is not None:
                 text += f"  {_curvature(reading)}"
@@ -60,31 +63,16 @@ def _curvature(reading: Any) -> str:
 def bar(quiet: bool = False) -> Iterator[Bar]:
     """A live display on stderr; on something that is no terminal rich prints its last state only.
 
-    On a narrow screen the numbers come first: the bar itself and the time spent are left out.
+    On a narrow screen the numbers come first: the bar itself and the time spent are left out, words are cut.
     """
     if quiet:
         yield Bar(None)
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress
+
+    from .progress_columns import columns
 
     console = Console(stderr=True)
-    wide = console.width >= WIDE
-    columns = (
-        TextColumn("{task.description}"),
-        *((BarColumn(bar_width=24),) if wide else ()),
-        MofNCompleteColumn(),
-        *((TimeElapsedColumn(),) if wide else ()),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
-    )
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns(console.width >= WIDE), console=console) as progress:
         yield Bar(progress)

@@ -72,6 +72,7 @@ def range_test(
     from ..analysis.range_test import suggest
     from ..analysis.range_test_text import summary
     from ..experiments.range_tests import RangeTestPlan, run_range_test
+    from ..figures.terminal import columns
     from .progress import bar
 
     made = what.make()
@@ -111,13 +112,13 @@ def range_test(
             paths.append(path)
     if as_json:
         print(json.dumps(_plain(ramps, paths)))
-        return
-    print(summary(ramps))
-    if plot:
-        print("\nThe first of them:" if seeds > 1 else "")
-        print(ramps[0].plot().to_text())
-    for path in paths:
-        print(path)
+    else:
+        print(summary(ramps))
+        if plot:
+            print("\nThe first of them:" if seeds > 1 else "")
+            print(ramps[0].plot().to_text(columns(90)))
+        for path in paths:
+            print(path)
     if suggest(ramps).lr is None:
         raise typer.Exit(1)
 

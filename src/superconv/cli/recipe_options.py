@@ -43,10 +43,16 @@ def load_recipe(path: Path, given: Mapping[str, Any]) -> Recipe:
         )
     if "momentum" in given and "schedule" not in given and recipe.policy.get("max_momentum") is not None:
         raise ValueError(
-            "--momentum contradicts the recipe, which cycles the momentum; drop it, or give the schedule as well: "
-            f"--schedule {recipe.schedule}"
+            "--momentum contradicts the recipe, which cycles the momentum; drop it, or give a --schedule that leaves "
+            "momentum alone (max_momentum=none)"
         )
     return recipe
+
+
+def tell_task(recipe: Recipe, task: str) -> None:
+    """Say on stderr where the recipe was found for another task."""
+    if recipe.task != task:
+        print(f"superconv: the recipe was found for {recipe.task}, not for {task}", file=sys.stderr)
 
 
 def arm_by_recipe(recipe: Recipe, steps: int, given: Mapping[str, Any], rest: Arm) -> Arm:

@@ -67,6 +67,9 @@ def reproduce(
     The test images are tested along the way, as in the paper; nothing is chosen by them. Finished runs are found again.
     """
     if overview:
+        beside = {"--json": as_json, "--list": show_list, "a name": bool(names)}
+        if any(beside.values()):
+            raise ValueError(f"{next(n for n, given in beside.items() if given)} does not go with --overview; drop one")
         _overview(out, long)
         return
     if long:
@@ -83,7 +86,7 @@ def reproduce(
     there = known(out, chosen, of_scale, precision)
     had = sum(there.has(experiment, seed) for _, experiment in chosen for seed in range(seeds))
     if had:
-        print(f"{had} runs are in {out} already and are not made again (another --out makes them)", file=sys.stderr)
+        print(f"already in {out} and not run again: {had} (another --out runs them)", file=sys.stderr)
     stop = StopSignal(max_minutes)
     with stop.listening(), bar(quiet) as display:
         found = run(

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def end_stopped(stop: StopSignal) -> NoReturn:
-    """Say why, and how to go on; exit 130 after a signal, 1 after a time limit."""
+    """Say why, and how to go on, on stderr (stdout is for results); exit 130 after a signal, 1 after a time limit."""
     reason = stop.reason()
     assert reason is not None
-    print(f"{reason.message}; {reason.remedy}\n{command_again()}")
+    print(f"{reason.message}; {reason.remedy}\n{command_again()}", file=sys.stderr)
     raise typer.Exit(130 if reason.value == "interrupted" else 1)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .measured import is_loss, metric_text
 from .options import (
     Accumulation,
     AsJson,
@@ -24,6 +26,7 @@ from .options import (
     Quiet,
     RunsDir,
     WeightDecay,
+    check_momentum,
     optimizer_options,
 )
 from .stopped import command_again
@@ -93,8 +96,9 @@ def train(
     from ..experiments.stopping import StopSignal
     from ..models import averaging_fraction_for
     from ..schedules import parse_schedule, total_steps
+    from ..task import metric_name
     from .progress import bar
-    from .recipe_options import arm_by_recipe, given_options, load_recipe
+    from .recipe_options import arm_by_recipe, given_options, load_recipe, tell_task
 
     given = given_options(context)
     plan = None if recipe is None else load_recipe(recipe, given)
@@ -103,10 +107,15 @@ def train(
         steps = plan.steps if steps is None and epochs is None else steps
     if schedule is None:
         raise ValueError("say how to train: --schedule one_cycle:max_lr=3,initial_lr=.1 for instance, or --recipe FILE")
-    made = what.make()
-    made = made if plan is None else plan.applied(made)
     if epochs is not None and steps is not None:
         raise ValueError("give the length as --epochs or as --steps, not both")
+    if (monitor_every or eigenvalues_every) and not monitor_lr:
+        raise ValueError("--monitor-every and --eigenvalues-every are for --monitor-lr; give that too, or none")
+    _check_schedule(schedule, steps)  # before the data are loaded, which may take minutes
+    made = what.make()
+    if plan is not None:
+        tell_task(plan, made.name)
+        made = plan.applied(made)
     if steps is None:
         samples = train_samples or len(made.data.with_validation(VALIDATION_SAMPLES).train)
         length = DEFAULT_EPOCHS if epochs is None else epochs
@@ -132,9 +141,8 @@ def train(
     )
     if plan is not None:
         chosen = arm_by_recipe(plan, steps, given, chosen)
-    if (monitor_every or eigenvalues_every) and not monitor_lr:
-        raise ValueError("--monitor-every and --eigenvalues-every are for --monitor-lr; give that too, or none")
-    stop = StopSignal(max_minutes)
+    check_momentum(momentum, chosen.schedule)
+    stop, metric = StopSignal(max_minutes), metric_name(made.metric)
     with stop.listening(), bar(quiet) as display:
         result = run_arm(
             made,
@@ -146,29 +154,52 @@ def train(
             keep_weights=True,
             monitoring=Monitoring.of_run(steps, monitor_every, eigenvalues_every) if monitor_lr else None,
             stop=stop,
-            progress=display.training(chosen.name),
+            progress=display.training(chosen.name, metric),
         )
     if as_json:
         print(json.dumps({"path": str(result.path), "stop": result.stop.value, "summary": result.summary}))
     else:
-        print(_sentences(result, steps))
+        print(_sentences(result, steps, metric))
     if result.stop.value != "completed":
         raise typer.Exit(130 if result.stop.value == "interrupted" else 1)
 
 
-def _sentences(result: RunResult, steps: int) -> str:
+def _check_schedule(text: str, steps: int | None) -> None:
+    """Complain about a schedule, as far as can be told: without the length, about its policy and its keys' names."""
+    import inspect
+
+    from ..schedules import POLICIES, checks, parse_schedule
+
+    if steps is not None:
+        parse_schedule(text, steps)
+        return
+    policy, _, rest = (part.strip() for part in text.partition(":"))
+    if policy not in POLICIES:
+        raise checks.unknown("schedule", policy, POLICIES)
+    _, *keys = inspect.signature(POLICIES[policy]).parameters
+    for key in (item.partition("=")[0].strip() for item in rest.split(",") if rest):
+        if key not in keys:
+            raise checks.unknown(f"key of {policy}", key, keys)
+
+
+def _sentences(result: RunResult, steps: int, metric: str) -> str:
     summary, stop = result.summary, result.stop
     if summary is None:
         return f"stopped at step {result.steps} of {steps}: {stop.message}; {stop.remedy}\n{command_again()}"
     measured = "; ".join(
-        f"{split} {part['metric']:.2%} (loss {_loss(part['loss'])}, {part['samples']} samples)"
-        for split in ("test", "validation")
-        if (part := summary.get(split)) and part["metric"] is not None
+        f"{split} {_measured(part, metric)}" for split in ("test", "validation") if (part := summary.get(split))
     )
     found = "found finished: " if result.skipped else ""
     remedy = f"\n{stop.message}: {stop.remedy}" if stop.remedy else ""
     took = f"{stop.value} after {summary['steps']} steps, {summary['seconds']:.1f} s"
     return f"{found}{took}: {measured or 'nothing measured'}{remedy}\n{result.path}"
+
+
+def _measured(part: Mapping[str, Any], metric: str) -> str:
+    loss = f"loss {_loss(part['loss'])}"
+    if is_loss(metric):
+        return f"{loss} ({part['samples']} samples)"
+    return f"{metric_text(metric, part['metric'])} ({loss}, {part['samples']} samples)"
 
 
 def _loss(value: float | None) -> str:

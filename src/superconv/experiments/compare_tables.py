@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,10 @@ def tables(result: Comparison, budget: Budget) -> list[dict[str, Any]]:
 
 def _in_points(result: Comparison) -> bool:
     return result.contest.metric.endswith("accuracy")
+
+
+def _higher_is_better(result: Comparison) -> bool:
+    return result.contest.duels[0].overall.higher_is_better
 
 
 def _difference(result: Comparison, difference: PairedDifference) -> str:
@@ -48,11 +52,15 @@ def _duels(result: Comparison) -> dict[str, Any]:
         )
     seeds = contest.duels[0].overall.seeds
     scale, unit = (100, " points") if _in_points(result) else (1, "")
+    minus = f"{contest.treatment} minus opponent"
+    if not _higher_is_better(result):
+        minus = f"where lower is better: opponent minus {contest.treatment}"
     note = (
-        f"{result.split} {contest.metric}, {contest.treatment} minus opponent after equal steps, paired by seed "
-        f"(n={len(seeds)}), 95% intervals; all lengths: each seed's mean over them, Holm over opponents; single "
-        f"lengths: Holm over opponents and lengths. {scale * contest.margin:g}{unit} is the smallest difference that "
-        "matters. Speed-up: ratio of steps at the level that the opponent reaches at its longest length."
+        f"{result.split} {contest.metric}, {minus} (positive: {contest.treatment} is better) after equal steps, "
+        f"paired by seed (n={len(seeds)}), 95% intervals; all lengths: each seed's mean over them, Holm over "
+        f"opponents; single lengths: Holm over opponents and lengths. {scale * contest.margin:g}{unit} is the smallest "
+        "difference that matters. Speed-up: ratio of steps at the level that the opponent reaches at its longest "
+        "length."
     )
     columns = ["opponent", "all lengths", *(f"{steps} steps" for steps in lengths), "speed-up"]
     return {"title": f"{contest.treatment} against the others", "columns": columns, "rows": rows, "note": note}
@@ -96,16 +104,26 @@ def _settings(result: Comparison, budget: Budget) -> dict[str, Any]:
 
 def _effort(result: Comparison) -> dict[str, Any]:
     longest = max(steps for _, steps in result.tuned)
-    rows = []
-    trials = 0
-    for (name, steps), tuned in result.tuned.items():
-        if steps == longest and tuned.trials:
-            trials = len(tuned.trials)
-            counts = sorted({1, 2, 4, trials} & set(range(1, trials + 1)))
-            known = [value for _, value in tuned.trials if math.isfinite(value)]
-            curve = expected_best(known, trials, higher_is_better=result.contest.duels[0].overall.higher_is_better)
-            rows.append([name, *(f"{curve[count - 1]:.4g}" for count in counts)])
+    found = {name: [v for _, v in t.trials] for (name, steps), t in result.tuned.items() if steps == longest}
+    found = {name: values for name, values in found.items() if values}
+    trials = max(map(len, found.values()), default=0)
     counts = sorted({1, 2, 4, trials} & set(range(1, trials + 1)))
+    rows = [[name, *_expected(values, counts, found, _higher_is_better(result))] for name, values in found.items()]
     note = f"Expected best validation metric after so many random trials, at {longest} steps (arXiv 1909.03004)."
+    if not all(math.isfinite(value) for values in found.values() for value in values):
+        note += " A diverged trial counts as the worst of all arms' others; -: every trial diverged."
     columns = ["arm", *(f"{count} trial{'s' if count > 1 else ''}" for count in counts)]
     return {"title": "How much tuning it takes", "columns": columns, "rows": rows, "note": note}
+
+
+def _expected(
+    values: Sequence[float], counts: Sequence[int], found: Mapping[str, Sequence[float]], higher_is_better: bool
+) -> list[str]:
+    """The expected best of one arm after so many trials, a diverged one scored as the worst finite of all arms."""
+    if not any(math.isfinite(value) for value in values):
+        return ["-"] * len(counts)
+    finite = [value for others in found.values() for value in others if math.isfinite(value)]
+    worst = min(finite) if higher_is_better else max(finite)
+    scored = [value if math.isfinite(value) else worst for value in values]
+    curve = expected_best(scored, max(counts), higher_is_better=higher_is_better)
+    return [f"{curve[count - 1]:.4g}" for count in counts]

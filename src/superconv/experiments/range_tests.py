@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -103,13 +104,32 @@ def run_range_test(
         agree_on({**config, "seed": seed}, "config")
     if summary_of(place) is not None:
         return on_first_rank(lambda: RangeTest.load(path / FILE)), path
-    # first: a mistake in it leaves no directory
-    ramp = _measure(task, plan, seed, splits, device, keep_copy_on, progress)
-    with open_together(place, info) as run:
+    new = [folder for folder in (path, *path.parents[:3]) if not folder.exists()] if rank() == 0 else []
+    # first: what cannot be written, or is being measured elsewhere, is known before the work
+    with open_together(place, info) as run, _removed_if_it_fails(new):
         if summary_in(run) is not None:  # by another process meanwhile: the one that was first stands
             return on_first_rank(lambda: RangeTest.load(path / FILE)), path
+        ramp = _measure(task, plan, seed, splits, device, keep_copy_on, progress)
         together(lambda: _keep(ramp, run))
     return ramp, path
+
+
+@contextmanager
+def _removed_if_it_fails(new: Sequence[Path]) -> Iterator[None]:
+    """Folders made for the block, the run directory first, go again where it fails, still under the lock.
+
+    What another process puts there meanwhile stays, and the folders that hold it.
+    """
+    try:
+        yield
+    except BaseException:
+        for name in (FILE, "rows.jsonl", "run.json", ".lock") if new else ():
+            with suppress(OSError):
+                (new[0] / name).unlink()
+        for folder in new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _keep(ramp: RangeTest, run: runs.Run | Follower) -> None:

@@ -26,6 +26,11 @@ POLL_SECONDS = 0.2
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ATTEMPTS = 3  # at one job; the last of them alone on the machine, which helps where memory was short
 
+GUARD = (
+    'a script that calls superconv needs `if __name__ == "__main__":` around what it does, since every worker imports '
+    "the script; put the calls under it"
+)
+
 Workers = int | Literal["ray"] | None
 
 _stop = StopSignal()  # of this process; a worker's is set from its parent
@@ -48,7 +53,8 @@ def run_jobs(
     Args:
         function: at module level, with arguments and results that pickle.
         workers: processes; None: one a core; "ray": as many as a Ray cluster holds (`run_on_ray`).
-    Raises: what a job raised; RunError, a ValueError: the processes of one job died `ATTEMPTS` times.
+    Raises: what a job raised; RunError, a ValueError: the processes of one job died `ATTEMPTS` times, or one could not
+        start: the script that it imports failed, or starts workers itself.
     """
     stop = stop or StopSignal()
     if is_distributed():  # all ranks do every job together
@@ -62,6 +68,8 @@ def run_jobs(
     if workers == "ray":
         yield from run_on_ray(function, jobs, answer=_answer, stop=stop)
         return
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # still importing its parent's script
+        raise RunError(f"a worker process came to start workers of its own: {GUARD}")
     context = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads, and their locks
     event = context.Event()
     count = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
@@ -147,11 +155,16 @@ class _Worker:
             self.connection.send_bytes(pickle.dumps(job))
 
     def result(self) -> Any:
-        """Of the job that was begun. Raises: what the job raised; _Died."""
+        """Of the job that was begun. Raises: what the job raised; _Died; RunError: the process cannot live."""
         try:
             went_well, value, trace = pickle.loads(self.connection.recv_bytes())
         except (EOFError, OSError):
             self.end()
+            if self.process.exitcode == 1:  # Python's own, and no job's error, which is answered: again is no use
+                raise RunError(
+                    f"a worker process {_ending(1)} before it could answer; its own error stands above. Most often: "
+                    f"{GUARD}"
+                ) from None
             raise _Died(_ending(self.process.exitcode)) from None
         if not went_well:
             self.end()

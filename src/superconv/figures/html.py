@@ -108,7 +108,10 @@ def page(figure: Figure) -> str:
 
 
 def show(figure: Figure) -> None:
-    """Show the figure in the notebook that runs this, else in the browser from a temporary file."""
+    """Show the figure in the notebook that runs this, else in the browser from a temporary file.
+
+    Without a browser it prints where that file is.
+    """
     ipython = sys.modules.get("IPython")
     if ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell":
         from IPython.display import HTML, display  # type: ignore[import-not-found, unused-ignore]
@@ -117,7 +120,8 @@ def show(figure: Figure) -> None:
         return
     with tempfile.NamedTemporaryFile("w", suffix=".html", delete=False, encoding="utf-8") as file:
         file.write(page(figure))
-    webbrowser.open(Path(file.name).as_uri())
+    if not webbrowser.open(Path(file.name).as_uri()):
+        print(f"no browser was found; the figure is in {file.name}")
 
 
 def describe(figure: Figure) -> str:

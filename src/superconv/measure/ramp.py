@@ -185,6 +185,7 @@ class Probe:
             state=state,
             cycle_momentum=False,
             metric=self.metric.metric,
+            try_metric=False,  # it counts what it sees; tried once, before everything
             eval_batches=eval_batches,
             evaluate_every=evaluate_every,
             **self.options,

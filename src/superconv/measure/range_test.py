@@ -14,18 +14,20 @@ from torch.optim import Optimizer
 
 from ..analysis.range_test import RangeTest
 from ..analysis.smoothing import local_median, noise_level
+from ..near_names import near
 from ..records import StopReason
 from ..schedules import Schedule, checks, lr_ramp
 from ..training.batch_source import BatchSource, Split, device_of
-from ..training.evaluate import EvaluateWith, check_evaluate_with
-from ..training.loop import LossFunction, Metric
+from ..training.evaluate import EvaluateWith, check_metric, check_readable
+from ..training.loop import LOWEST, LossFunction, Metric, check_options, check_parts
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
 from .chance import ChanceLevel
 from .memory import naming_batch_size
 from .progress import Progress, reporter
 from .ramp import Probe
-from .reference import Reference, find_reference
+from .reference import GRID_POINTS, Reference, find_reference
+from .trained_parameters import trained_parameters
 
 DEFAULT_STEPS = 100
 SCOUT_STEPS = 60
@@ -103,19 +105,27 @@ def lr_range_test(
         reference_lr: the best constant learning rate, if known; the verdict measures tolerance against it. "grid"
             finds it by up to eight short trainings of `total_steps` each (`find_reference`) and needs `eval_batches`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
-    Raises: ValueError: a range, length or fork that is not possible; nothing to train on.
+    Raises:
+        ValueError: a range, length or fork that is not possible; nothing to train on; an iterator that the scout used
+            up; an optimizer made for another model; a metric that does not fit the outputs.
+        TypeError: a loss that is no function.
         OutOfMemory, a ValueError and a torch.OutOfMemoryError: everything is as before, and the message names a batch
         size that fits.
     """
     started = time.perf_counter()
     total_steps = DEFAULT_STEPS if total_steps is None else checks.whole("total_steps", total_steps, at_least=0)
     shape = shape or "exponential"
+    device = device_of(model)
+    check_parts(optimizer, loss_fn)
+    check_options(accumulation_steps, None, clip_grad_norm, evaluate_with)
     _check(start_lr, end_lr, total_steps, shape, forks, fork_steps)
-    check_evaluate_with(evaluate_with)
-    if evaluate_every is not None and evaluate_every < 1:
+    _check_reference(reference_lr)
+    trained_parameters(model, optimizer)
+    _check_seed(seed)
+    if evaluate_every is not None and checks.whole("evaluate_every", evaluate_every, at_least=LOWEST) < 1:
         raise ValueError(f"evaluate_every must be at least 1 step or None (25 along the ramp), got {evaluate_every}")
     if scaler is None:
-        scaler = make_scaler(precision, device_of(model).type)
+        scaler = make_scaler(precision, device.type)
     guess = ChanceLevel(metric, chance)
     probe = Probe(
         model,
@@ -135,8 +145,12 @@ def lr_range_test(
         },
     )
     fork_steps = max(2, round(FORK_FRACTION * total_steps)) if fork_steps is None else fork_steps
-    copies = 1 if forks == 0 else 2
+    copies = 1 if isinstance(forks, (int, np.integer)) and forks == 0 else 2
+    evaluate_every = max(1, total_steps // EVALUATIONS) if evaluate_every is None else evaluate_every
+    check_readable(eval_batches, _evaluations(total_steps, evaluate_every, forks, reference_lr))
     with naming_batch_size(probe, train_batches, copies), probe.measuring(train_batches, seed):
+        if eval_batches is not None:
+            probe.eval_batches = check_metric(model, eval_batches, metric=metric, split=split, precision=precision)
         source = BatchSource(train_batches)
         scout = None if end_lr is not None else _scout(probe, source)
         start_lr, end_lr = _range(start_lr, end_lr, shape, scout)
@@ -145,13 +159,14 @@ def lr_range_test(
         curve = probe.ramp(
             source,
             schedule,
-            evaluate_every=max(1, total_steps // EVALUATIONS) if evaluate_every is None else evaluate_every,
+            evaluate_every=evaluate_every,
             stop_when_diverged=stop_when_diverged,
             fork_at=_fork_positions(forks, schedule, shape, RAMP_DECADES if scout is None else FORK_DECADES),
             fork_steps=fork_steps,
         )
     if not curve.lr and curve.stop is StopReason.diverged:
         raise ValueError(NOT_FINITE)
+    _check_batches(curve.stop, curve.lr, probe.updates)
     settings = {
         **describe(optimizer),
         "batch_size": curve.batch_size,
@@ -185,6 +200,7 @@ def _scout(probe: Probe, source: BatchSource) -> RangeTest:
     schedule = lr_ramp(SCOUT_STEPS, start_lr=start, end_lr=end, shape="exponential")
     with probe.from_the_start():
         curve = probe.ramp(source.fork(), schedule, phase="scout")
+    _check_batches(curve.stop, (), probe.updates)
     return curve.value(shape="exponential")
 
 
@@ -275,6 +291,46 @@ def _fork_positions(forks: int | Sequence[float], schedule: Schedule, shape: str
     return frozenset(first + round((i + 1) * (total - first) / forks) - 1 for i in range(int(forks)))
 
 
+def _evaluations(
+    total_steps: int, every: int, forks: int | Sequence[float], reference_lr: float | Literal["grid"] | None
+) -> int:
+    """How many there may be along the ramp, after its forks and of the grid."""
+    branches = int(forks) if isinstance(forks, (int, np.integer)) else len(forks)
+    return -(-total_steps // every) + branches + (GRID_POINTS + 2 if reference_lr == "grid" else 0)
+
+
+def _check_batches(stop: StopReason, lr: Sequence[float], updates: int) -> None:
+    """Raise ValueError where an iterator ran dry before the ramp had a point."""
+    if stop is StopReason.batches_exhausted and not lr:
+        raise ValueError(
+            f"train_batches is an iterator that ran dry after {updates} updates, before the ramp began: the scout "
+            f"({SCOUT_STEPS} updates, where end_lr is not given) and the grid of reference_lr draw from it, too; pass "
+            "a re-iterable such as the DataLoader itself, or start_lr, end_lr and total_steps for the batches there are"
+        )
+
+
+def _check_reference(given: Any) -> None:
+    if given is None or given == "grid":
+        return
+    if isinstance(given, str):
+        raise ValueError(f"reference_lr={given!r} is unknown; {near(given, ['grid'])}, a learning rate or None")
+    checks.number("reference_lr", given, above=True)
+
+
+def _check_seed(seed: Any) -> None:
+    if seed is not None and (isinstance(seed, bool) or not hasattr(seed, "__index__")):
+        raise ValueError(f"seed must be a whole number or None, got {seed!r}")
+
+
+def _check_number(name: str, value: Any) -> None:
+    try:
+        if isinstance(value, str | bytes | bool):
+            raise TypeError
+        float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number or None, got {value!r}") from None
+
+
 def _check(
     start_lr: float | None,
     end_lr: float | None,
@@ -287,6 +343,9 @@ def _check(
         raise ValueError(f"shape={shape!r} is unknown; use 'linear' or 'exponential'")
     if total_steps < 2:
         raise ValueError(f"a ramp needs at least 2 steps, got total_steps={total_steps}")
+    for name, lr in (("start_lr", start_lr), ("end_lr", end_lr)):
+        if lr is not None:
+            _check_number(name, lr)
     if end_lr is not None and not (np.isfinite(end_lr) and end_lr > 0):
         raise ValueError(f"end_lr must be positive and finite, got {end_lr}")
     if start_lr is not None and not (start_lr >= 0 if shape == "linear" else start_lr > 0):
@@ -296,9 +355,23 @@ def _check(
         )
     if start_lr is not None and end_lr is not None and start_lr >= end_lr:
         raise ValueError(f"start_lr={start_lr:g} must be below end_lr={end_lr:g}")
+    _check_forks(forks, total_steps)
+    if fork_steps is not None and checks.whole("fork_steps", fork_steps, at_least=LOWEST) < 2:
+        raise ValueError(f"fork_steps must be at least 2 (a branch ends at a learning rate of 0), got {fork_steps}")
+
+
+def _check_forks(forks: Any, total_steps: int) -> None:
     if isinstance(forks, (int, np.integer)) and not 0 <= forks <= total_steps:
         raise ValueError(f"forks must lie between 0 and total_steps={total_steps}, got {forks}")
-    if not isinstance(forks, (int, np.integer)) and not all(lr > 0 for lr in forks):
+    if isinstance(forks, (int, np.integer)):
+        return
+    try:
+        if isinstance(forks, str | bytes | bytearray):
+            raise TypeError
+        possible = all(lr > 0 for lr in forks) and len(forks) >= 0
+    except TypeError:
+        raise ValueError(
+            f"forks must be how many (a whole number) or a sequence of positive learning rates, got {forks!r}"
+        ) from None
+    if not possible:
         raise ValueError(f"forks must be positive learning rates or their number, got {list(forks)}")
-    if fork_steps is not None and fork_steps < 2:
-        raise ValueError(f"fork_steps must be at least 2 (a branch ends at a learning rate of 0), got {fork_steps}")

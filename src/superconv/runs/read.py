@@ -23,6 +23,11 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}; delete the run directory and run it again") from error
     except (ValueError, RecursionError) as error:
+        if path.suffix != ".json":  # named by a user: superconv's own all end so
+            raise RunError(
+                f"{path} is no JSON file of superconv ({error}); pass the .json file that superconv wrote, such as an "
+                "experiment's recipe.json"
+            ) from error
         raise RunError(f"{path} is damaged: {error}; delete the run directory and run it again") from error
     if not isinstance(value, dict):
         raise RunError(f"{path} is damaged: no JSON object; delete the run directory and run it again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any, Literal
 
 import torch
@@ -76,8 +77,64 @@ def evaluate(
             samples += count
     total = sum_over_ranks(torch.cat([sums, sums.new_tensor([float(samples)])])).tolist()
     if total[2] == 0:
-        raise ValueError("the evaluation data is empty: pass at least one batch")
+        used_up = ", and a re-iterable where this iterator was used up before" if is_one_shot(batches) else ""
+        raise ValueError(f"the evaluation data is empty: pass at least one batch{used_up}")
     return Evaluation(total[0] / total[2], total[1] / total[2], int(total[2]), evaluate_with)
+
+
+def is_one_shot(batches: Any) -> bool:
+    """Whether it can be read once only: an iterator is what returns itself from iter()."""
+    return hasattr(batches, "__next__") and iter(batches) is batches
+
+
+def check_readable(batches: Any, evaluations: int) -> None:
+    """Raise ValueError for an iterator that would be read for more than one evaluation."""
+    if evaluations > 1 and is_one_shot(batches):
+        raise ValueError(
+            f"eval_batches is an iterator ({type(batches).__name__}), which can be read once, but {evaluations} "
+            "evaluations will be made; pass a re-iterable (a list or a DataLoader)"
+        )
+
+
+def check_metric(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    metric: str | Callable[[Any, Any], Any] | None,
+    split: Split | None = None,
+    precision: str = "fp32",
+) -> Iterable[Any]:
+    """Try `metric` on the outputs for one of the batches, so that a misfit shows before the training and not behind it.
+
+    Nothing is changed: flags, buffers, random states, where `batches` stands. Not tried where there is no metric, and
+    on a DataLoader with persistent workers, whose random states would move.
+
+    Returns: the batches to evaluate on: `batches`, or an iterator as it was before its first batch was taken.
+    Raises: what the metric raises; ValueError: it returns neither one value per sample nor their mean.
+    """
+    measure = metric_function(metric)
+    if measure is None or getattr(batches, "persistent_workers", False):
+        return batches
+    model, split = inner_module(model), split or pair
+    device = device_of(model)
+    flags = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    own_state = [batches] if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict") else []
+    with preserved(*generators_of(batches), *own_state), torch.no_grad():
+        first = list(islice(batches, 1))
+        model.eval()
+        try:
+            for inputs, targets in map(split, first):
+                inputs, targets = move(inputs, device), move(targets, device)
+                with autocast(precision, device.type):
+                    outputs = call_model(model, inputs)
+                _total(measure(outputs, targets), sample_count(targets, inputs))
+        finally:
+            for module, training in flags:
+                module.training = training
+            for buffer, value in buffers:
+                buffer.copy_(value)
+    return chain(first, batches) if is_one_shot(batches) else batches
 
 
 def check_evaluate_with(value: str) -> None:

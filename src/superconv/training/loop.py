@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -13,11 +14,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..records import History, StepRecord, StopReason
-from ..schedules import Schedule
+from ..schedules import Schedule, checks
 from .batch_source import BatchesExhausted, BatchSource, Split, call_model, device_of, move, pair, sample_count
 from .checkpoint import TrainState
 from .distributed import any_rank, mean_over_ranks, without_synchronisation
-from .evaluate import EvaluateWith, check_evaluate_with, evaluate
+from .evaluate import EvaluateWith, check_evaluate_with, check_metric, check_readable, evaluate
 from .evaluation_point import begin_training, evaluation_point
 from .precision import autocast, make_scaler
 from .schedule_lr import ScheduledGroups
@@ -28,6 +29,7 @@ MAX_SKIPPED_IN_A_ROW = 50
 READ_EVERY = 50
 # Training batches that BatchNorm's statistics are re-estimated from.
 STATISTICS_BATCHES = 8
+LOWEST = -(2**53)  # of what `checks.whole` lets pass where a bound of its own is named
 
 LossFunction = Callable[[Any, Any], torch.Tensor]
 Metric = str | Callable[[Any, Any], Any] | None
@@ -47,6 +49,7 @@ def train_steps(
     evaluate_every: int | None = None,
     evaluate_with: EvaluateWith = "running",
     metric: Metric = "accuracy",
+    try_metric: bool = True,
     split: Split | None = None,
     state: TrainState | None = None,
     cycle_momentum: bool | None = None,
@@ -69,19 +72,27 @@ def train_steps(
             on the joined batch (without BatchNorm and dropout).
         precision: "fp32", "bf16" or "fp16" (with a gradient scaler; skipped updates do not advance the schedule).
         eval_batches, evaluate_every: evaluate after every `evaluate_every` updates and after the last; None: only
-            after the last.
+            after the last. An iterator serves for one evaluation only.
+        try_metric: try the metric on one evaluation batch before the first update (`check_metric`).
         split: batch -> (inputs, targets); by default the batch is that pair. A tensor goes in as model(x), a tuple
             as model(*x), a mapping as model(**x).
         state: a `TrainState` to continue, and to checkpoint from.
         cycle_momentum, group_scales: as in `ScheduleLR`.
     Raises:
-        ValueError: nothing to train on; a batch that `split` cannot take apart; an option out of range.
+        ValueError: nothing to train on; a batch that `split` cannot take apart; an option out of range; a metric that
+            does not fit the outputs; an iterator to evaluate on more than once; an optimizer that needs a closure.
+        TypeError: a loss that is no function.
     """
+    check_parts(optimizer, loss_fn)
     check_options(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
     device = device_of(model)
     state = _state(state, model, optimizer, batches, precision, device)
     groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
     update = _Update(model, optimizer, loss_fn, split or pair, device, precision, state.scaler, clip_grad_norm)
+    if eval_batches is not None and state.step < schedule.total_steps:
+        check_readable(eval_batches, _evaluations(state.step, evaluate_every, schedule.total_steps))
+        if try_metric:
+            eval_batches = check_metric(model, eval_batches, metric=metric, split=split, precision=precision)
     if not model.training:
         model.train()  # a model that is training keeps its flags: a frozen BatchNorm stays frozen
     begin_training(optimizer)
@@ -229,12 +240,38 @@ class _Update:
         return grad_norm, self.scaler.get_scale() < scale
 
 
+def check_parts(optimizer: Any, loss_fn: Any) -> None:
+    """Raise TypeError for a loss that is no function or no optimizer, ValueError for one that needs a closure."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"a torch.optim.Optimizer is needed, got {type(optimizer).__name__}; pass the inner one")
+    if not callable(loss_fn):
+        raise TypeError(
+            f"loss_fn must be a function (outputs, targets) -> mean loss over the batch, got {loss_fn!r}; pass "
+            "torch.nn.functional.cross_entropy, say"
+        )
+    if _needs_closure(optimizer):
+        raise ValueError(
+            f"optimizer: got {type(optimizer).__name__}, whose step() needs a closure that computes the loss several "
+            "times an update; allowed are optimizers that step on the gradient at hand, such as SGD or Adam"
+        )
+
+
+def _needs_closure(optimizer: Optimizer) -> bool:
+    try:
+        closure = inspect.signature(optimizer.step).parameters.get("closure")
+    except (TypeError, ValueError):  # it does not show its arguments
+        return False
+    return closure is not None and closure.default is inspect.Parameter.empty
+
+
 def check_options(accumulation_steps: int, evaluate_every: int | None, clip: float | None, evaluate_with: str) -> None:
     """Raise ValueError for a value of these options of `train_steps` that is out of range."""
-    if accumulation_steps < 1:
+    if checks.whole("accumulation_steps", accumulation_steps, at_least=LOWEST) < 1:
         raise ValueError(f"accumulation_steps must be at least 1, got {accumulation_steps}")
-    if evaluate_every is not None and evaluate_every < 1:
+    if evaluate_every is not None and checks.whole("evaluate_every", evaluate_every, at_least=LOWEST) < 1:
         raise ValueError(f"evaluate_every must be at least 1 step or None (only at the end), got {evaluate_every}")
+    if isinstance(clip, str | bytes):
+        raise ValueError(f"clip_grad_norm must be a positive number or None, got {clip!r}")
     if clip is not None and not clip > 0:
         raise ValueError(f"clip_grad_norm must be positive or None, got {clip}")
     check_evaluate_with(evaluate_with)
@@ -242,6 +279,11 @@ def check_options(accumulation_steps: int, evaluate_every: int | None, clip: flo
 
 def _is_due(done: int, every: int | None, total: int) -> bool:
     return done == total or (every is not None and done % every == 0)
+
+
+def _evaluations(done: int, every: int | None, total: int) -> int:
+    """How many are due after the first `done` of `total` updates."""
+    return 1 if every is None else total // every - done // every + (total % every != 0)
 
 
 def train(

@@ -22,6 +22,7 @@ from ...analysis.curvature.statement import LRReading
 from ...training.batch_source import Split, device_of
 from ...training.distributed import inner_module
 from ...training.preserve import generators_of, preserved
+from ..trained_parameters import trained_parameters
 from .iterates import DEFAULT_WINDOW, IterateSums
 from .objective import METHODS, BatchObjective, Method
 from .probe import probe
@@ -105,7 +106,7 @@ class LRMonitor:
         self._seed = seed
         self._optimizer = _with_hooks(optimizer)
         self._batches = [] if probe_batches is None else _take(probe_batches, 2 * probes)
-        watched, self.left_out = _watched(self.model, self._optimizer)
+        watched, self.left_out = trained_parameters(self.model, self._optimizer, real_only=True)
         if self._batches:
             assert self.loss_fn is not None
             objective = BatchObjective(self.model, self.loss_fn, self._batches[:1], split=split)
@@ -250,29 +251,6 @@ def _take(batches: Iterable[Any], count: int) -> list[Any]:
             "independent); pass more or smaller batches, and a re-iterable where an iterator is used up"
         )
     return kept
-
-
-def _watched(model: nn.Module, optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Parameters that the sums are over, by name, and those that are left out with the reason."""
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    watched: dict[str, Tensor] = {}
-    left_out: dict[str, str] = {}
-    for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            left_out[name] = "frozen: requires_grad is False"
-        elif id(parameter) not in held:
-            left_out[name] = "not in the optimizer"
-        elif parameter.is_complex():
-            left_out[name] = "complex: sums of absolute values and a real Hessian are not defined"
-        else:
-            watched[name] = parameter
-    if not watched:
-        reasons = ", ".join(f"{name} ({reason})" for name, reason in list(left_out.items())[:6])
-        raise ValueError(
-            f"the optimizer trains no real parameter of this model: {reasons or 'it has none'}; pass the model that "
-            "the optimizer was made for, with requires_grad set"
-        )
-    return watched, left_out
 
 
 def _with_hooks(optimizer: Any) -> Optimizer:
