@@ -16,8 +16,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/superconv demo
 
+# A process a core; a file's tests stay together, and each process has one thread, as the workers that they start have.
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -q -m 'slow or not slow'
