@@ -84,6 +84,7 @@ def test_it_goes_on_where_it_was_stopped_and_ends_the_same(tmp_path: Path) -> No
     assert run(tmp_path / "cut").values == whole.values  # everything is found finished
 
 
+@pytest.mark.slow  # likewise of a sweep in every run of the tests
 def test_processes_and_this_process_give_the_same(tmp_path: Path) -> None:
     spread = run(tmp_path / "spread", partial(make_task), workers=2)
     here = run(tmp_path / "here", partial(make_task), workers=1)
