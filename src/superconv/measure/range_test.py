@@ -14,18 +14,18 @@ from torch.optim import Optimizer
 
 from ..analysis.range_test import RangeTest
 from ..analysis.smoothing import local_median, noise_level
-from ..near_names import near
 from ..records import StopReason
 from ..schedules import Schedule, checks, lr_ramp
 from ..training.batch_source import BatchSource, Split, device_of
 from ..training.evaluate import EvaluateWith, check_metric, check_readable
-from ..training.loop import LOWEST, LossFunction, Metric, check_options, check_parts
+from ..training.loop import LossFunction, Metric, check_options, check_parts
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
 from .chance import ChanceLevel
 from .memory import naming_batch_size
 from .progress import Progress, reporter
 from .ramp import Probe
+from .range_test_arguments import check_forks, check_ramp, check_reference, check_seed
 from .reference import GRID_POINTS, Reference, find_reference
 from .trained_parameters import trained_parameters
 
@@ -117,13 +117,12 @@ def lr_range_test(
     shape = shape or "exponential"
     device = device_of(model)
     check_parts(optimizer, loss_fn)
-    check_options(accumulation_steps, None, clip_grad_norm, evaluate_with)
-    _check(start_lr, end_lr, total_steps, shape, forks, fork_steps)
-    _check_reference(reference_lr)
+    check_options(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
+    check_ramp(start_lr, end_lr, total_steps, shape)
+    check_forks(forks, fork_steps, total_steps)
+    check_reference(reference_lr)
+    check_seed(seed)
     trained_parameters(model, optimizer)
-    _check_seed(seed)
-    if evaluate_every is not None and checks.whole("evaluate_every", evaluate_every, at_least=LOWEST) < 1:
-        raise ValueError(f"evaluate_every must be at least 1 step or None (25 along the ramp), got {evaluate_every}")
     if scaler is None:
         scaler = make_scaler(precision, device.type)
     guess = ChanceLevel(metric, chance)
@@ -307,71 +306,3 @@ def _check_batches(stop: StopReason, lr: Sequence[float], updates: int) -> None:
             f"({SCOUT_STEPS} updates, where end_lr is not given) and the grid of reference_lr draw from it, too; pass "
             "a re-iterable such as the DataLoader itself, or start_lr, end_lr and total_steps for the batches there are"
         )
-
-
-def _check_reference(given: Any) -> None:
-    if given is None or given == "grid":
-        return
-    if isinstance(given, str):
-        raise ValueError(f"reference_lr={given!r} is unknown; {near(given, ['grid'])}, a learning rate or None")
-    checks.number("reference_lr", given, above=True)
-
-
-def _check_seed(seed: Any) -> None:
-    if seed is not None and (isinstance(seed, bool) or not hasattr(seed, "__index__")):
-        raise ValueError(f"seed must be a whole number or None, got {seed!r}")
-
-
-def _check_number(name: str, value: Any) -> None:
-    try:
-        if isinstance(value, str | bytes | bool):
-            raise TypeError
-        float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a number or None, got {value!r}") from None
-
-
-def _check(
-    start_lr: float | None,
-    end_lr: float | None,
-    total_steps: int,
-    shape: str,
-    forks: int | Sequence[float],
-    fork_steps: int | None,
-) -> None:
-    if shape not in ("linear", "exponential"):
-        raise ValueError(f"shape={shape!r} is unknown; use 'linear' or 'exponential'")
-    if total_steps < 2:
-        raise ValueError(f"a ramp needs at least 2 steps, got total_steps={total_steps}")
-    for name, lr in (("start_lr", start_lr), ("end_lr", end_lr)):
-        if lr is not None:
-            _check_number(name, lr)
-    if end_lr is not None and not (np.isfinite(end_lr) and end_lr > 0):
-        raise ValueError(f"end_lr must be positive and finite, got {end_lr}")
-    if start_lr is not None and not (start_lr >= 0 if shape == "linear" else start_lr > 0):
-        raise ValueError(
-            f"start_lr={start_lr:g} is not possible on a ramp of shape {shape!r}: "
-            + ("it must not be negative" if shape == "linear" else "it must be positive; shape='linear' may start at 0")
-        )
-    if start_lr is not None and end_lr is not None and start_lr >= end_lr:
-        raise ValueError(f"start_lr={start_lr:g} must be below end_lr={end_lr:g}")
-    _check_forks(forks, total_steps)
-    if fork_steps is not None and checks.whole("fork_steps", fork_steps, at_least=LOWEST) < 2:
-        raise ValueError(f"fork_steps must be at least 2 (a branch ends at a learning rate of 0), got {fork_steps}")
-
-
-def _check_forks(forks: Any, total_steps: int) -> None:
-    if isinstance(forks, (int, np.integer)) and not 0 <= forks <= total_steps:
-        raise ValueError(f"forks must lie between 0 and total_steps={total_steps}, got {forks}")
-    if isinstance(forks, (int, np.integer)):
-        return
-    try:
-        if isinstance(forks, str | bytes | bytearray):
-            raise TypeError
-        possible = all(lr > 0 for lr in forks) and len(forks) >= 0
-    except TypeError:
-        raise ValueError(
-            f"forks must be how many (a whole number) or a sequence of positive learning rates, got {forks!r}"
-        ) from None
-    if not possible:
-        raise ValueError(f"forks must be positive learning rates or their number, got {list(forks)}")

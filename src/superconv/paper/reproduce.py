@@ -214,7 +214,8 @@ class _Work:
         """Each that was finished and is not known, for every experiment that it belongs to."""
         jobs, owners = _jobs(settings, self.scale, seeds, self.data_dir, known)
         texts = [f"{own[0][0].name}, seed {own[0][1]}" for own in owners]
-        asked = [next(s for e, s in settings if e is own[0][0]) for own in owners]
+        by_name = {experiment.name: setting for experiment, setting in settings}
+        asked = [by_name[own[0][0].name] for own in owners]
         for index, run in self._train("reproducing", jobs, asked, texts):
             for experiment, seed in owners[index]:
                 yield experiment, seed, run

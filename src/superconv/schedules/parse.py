@@ -25,13 +25,24 @@ def parse_schedule(text: str, total_steps: int) -> Schedule:
         >>> parse_schedule("one_cycle:max_lr=3,initial_lr=.1", 101)(45)["lr"]
         3.0
     """
+    name, given = read_line(text)
+    total = checks.whole("total_steps", total_steps, at_least=1)
+    parameters = _parameters(name)
+    arguments = {key: _value(key, value, str(parameters[key].annotation), total) for key, value in given.items()}
+    return POLICIES[name](total, **arguments)
+
+
+def read_line(text: str) -> tuple[str, dict[str, str]]:
+    """The policy and its arguments as they are written, before the length is known that their values may depend on.
+
+    Raises: ValueError: as `parse_schedule`, but for values.
+    """
     name, _, rest = text.strip().partition(":")
     name = name.strip()
     if name not in POLICIES:
         raise checks.unknown("schedule", name, POLICIES)
-    total = checks.whole("total_steps", total_steps, at_least=1)
-    parameters = dict(list(inspect.signature(POLICIES[name]).parameters.items())[1:])
-    arguments: dict[str, Any] = {}
+    parameters = _parameters(name)
+    given: dict[str, str] = {}
     for item in (part.strip() for part in rest.split(",")):
         if not item and not rest.strip():
             continue
@@ -40,14 +51,19 @@ def parse_schedule(text: str, total_steps: int) -> Schedule:
             raise checks.unknown(f"key of {name}", key, parameters)
         if not equals or not value:
             raise ValueError(f"{name}: {key} has no value; write {key}=VALUE")
-        if key in arguments:
+        if key in given:
             raise ValueError(f"{name}: {key} is given twice; drop one")
-        arguments[key] = _value(key, value, str(parameters[key].annotation), total)
-    missing = [k for k, p in parameters.items() if p.default is p.empty and k not in arguments]
+        given[key] = value
+    missing = [k for k, p in parameters.items() if p.default is p.empty and k not in given]
     if missing:
         example = ",".join(f"{key}=..." for key in missing)
         raise ValueError(f"{name} needs {', '.join(missing)}; write {name}:{example}")
-    return POLICIES[name](total, **arguments)
+    return name, given
+
+
+def _parameters(name: str) -> dict[str, inspect.Parameter]:
+    """Of a policy, without the length."""
+    return dict(list(inspect.signature(POLICIES[name]).parameters.items())[1:])
 
 
 def _value(key: str, text: str, annotation: str, total: int) -> Any:

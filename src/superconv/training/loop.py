@@ -29,7 +29,6 @@ MAX_SKIPPED_IN_A_ROW = 50
 READ_EVERY = 50
 # Training batches that BatchNorm's statistics are re-estimated from.
 STATISTICS_BATCHES = 8
-LOWEST = -(2**53)  # of what `checks.whole` lets pass where a bound of its own is named
 
 LossFunction = Callable[[Any, Any], torch.Tensor]
 Metric = str | Callable[[Any, Any], Any] | None
@@ -266,10 +265,9 @@ def _needs_closure(optimizer: Optimizer) -> bool:
 
 def check_options(accumulation_steps: int, evaluate_every: int | None, clip: float | None, evaluate_with: str) -> None:
     """Raise ValueError for a value of these options of `train_steps` that is out of range."""
-    if checks.whole("accumulation_steps", accumulation_steps, at_least=LOWEST) < 1:
-        raise ValueError(f"accumulation_steps must be at least 1, got {accumulation_steps}")
-    if evaluate_every is not None and checks.whole("evaluate_every", evaluate_every, at_least=LOWEST) < 1:
-        raise ValueError(f"evaluate_every must be at least 1 step or None (only at the end), got {evaluate_every}")
+    checks.whole("accumulation_steps", accumulation_steps, at_least=1)
+    if evaluate_every is not None:
+        checks.whole("evaluate_every", evaluate_every, at_least=1)
     if isinstance(clip, str | bytes):
         raise ValueError(f"clip_grad_norm must be a positive number or None, got {clip!r}")
     if clip is not None and not clip > 0:

@@ -1,0 +1,74 @@
+"""What a range test can be asked for: every argument that is no part of a training is checked before the first step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..near_names import near
+from ..schedules import checks
+
+
+def check_reference(given: Any) -> None:
+    """A learning rate, "grid" or None. Raises: ValueError."""
+    if given is None or given == "grid":
+        return
+    if isinstance(given, str):
+        raise ValueError(f"reference_lr={given!r} is unknown; {near(given, ['grid'])}, a learning rate or None")
+    checks.number("reference_lr", given, above=True)
+
+
+def check_seed(seed: Any) -> None:
+    """A whole number or None. Raises: ValueError."""
+    if seed is not None and (isinstance(seed, bool) or not hasattr(seed, "__index__")):
+        raise ValueError(f"seed must be a whole number or None, got {seed!r}")
+
+
+def _check_number(name: str, value: Any) -> None:
+    try:
+        if isinstance(value, str | bytes | bool):
+            raise TypeError
+        float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number or None, got {value!r}") from None
+
+
+def check_ramp(start_lr: float | None, end_lr: float | None, total_steps: int, shape: str) -> None:
+    """Its ends, length and shape. Raises: ValueError."""
+    if shape not in ("linear", "exponential"):
+        raise ValueError(f"shape={shape!r} is unknown; use 'linear' or 'exponential'")
+    if total_steps < 2:
+        raise ValueError(f"a ramp needs at least 2 steps, got total_steps={total_steps}")
+    for name, lr in (("start_lr", start_lr), ("end_lr", end_lr)):
+        if lr is not None:
+            _check_number(name, lr)
+    if end_lr is not None and not (np.isfinite(end_lr) and end_lr > 0):
+        raise ValueError(f"end_lr must be positive and finite, got {end_lr}")
+    if start_lr is not None and not (start_lr >= 0 if shape == "linear" else start_lr > 0):
+        raise ValueError(
+            f"start_lr={start_lr:g} is not possible on a ramp of shape {shape!r}: "
+            + ("it must not be negative" if shape == "linear" else "it must be positive; shape='linear' may start at 0")
+        )
+    if start_lr is not None and end_lr is not None and start_lr >= end_lr:
+        raise ValueError(f"start_lr={start_lr:g} must be below end_lr={end_lr:g}")
+
+
+def check_forks(forks: Any, fork_steps: int | None, total_steps: int) -> None:
+    """Their number or learning rates, and their length: each ends at a learning rate of 0. Raises: ValueError."""
+    if fork_steps is not None:
+        checks.whole("fork_steps", fork_steps, at_least=2)
+    if isinstance(forks, (int, np.integer)) and not 0 <= forks <= total_steps:
+        raise ValueError(f"forks must lie between 0 and total_steps={total_steps}, got {forks}")
+    if isinstance(forks, (int, np.integer)):
+        return
+    try:
+        if isinstance(forks, str | bytes | bytearray):
+            raise TypeError
+        possible = all(lr > 0 for lr in forks) and len(forks) >= 0
+    except TypeError:
+        raise ValueError(
+            f"forks must be how many (a whole number) or a sequence of positive learning rates, got {forks!r}"
+        ) from None
+    if not possible:
+        raise ValueError(f"forks must be positive learning rates or their number, got {list(forks)}")
