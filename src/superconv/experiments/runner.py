@@ -21,6 +21,7 @@ from ..records import Evaluation, StepRecord, StopReason
 from ..task import Task, check_outputs, metric_name, source_hash
 from ..training.batch_source import call_model, pair
 from ..training.checkpoint import TrainState
+from ..training.compiled import compiled
 from ..training.distributed import (
     agree_on,
     is_distributed,
@@ -197,7 +198,7 @@ class _Training:
         self.run = run
         self.forward = over_ranks(self.model)
         if self.arm.compile:
-            self.forward = torch.compile(self.forward)  # type: ignore[assignment]
+            self.forward = compiled(self.model, self.forward)  # type: ignore[assignment]
         self._begin()
         started = time.perf_counter() - self.seconds
         saved = time.monotonic()

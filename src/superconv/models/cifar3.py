@@ -79,6 +79,6 @@ class Cifar3(nn.Module):
         """Images (N, in_channels, height, width) -> logits (N, num_classes)."""
         check_images(images, self.in_channels, self.image_size)
         x = self.norm(F.relu(F.max_pool2d(self.conv1(images), 3, 2, ceil_mode=True), inplace=True))
-        x = self.norm(F.avg_pool2d(F.relu(self.conv2(x), inplace=True), 3, 2, ceil_mode=True))
-        x = F.avg_pool2d(F.relu(self.conv3(x), inplace=True), 3, 2, ceil_mode=True)
+        x = self.norm(F.avg_pool2d(F.relu(self.conv2(x), inplace=True), 3, 2, ceil_mode=True, count_include_pad=False))
+        x = F.avg_pool2d(F.relu(self.conv3(x), inplace=True), 3, 2, ceil_mode=True, count_include_pad=False)
         return self.classifier(x.flatten(1))

@@ -65,7 +65,10 @@ class DenseNet(nn.Module):
         channels = 16
         for block in range(3):
             if block:
-                body += [DenseLayer(channels, channels, 1, dropout, append=False), nn.AvgPool2d(2, ceil_mode=True)]
+                body += [
+                    DenseLayer(channels, channels, 1, dropout, append=False),
+                    nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False),
+                ]
             for _ in range(layers):
                 body.append(DenseLayer(channels, growth, 3, dropout, append=True))
                 channels += growth

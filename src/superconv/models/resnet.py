@@ -37,7 +37,9 @@ class Block(nn.Module):
         self.second = _convolution(channels, channels, 1, batch_norm)
         self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         # Caffe rounds pooled sizes up and averages over the pixels that a window really covers
-        self.pool = nn.AvgPool2d(3, stride=2, padding=0, ceil_mode=True) if downsample else None
+        # (include_pad False: without padding the same, and `training.compiled` says why it has to be there)
+        pool = nn.AvgPool2d(3, stride=2, padding=0, ceil_mode=True, count_include_pad=False)
+        self.pool = pool if downsample else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, c, H, W) -> the same, or (N, 2c, H/2, W/2)."""
