@@ -67,6 +67,8 @@ def test_schedule_and_data_print_and_list(run: Run, tmp_path: Path) -> None:
     assert json.loads(out)["total_steps"] == 1000
     code, out, _ = run("data", "--data-dir", str(tmp_path), "--json")
     assert {row["name"] for row in json.loads(out)["data_sets"]} >= {"mnist5k", "cifar10"}
+    code, out, _ = run("data", "--data-dir", str(tmp_path))
+    assert "nothing to fetch" in " ".join(out.split())
     code, out, _ = run("--version")
     assert out.startswith("superconv 0.")
 

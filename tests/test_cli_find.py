@@ -151,6 +151,7 @@ def test_finished_work_stays_when_a_later_value_is_refused(run: Run, tmp_path: P
 
 
 def test_a_recipe_is_an_arm_of_a_comparison(run: Run, recipe: Path) -> None:
+    recipe.write_text(recipe.read_text().replace('"task": "', '"task": "another/'))
     found = Recipe.load(recipe)
     contender, arm = found.contender(), found.arm(40)
     same = contender.arm(40)
@@ -164,6 +165,7 @@ def test_a_recipe_is_an_arm_of_a_comparison(run: Run, recipe: Path) -> None:
         "32", "--workers", "1", "--device", "cpu", "-q", "--json",
     )  # fmt: skip
     assert code == 0, err
+    assert "the recipe was found for another/" in err
     stored = json.loads(out)
     assert stored["tables"][0]["title"] == "recipe against the others"
     assert [row[0] for row in stored["tables"][1]["rows"]] == ["recipe", "cosine", "common default"]

@@ -63,6 +63,15 @@ def test_plot_names_the_phases_and_stays_small():
     assert max(long.y) == 1.0
 
 
+def test_a_plot_of_more_cycles_than_can_be_seen_stays_small():
+    for steps in (10_000, 1_000_000_000):
+        panel = sc.triangular(steps, base_lr=0.1, max_lr=1.0, step_size=2).plot().panels[0]
+        assert len(panel.lines[0].x) <= 1500
+        assert len(panel.spans) == 0
+    few = sc.triangular(10_000, base_lr=0.1, max_lr=1.0, step_size=10).plot().panels[0].lines[0]
+    assert max(few.y) == 1.0, "1,000 knots are drawn, every one"
+
+
 def test_from_dict_refuses_what_it_does_not_know():
     stored = sc.constant(5, lr=0.1).to_dict()
     for change, says in [

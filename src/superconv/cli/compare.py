@@ -69,10 +69,13 @@ def compare(
     from ..experiments.stopping import StopSignal
     from ..experiments.tuning import Budget
     from .progress import bar
+    from .recipe_options import tell_task
 
     contenders = [replace(c, batch_size=batch_size) for c in contenders_named([n.strip() for n in arms.split(",")])]
-    if recipe is not None:
-        contenders.insert(0, Recipe.load(recipe).contender())
+    plan = None if recipe is None else Recipe.load(recipe)
+    if plan is not None:
+        contenders.insert(0, plan.contender())
+        tell_task(plan, what.make().name)
     stop = StopSignal(max_minutes)
     with stop.listening(), bar(quiet) as display:
         result = run(

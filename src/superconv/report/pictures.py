@@ -11,6 +11,7 @@ import numpy as np
 from ..figures import Figure, Line, Mark, Panel, Span
 from ..figures.spec import Scale
 from ..schedules import Schedule
+from ..schedules.preview import drawn_steps
 from .curvature import curvature_figure
 from .curves import Floats, band_note, interval, over_seeds
 from .groups import Group, color_order, short_names
@@ -244,10 +245,7 @@ def _scheduled(run: Run) -> dict[str, Floats]:
         except (ValueError, TypeError, KeyError):
             schedule = None  # of another version: the rows tell it, too
         if schedule is not None:
-            knots = [knot for curve in schedule.curves.values() for knot in curve.knots(schedule.total_steps - 1)]
-            even = np.linspace(0, schedule.total_steps - 1, min(schedule.total_steps, _POINTS))
-            beside = [step + shift for step in knots for shift in (-1, 0, 1)]  # a drop lies between two steps
-            steps = np.unique(np.clip(np.round([*even, *beside]), 0, schedule.total_steps - 1))
+            steps = drawn_steps(schedule, _POINTS)
             values = schedule.values(steps.astype(np.int64))
             return {"step": steps, **{key: values[key] for key in ("lr", "momentum") if key in values}}
     every = max(1, int(np.ceil(len(run.train["step"]) / _POINTS)))

@@ -228,9 +228,9 @@ class Triangular:
             height = height * self.gamma**t
         return np.where(height < 1, self.base + (self.max - self.base) * height, self.max)
 
-    def knots(self, until: float) -> tuple[float, ...]:
-        """Steps below or at `until` where the slope changes."""
-        return tuple(range(0, math.floor(until) + 1, self.step_size))
+    def knots(self, until: float) -> Sequence[float]:
+        """Steps below or at `until` where the slope changes: a range, for there may be a great many."""
+        return range(0, math.floor(until) + 1, self.step_size)
 
     def bounds(self) -> tuple[float, float]:
         """Lowest and highest value."""

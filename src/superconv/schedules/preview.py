@@ -17,7 +17,7 @@ _MOST_PHASES = 12
 def figure(schedule: Schedule) -> Figure:
     """Panels of the learning rate (momentum on its right) and, where scheduled, of the weight decay."""
     curves = schedule.curves
-    steps = _steps(schedule)
+    steps = drawn_steps(schedule, _MOST_POINTS)
     values = schedule.values(steps)
     lines = [Line(steps.tolist(), values["lr"].tolist(), name="learning rate", color=0)]
     if "momentum" in curves:
@@ -50,7 +50,10 @@ def phases(schedule: Schedule) -> list[tuple[str, float, float]]:
     one name are merged; none where there are more than a dozen (many cycles are seen well enough without).
     """
     curve, last = schedule.curves["lr"], schedule.total_steps - 1
-    edges = sorted({0, last, *curve.knots(last)})
+    knots = curve.knots(last)
+    if len(knots) > _MOST_POINTS:
+        return []
+    edges = sorted({0, last, *knots})
     found: list[tuple[str, float, float]] = []
     for start, stop in pairwise(edges):
         name = _course(curve, start, stop)
@@ -71,8 +74,17 @@ def _course(curve: Curve, start: float, stop: float) -> str:
     return "annihilation" if start > 0 and first <= curve(0) else "fall"
 
 
-def _steps(schedule: Schedule) -> Floats:
+def drawn_steps(schedule: Schedule, points: int) -> Floats:
+    """Steps to draw a schedule at: even ones, and all that lie beside a knot, unless those are more than can be seen.
+
+    Args:
+        schedule: what is drawn.
+        points: how many even ones, and the most knots of a curve that are kept.
+    Returns: (n,) float64, increasing whole numbers from 0 to the last step.
+    """
     last = schedule.total_steps - 1
-    even = np.linspace(0, last, min(schedule.total_steps, _MOST_POINTS))
-    knots = [s for c in schedule.curves.values() for k in c.knots(last) for s in (k - 1, k) if s >= 0]
-    return np.unique(np.concatenate([np.round(even), np.round(knots)]))
+    even = np.linspace(0, last, min(schedule.total_steps, points))
+    knots = [curve.knots(last) for curve in schedule.curves.values()]
+    # a drop lies between two steps
+    beside = [step + shift for few in knots if len(few) <= points for step in few for shift in (-1, 0, 1)]
+    return np.unique(np.clip(np.round([*even, *beside]), 0, last))
