@@ -25,7 +25,9 @@ def table(result: Reproduction) -> dict[str, Any]:
         "Final test accuracy in percent. Paper: as printed; log: the authors' own run, n = 1. Ours: mean over seeds "
         "and 95% interval of Student's t (from three seeds on). Difference: to the paper, else to the log."
     )
-    if result.scale != "paper":
+    if result.scale == "smoke":
+        note += " At this scale the images are noise: it shows that everything runs, and nothing else."
+    elif result.scale != "paper":
         note += (
             " At a smaller scale accuracies are not those of the paper; only differences between arms can be compared."
         )
