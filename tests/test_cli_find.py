@@ -161,10 +161,12 @@ def test_a_recipe_is_an_arm_of_a_comparison(run: Run, recipe: Path) -> None:
     )  # fmt: skip
     code, out, err = run(
         "compare", "--task", "toy.py:make", "--recipe", str(recipe), "--arms", "cosine,common default", "--steps", "8",
-        "--ladder", "1,2", "--seeds", "1", "--trials", "1", "--finalists", "1", "--fresh-seeds", "1", "--batch-size",
-        "32", "--workers", "1", "--device", "cpu", "-q", "--json",
+        "--ladder", "1,2", "--seeds", "1", "--trials", "1", "--finalists", "1", "--fresh-seeds", "1",
+        "--workers", "1", "--device", "cpu", "-q", "--json",
     )  # fmt: skip
     assert code == 0, err
+    sizes = {json.loads(path.read_text())["config"]["batch_size"] for path in Path("runs/compare").rglob("run.json")}
+    assert sizes == {found.batch_size}, "every arm has the recipe's"
     assert "the recipe was found for another/" in err
     stored = json.loads(out)
     assert stored["tables"][0]["title"] == "recipe against the others"

@@ -17,8 +17,10 @@ import superconv as sc
 from superconv.experiments.compare import compare
 from superconv.experiments.compare_tables import tables
 from superconv.experiments.contenders import CONTENDERS, Contender, Interval
+from superconv.experiments.score import Score
 from superconv.experiments.stopping import StopSignal
 from superconv.experiments.tuning import FIRST_SEED, Budget
+from superconv.experiments.untrained import untrained_metric
 from superconv.records import StopReason
 from superconv.runs import find_runs
 
@@ -161,6 +163,76 @@ def test_an_arm_whose_trials_diverged_is_told_not_left_out(tmp_path: Path) -> No
     assert "A diverged trial counts as the worst" in table["note"]
 
 
+def test_divergence_without_a_chance_level_is_worth_the_untrained_network(tmp_path: Path) -> None:
+    task = make_task(metric="loss", higher_is_better=False)
+    good = replace(CONTENDERS["common default"], batch_size=32)
+    wild = Contender("wild", "constant:lr={lr}", fixed={"lr": 1e30}, optimizer="adam", batch_size=32)
+    result = compare(
+        task, [wild, good], steps=20, ladder=(1,), seeds=5, margin=0.02, budget=SMALL, root=tmp_path, device="cpu"
+    )
+    assert result is not None
+    assert result.diverged == {"wild": {20: [0, 1, 2, 3, 4]}, "common default": {20: []}}
+    untrained = untrained_metric(task, good.arm(20), "test", "cpu")
+    (level,) = set(result.values["wild"][20].values())
+    assert untrained is not None
+    assert level == max(untrained, *result.values["common default"][20].values())
+    assert result.outcome == "slower"
+    assert "Trainings that diverged: wild 5 of 5." in result.sentences
+    shown = tables(result, SMALL)[1]
+    assert shown["rows"][0][1].endswith("(5 diverged)")
+    assert "counts as the untrained network" in shown["note"]
+
+
+def test_a_score_tells_divergence_from_a_metric_that_is_wrong() -> None:
+    def summary(metric: float | None, stop: str = "completed") -> dict[str, Any]:
+        return {"stop": stop, "test": {"metric": metric, "loss": 1.0}}
+
+    lower = make_task(metric="loss", higher_is_better=False)
+    score = Score(lower)
+    values = [score.of(summary(value), "test") for value in (0.2, None, math.inf, None, None)]
+    assert values == [0.2, *[math.inf] * 4], "one had a number: the others diverged"
+    assert score.finite(values, lambda: 1.5) == [0.2, *[1.5] * 4]
+    assert score.finite([0.2, math.inf], lambda: 0.1) == [0.2, 0.2]
+    assert score.finite([0.2, math.inf], lambda: None) == [0.2, 0.2]
+    assert Score(make_task(metric="top5_accuracy")).finite([0.8, -math.inf], lambda: 0.5) == [0.8, 0.5]
+    with pytest.raises(ValueError, match="every compared training diverged"):
+        score.finite([math.inf], lambda: 1.0)
+    wrong = Score(lower)
+    assert wrong.measured(summary(None, "diverged"), "test") is wrong.measured(summary(None), "test") is None
+    wrong.measured(summary(None), "test")
+    with pytest.raises(ValueError, match="'loss' is not a number on test data"):
+        wrong.measured(summary(None), "test")
+
+
+def test_without_a_tuned_opponent_nothing_is_said_of_ordinary_training(tmp_path: Path) -> None:
+    default = replace(CONTENDERS["common default"], batch_size=32)
+    options: dict[str, Any] = {"steps": 10, "ladder": (1,), "seeds": 1, "budget": SMALL, "device": "cpu"}
+    result = compare(make_task(), [ARMS[0], default], root=tmp_path, **options)
+    assert result is not None
+    stored = json.loads((result.path / "experiment.json").read_text())
+    assert stored["title"] == "toy: is 1cycle better than the common default?"
+    assert (stored["opponent"], stored["opponent_tuned"]) == ("common default", False)
+    assert any("No opponent was tuned" in sentence for sentence in stored["findings"])
+    fixed = [Contender(name, "constant:lr={lr}", fixed={"lr": 0.1}, batch_size=32) for name in ("one", "other")]
+    neither = compare(make_task(), fixed, root=tmp_path / "neither", **options)
+    assert neither is not None
+    assert neither.contest.opponent == "other"
+
+
+def test_without_test_data_it_is_said_that_settings_were_chosen_by_these(tmp_path: Path) -> None:
+    splits = sc.Splits(make_part(96, 1), make_part(64, 2), None, 3)
+    result = run(tmp_path, make_task(data=splits), ladder=(1,), seeds=1)
+    assert result.split == "validation"
+    assert any("settings were chosen by these same data" in sentence for sentence in result.sentences)
+
+
+def test_arms_of_different_batch_sizes_are_refused(tmp_path: Path) -> None:
+    arms = [ARMS[0], replace(ARMS[1], batch_size=64)]
+    with pytest.raises(ValueError, match="give them one batch size, not 1cycle 32, cosine 64"):
+        compare(make_task(), arms, steps=10, root=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_of_a_loss_the_note_says_which_way_the_difference_is_taken(tmp_path: Path) -> None:
     shown = tables(run(tmp_path / "accuracy", ladder=(1,)), SMALL)[0]
     assert "test accuracy, 1cycle minus opponent (positive: 1cycle is better)" in shown["note"]
@@ -179,6 +251,7 @@ def test_of_a_loss_the_note_says_which_way_the_difference_is_taken(tmp_path: Pat
         ({"ladder": (1, 1)}, "different multiples"),
         ({"steps": 1}, "at least 2"),
         ({"margin": -1.0}, "must be positive"),
+        ({"margin": math.inf}, "must be positive and finite"),
     ],
 )
 def test_bad_input_says_what_is_wrong_before_anything_runs(tmp_path: Path, changes: dict[str, Any], says: str) -> None:

@@ -53,6 +53,15 @@ def test_too_few_seeds_is_an_outcome_that_still_shows_the_values(n):
     assert n == 0 or "+1" in text
 
 
+def test_a_small_but_certain_gain_is_not_said_to_be_open():
+    ours = difference([0.0040, 0.0043, 0.0042, 0.0039, 0.0060])
+    assert outcome(ours, margin=0.005) == "inconclusive"
+    assert ours.lower > 0
+    told = sentence(ours, margin=0.005)
+    assert told.startswith("the treatment is better than the baseline, but whether by an amount that matters is open")
+    assert sentence(ours, margin=0.005, p_value=0.2).startswith("whether the treatment is better than the baseline is")
+
+
 def test_equal_differences_claim_no_more_than_the_sign_test():
     five, six = difference([0.05] * 5), difference([0.05] * 6)
     assert (five.p_value, six.p_value) == (1 / 16, 1 / 32)
@@ -62,7 +71,13 @@ def test_equal_differences_claim_no_more_than_the_sign_test():
     # equal but for rounding is equal
     assert paired_difference(arm([0.3, 0.7, 1.1, 0.9, 0.4]), arm([0.2, 0.6, 1.0, 0.8, 0.3])).standard_deviation == 0.0
     same = difference([0.0] * 5)
-    assert (same.p_value, outcome(same, margin=0.001)) == (1.0, "no gain")
+    assert (same.p_value, outcome(same, margin=0.001)) == (1.0, "inconclusive")
+    assert outcome(difference([0.0] * 6), margin=0.001) == "no gain"
+    worse = difference([-0.01] * 5)
+    assert (worse.lower, worse.upper, outcome(worse, margin=0.002)) == (None, None, "inconclusive")
+    assert "no interval, n=5" in sentence(worse, margin=0.002)
+    small = paired_difference(arm([3e-13] * 6), arm([1e-13] * 6))
+    assert (small.mean, outcome(small, margin=1e-14)) == (pytest.approx(2e-13), "faster")
     assert "check that the arms differ" in sentence(same, margin=0.001)
 
 

@@ -56,6 +56,20 @@ def test_sentences_name_default_and_rival(arms):
     assert "Speed-up" in rival
 
 
+def test_adjusted_p_values_and_untuned_opponents_are_told(arms):
+    told = contest(arms, "1cycle", margin=0.005, rival="cosine", default="default").sentences
+    assert len(told) == 2
+    assert "adjusted for all that was tested" in told[1]
+    alone = contest({k: arms[k] for k in ("1cycle", "default")}, "1cycle", margin=0.005, default="default")
+    assert (alone.opponent, alone.opponent_in_words) == ("default", "the common default")
+    assert len(alone.sentences) == 2
+    assert "adjusted" not in alone.sentences[0], "one opponent: nothing to adjust"
+    assert "No opponent was tuned" in alone.sentences[1]
+    neither = contest(arms, "1cycle", margin=0.005)
+    assert neither.opponent == neither.opponent_in_words == "cosine"
+    assert "gain that matters over cosine" in neither.sentences[0]
+
+
 def test_few_seeds_and_losses(arms):
     few = {
         name: {steps: {s: v for s, v in seeds.items() if s < 3} for steps, seeds in by.items()}

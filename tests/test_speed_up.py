@@ -78,6 +78,22 @@ def test_a_baseline_that_falls_with_length_is_flat_not_an_error():
     assert speed_up(ladder(), falling).outcome == "undefined (flat)"
 
 
+def test_an_arm_is_no_faster_than_itself_where_its_last_lengths_are_level():
+    means = {100: 0.8, 200: 0.9, 300: 0.952, 400: 0.95}  # 300 and 400 are pooled; from 200 to 400 it gains
+    arm = {steps: {seed: mean + 1e-4 * seed for seed in range(5)} for steps, mean in means.items()}
+    result = speed_up(arm, arm)
+    assert (result.value, result.lower, result.upper, result.outcome) == (1.0, 1.0, 1.0, "no gain")
+
+
+def test_an_interval_above_one_is_not_said_to_hold_it():
+    rng = np.random.default_rng(1)
+    result = speed_up(ladder(1.12, noise=5e-4, rng=rng), ladder(noise=5e-4, rng=rng))
+    assert result.lower > 1.0
+    assert result.value < 1.1 < result.upper
+    assert result.outcome == "inconclusive"
+    assert "the interval lies above 1; whether the speed-up is 1.1 or more is open" in speed_up_sentence(result)
+
+
 def test_too_few_seeds_gives_the_value_without_interval():
     result = speed_up(ladder(2.0, n=3), ladder(n=3))
     assert result.value == pytest.approx(2.0)

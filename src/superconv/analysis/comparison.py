@@ -25,7 +25,7 @@ class PairedDifference:
         differences: per pair, with the sign turned so that positive is better.
         mean: of the differences; None without a pair.
         standard_deviation: of the differences (n - 1 in the denominator); None below two pairs.
-        lower, upper: Student's t interval of the mean; None below five pairs.
+        lower, upper: Student's t interval of the mean; None below five pairs, and where all are equal below six.
         p_value: two-sided, of "the mean is 0"; None below five pairs.
         confidence: of the interval.
         left_out: seeds that only one arm has.
@@ -70,7 +70,8 @@ def paired_difference(
         higher_is_better: False for a loss: the differences then are baseline minus treatment.
     Returns: a PairedDifference; below five pairs without interval and p-value, the values are still there. Where all
         differences are equal, Student's interval has no width and proves too much: the p-value is then the exact sign
-        test's, 2^(1-n), or 1 where they are all 0.
+        test's, 2^(1-n), or 1 where they are all 0, and there is an interval only where 2^(1-n) <= 1 - confidence (six
+        pairs at 95%).
     Raises: ValueError: a value is not finite, or confidence is outside (0, 1).
     Reference: Student 1908, Biometrika 6, 1; pairing by seed: Bouthillier et al. 2021, arXiv 2103.03098.
     Example:
@@ -86,7 +87,8 @@ def paired_difference(
     seeds = tuple(sorted(set(treatment) & set(baseline)))
     sign = 1.0 if higher_is_better else -1.0
     differences = tuple(sign * (float(treatment[seed]) - float(baseline[seed])) for seed in seeds)
-    mean, deviation, lower, upper, p_value, note = _interval(differences, confidence)
+    largest = max((abs(float(arm[seed])) for arm in (treatment, baseline) for seed in seeds), default=0.0)
+    mean, deviation, lower, upper, p_value, note = _interval(differences, confidence, largest)
     return PairedDifference(
         n=len(seeds),
         seeds=seeds,
@@ -134,16 +136,17 @@ def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
 def outcome(difference: PairedDifference, *, margin: float, p_value: float | None = None) -> Outcome:
     """The word that a difference at equal steps supports, against the smallest difference that matters.
 
-    faster          p <= 1 - confidence, and mean >= +margin: better, and by an amount that matters
+    faster          p <= 1 - confidence, and mean >= +margin: better, and the estimate is an amount that matters
     slower          p <= 1 - confidence, and mean <= -margin
     no gain         upper < +margin, and not slower: a gain that matters is excluded. A positive statement; it holds for
                     a treatment proved equal (interval within +-margin) and for one that may also be worse
-    inconclusive    anything else: the seeds do not tell. Not a proof of absence: add seeds
+    inconclusive    anything else: the seeds do not tell. Not a proof of absence
     too few seeds   fewer than five pairs
 
     "faster" is read so: more accurate after the same steps is as accurate after fewer. By how many, `speed_up` says.
     "no gain" uses the two-sided interval, so its error rate is (1 - confidence) / 2 per arm, stricter than the usual
-    two one-sided tests at 1 - confidence.
+    two one-sided tests at 1 - confidence. These rates are those of one look: who adds seeds until a word falls is wrong
+    more often (docs/method-comparison.md).
 
     Args:
         difference: of `paired_difference`.
@@ -156,10 +159,16 @@ def outcome(difference: PairedDifference, *, margin: float, p_value: float | Non
     """
     check_margin(margin, "0.002 is 0.2 points of accuracy")
     p_value = difference.p_value if p_value is None else p_value
-    if difference.mean is None or difference.lower is None or difference.upper is None or p_value is None:
+    if difference.mean is None or p_value is None:
         return "too few seeds"
-    shown = p_value <= 1.0 - difference.confidence
+    shown = _shown(difference, p_value)
+    if difference.upper is None:
+        return "inconclusive"
     return decide(difference.mean, difference.upper, margin, shown_different=shown)
+
+
+def _shown(difference: PairedDifference, p_value: float | None) -> bool:
+    return p_value is not None and p_value <= 1.0 - difference.confidence
 
 
 def decide(estimate: float, upper: float, margin: float, *, shown_different: bool) -> Outcome:
@@ -201,7 +210,9 @@ def sentence(
     word = outcome(difference, margin=margin, p_value=p_value)
     scale, unit = (100.0, " points") if points else (1.0, "")
     where = f" at {steps:,} steps" if steps else ""
-    text = f"{_CLAIMS[word].format(treatment=treatment, baseline=baseline, where=where)}: "
+    p_value = difference.p_value if p_value is None else p_value
+    claim = _OPEN if word == "inconclusive" and _shown(difference, p_value) else _CLAIMS[word]
+    text = f"{claim.format(treatment=treatment, baseline=baseline, where=where)}: "
     if difference.mean is None:
         text += f"the arms have no seed in common; {metric} was not compared"
     else:
@@ -210,10 +221,15 @@ def sentence(
     if word == "too few seeds":
         values = ", ".join(f"{scale * value:+.3g}" for value in difference.differences)
         text += f" (n={difference.n}, seeds {_listed(difference.seeds)}: {values}; {MINIMUM_SEEDS} are needed)"
-    elif difference.lower is not None and difference.upper is not None:
-        interval = f"{scale * difference.lower:+.3g} to {scale * difference.upper:+.3g}"
-        text += f" ({100 * difference.confidence:g}% interval {interval}, n={difference.n}, "
-        text += f"seeds {_listed(difference.seeds)}; {scale * margin:g}{unit} matter)"
+    else:
+        interval = "no interval"
+        if difference.lower is not None and difference.upper is not None:
+            interval = f"{scale * difference.lower:+.3g} to {scale * difference.upper:+.3g}"
+            interval = f"{100 * difference.confidence:g}% interval {interval}"
+        adjusted = p_value is not None and difference.p_value is not None and p_value != difference.p_value
+        told = f", p = {p_value:.2g} adjusted for all that was tested" if adjusted else ""
+        text += f" ({interval}, n={difference.n}, seeds {_listed(difference.seeds)}{told}; "
+        text += f"{scale * margin:g}{unit} matter)"
     notes = [difference.note] if difference.note else []
     if difference.left_out:
         notes.append(f"left out, in one arm only: seeds {_listed(difference.left_out)}")
@@ -227,6 +243,9 @@ _CLAIMS: dict[Outcome, str] = {
     "inconclusive": "whether {treatment} is better than {baseline}{where} is open",
     "too few seeds": "too few seeds to compare {treatment} with {baseline}{where}",
 }
+
+
+_OPEN = "{treatment} is better than {baseline}{where}, but whether by an amount that matters is open"
 
 
 def check_finite(arm: str, values: Mapping[int, float]) -> None:
@@ -254,9 +273,9 @@ def check_margin(margin: float, example: str) -> None:
 
 
 def _interval(
-    differences: tuple[float, ...], confidence: float
+    differences: tuple[float, ...], confidence: float, scale: float
 ) -> tuple[float | None, float | None, float | None, float | None, float | None, str]:
-    """(mean, standard deviation, lower, upper, p-value, note) of paired differences."""
+    """(mean, standard deviation, lower, upper, p-value, note) of paired differences of values up to `scale`."""
     n = len(differences)
     if n == 0:
         return None, None, None, None, None, "no seed is in both arms"
@@ -266,11 +285,15 @@ def _interval(
     deviation = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (n - 1))
     if n < MINIMUM_SEEDS:
         return mean, deviation, None, None, None, ""
-    if deviation <= 1e-12 * max(1.0, abs(mean)):  # differences equal but for rounding
-        if abs(mean) <= 1e-12:
-            return 0.0, 0.0, 0.0, 0.0, 1.0, "all differences are 0: check that the arms differ at all"
-        note = "all differences are equal: p is the sign test's; check that the seeds change anything"
-        return mean, 0.0, mean, mean, 2.0 ** (1 - n), note
+    if deviation <= 1e-12 * scale:  # differences equal but for rounding
+        sign_test = 2.0 ** (1 - n)
+        if abs(mean) <= 1e-12 * scale:
+            note, mean, p_value = "all differences are 0: check that the arms differ at all", 0.0, 1.0
+        else:
+            note = "all differences are equal: p is the sign test's; check that the seeds change anything"
+            p_value = sign_test
+        enough = sign_test <= 1.0 - confidence
+        return mean, 0.0, mean if enough else None, mean if enough else None, p_value, note
     error = deviation / math.sqrt(n)
     half = critical_value(confidence, n - 1) * error
     return mean, deviation, mean - half, mean + half, two_sided_p(mean / error, n - 1), ""

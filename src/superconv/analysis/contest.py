@@ -60,25 +60,39 @@ class Contest:
         return next(duel for duel in self.duels if duel.opponent == opponent)
 
     @property
+    def opponent(self) -> str:
+        """Whom the outcome is about: the strongest tuned opponent, without one the default, or else the first."""
+        return self.rival or self.default or self.duels[0].opponent
+
+    @property
+    def opponent_in_words(self) -> str:
+        """The same, with what it is: "the best tuned arm, cosine"."""
+        if self.rival is not None:
+            return f"the best tuned arm, {self.rival}"
+        return "the common default" if self.opponent == self.default else self.opponent
+
+    @property
     def outcome(self) -> Outcome:
-        """The word against the strongest tuned opponent, without one against the default."""
-        opponent = self.rival or self.default or self.duels[0].opponent
-        return self.against(opponent).word
+        """The word against `opponent`."""
+        return self.against(self.opponent).word
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """Against the strongest tuned arm and against the default, in a sentence each."""
+        """Against `opponent`, and against the default where that is another, in a sentence each."""
         told = []
-        for name, what in ((self.rival, "the best tuned arm"), (self.default, "the common default")):
+        for name in dict.fromkeys((self.opponent, self.default)):
             if name is not None:
                 duel = self.against(name)
+                called = self.opponent_in_words if name == self.opponent else "the common default"
                 text = sentence(
                     duel.overall, margin=self.margin, p_value=duel.p_value, treatment=self.treatment,
-                    baseline=what if name == self.default else f"{what}, {name}",
+                    baseline=called,
                     metric=f"mean {self.metric} over lengths", points=self.metric.endswith("accuracy"),
                 )  # fmt: skip
                 text, gain = text[0].upper() + text[1:], duel.speed_up
                 told.append(text if gain is None else f"{text} Speed-up {gain.text}: {gain.outcome}.")
+        if self.rival is None:
+            told.append("No opponent was tuned, so this says nothing of ordinary training with good settings.")
         return tuple(told)
 
 

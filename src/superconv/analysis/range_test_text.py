@@ -22,7 +22,7 @@ def summary(ramps: Sequence[RangeTest], rule: str | None = None) -> str:
     steps = sum(ramp.total_updates for ramp in ramps)
     seconds = sum(ramp.seconds for ramp in ramps)
     cost = f"{steps} steps" + (f", {_seconds(seconds)}" if seconds > 0.0 else "")
-    lines = [f"{headline(suggestion, len(ramps))}, {cost}"]
+    lines = [f"{headline(suggestion)}, {cost}"]
     if suggestion.max_lr is not None:
         lines.append(paste_line(suggestion))
     lines.append(f"why ({suggestion.rule}): {suggestion.reason}")
@@ -33,11 +33,11 @@ def summary(ramps: Sequence[RangeTest], rule: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def headline(suggestion: Suggestion, repeats: int = 1) -> str:
-    """"max_lr 0.5 (0.3-0.9, 2 seeds)", or "no suggestion"."""  # fmt: skip
+def headline(suggestion: Suggestion) -> str:
+    """"max_lr 0.5 (0.3-0.9, 2 seeds)", of the seeds that it rests on; or "no suggestion"."""  # fmt: skip
     if suggestion.max_lr is None:
         return "no max_lr to suggest"
-    seeds = f"{repeats} seed{'s' if repeats > 1 else ''}"
+    seeds = f"{suggestion.n} seed{'s' if suggestion.n > 1 else ''}"
     interval = suggestion.interval
     span = f"{number(interval[0])}-{number(interval[1])}, {seeds}" if interval is not None else seeds
     return f"max_lr {number(suggestion.max_lr)} ({span})"

@@ -102,7 +102,8 @@ def speed_up(
 
     f: per arm, the isotonic (non-decreasing) fit of the mean final values of trainings planned for each length, linear
     in log steps between lengths. a: the target, by default f_baseline at its longest length, fixed beforehand (the
-    best of several ratios would flatter); T_baseline is then that length itself. Its other lengths give `others`.
+    best of several ratios would flatter). Its other lengths give `others`. T is read off both fits alike: where the
+    baseline's fit is level up to that length, T_baseline is where the level begins.
 
     Nothing is extrapolated: a treatment that is past the target at its shortest length gives "> k", one that never
     gets there "< k", a baseline that never reaches a given target "> k".
@@ -152,7 +153,7 @@ def speed_up_sentence(
     Returns: one sentence.
     """
     goal = f"{100 * result.target:.4g}%" if points else f"{result.target:.4g}"
-    at = f" (reached by {baseline} in {result.baseline_steps:,} steps)" if result.baseline_steps else ""
+    at = f" ({baseline}'s in {result.baseline_steps:,} steps)" if result.baseline_steps else ""
     text = f"{treatment} against {baseline} at {goal}{at}: {result.outcome}, speed-up {result.text}"
     if result.lower is not None and result.upper is not None:
         upper = "no upper bound" if math.isinf(result.upper) else f"{result.upper:.3g}"
@@ -233,7 +234,8 @@ def _at(
     lower, upper = _percentiles(lows, highs, n, confidence)
     shown = lower > 0.0 or upper < 0.0
     word = decide(math.log(result.value), upper, math.log(margin), shown_different=shown)
-    reason = _REASONS[word].format(margin=margin) + (_NEVER if result.relation == "<" else "")
+    reason = (_OPEN if word == "inconclusive" and shown else _REASONS[word]).format(margin=margin)
+    reason += _NEVER if result.relation == "<" else ""
     return replace(result, lower=_exp(lower), upper=_exp(upper), outcome=word, reason=reason)
 
 
@@ -241,8 +243,9 @@ _REASONS = {
     "faster": "the interval lies above 1",
     "slower": "the interval lies below 1",
     "no gain": "the interval lies below {margin:g}, the smallest speed-up that matters",
-    "inconclusive": "the interval excludes neither 1 nor a speed-up of {margin:g}: more seeds would tell",
+    "inconclusive": "the interval excludes neither 1 nor a speed-up of {margin:g}",
 }
+_OPEN = "the interval lies above 1; whether the speed-up is {margin:g} or more is open"
 _NEVER = "; the treatment never reached the target: only longer trainings of it tell by how much it is slower"
 
 
@@ -250,12 +253,8 @@ def _log_ratio(arms: _Arms, draws: np.ndarray, index: int | None, level: float |
     """Bounds of the log speed-up, and the level aimed at, one per row of drawn seeds; equal bounds: known exactly."""
     x, z = np.log(arms.baseline_steps), np.log(arms.treatment_steps)
     base, treat = isotonic(arms.baseline[draws].mean(axis=1)), isotonic(arms.treatment[draws].mean(axis=1))
-    if index is not None:
-        goal = base[:, index]
-        base_at, base_found = np.full(len(draws), x[index]), np.zeros(len(draws), dtype=np.int8)
-    else:
-        goal = np.full(len(draws), level, dtype=np.float64)
-        base_at, base_found = first_reach(x, base, goal)
+    goal = base[:, index] if index is not None else np.full(len(draws), level, dtype=np.float64)
+    base_at, base_found = first_reach(x, base, goal)
     treat_at, treat_found = first_reach(z, treat, goal)
     ratio = base_at - treat_at
     low = np.where((treat_found == 1) | (base_found == -1), -np.inf, ratio)

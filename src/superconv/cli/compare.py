@@ -10,7 +10,6 @@ import typer
 
 from .options import (
     AsJson,
-    BatchSize,
     NumberOfWorkers,
     Quiet,
     RunsDir,
@@ -47,7 +46,9 @@ def compare(
     margin: Annotated[
         float | None, typer.Option(help="Smallest difference of the metric that matters; half a point of accuracy.")
     ] = None,
-    batch_size: BatchSize = 128,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Samples per update, of every arm; default: the recipe's, without one 128.")
+    ] = None,
     workers: NumberOfWorkers = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop after this time; the same command goes on.")] = None,
@@ -71,8 +72,9 @@ def compare(
     from .progress import bar
     from .recipe_options import tell_task
 
-    contenders = [replace(c, batch_size=batch_size) for c in contenders_named([n.strip() for n in arms.split(",")])]
     plan = None if recipe is None else Recipe.load(recipe)
+    size = batch_size or (128 if plan is None else plan.batch_size)
+    contenders = [replace(c, batch_size=size) for c in contenders_named([n.strip() for n in arms.split(",")])]
     if plan is not None:
         contenders.insert(0, plan.contender())
         tell_task(plan, what.make().name)
@@ -107,7 +109,7 @@ def _print(result: Comparison, contenders: list[Contender], as_json: bool) -> No
 
     stored = json.loads((result.path / "experiment.json").read_text())
     print_tables(stored["tables"])
-    print(f"Against the best tuned arm: {result.outcome}.")
-    for sentence in result.contest.sentences:
+    print(f"Against {result.contest.opponent_in_words}: {result.outcome}.")
+    for sentence in result.sentences:
         print(sentence)
     print(f"{result.seconds:.0f} s. The report: {page}")

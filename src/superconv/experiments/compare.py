@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from .score import Score
 from .stopping import StopSignal
 from .sweep import MakeTask, Summary, Training, check_callers, run_trainings, task_of
 from .tuning import Budget, Cell, Tuned, Tuner, tuned_to_dict
+from .untrained import untrained_metric
 from .workers import Workers
 
 TREATMENT = "1cycle"
@@ -34,6 +36,7 @@ class Comparison:
         contest: differences, words, speed-ups.
         tuned: (contender, steps) -> the settings that won.
         values: contender -> steps -> seed -> final metric.
+        diverged: contender -> steps -> seeds of the trainings that diverged; what they count as stands in `values`.
         split: which data the values are of.
         updates: of the compared trainings; tuning cost stands in `tuned`.
         path: the experiment's folder.
@@ -43,6 +46,7 @@ class Comparison:
     contest: Contest
     tuned: Mapping[Cell, Tuned]
     values: Mapping[str, Mapping[int, Mapping[int, float]]]
+    diverged: Mapping[str, Mapping[int, Sequence[int]]]
     split: str
     updates: int
     path: Path
@@ -50,8 +54,21 @@ class Comparison:
 
     @property
     def outcome(self) -> str:
-        """ "faster", "no gain", "slower", "inconclusive" or "too few seeds", against the best tuned opponent."""
+        """ "faster", "no gain", "slower", "inconclusive" or "too few seeds", against `contest.opponent`."""
         return self.contest.outcome
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What the contest says, and what a reader has to know about its numbers."""
+        told = list(self.contest.sentences)
+        lost = {name: sum(map(len, by.values())) for name, by in self.diverged.items()}
+        if any(lost.values()):
+            runs_each = {name: sum(map(len, by.values())) for name, by in self.values.items()}
+            counted = ", ".join(f"{name} {count} of {runs_each[name]}" for name, count in lost.items() if count)
+            told.append(f"Trainings that diverged: {counted}.")
+        if self.split == "validation":
+            told.append("There is no test data: settings were chosen by these same data, which flatters tuned arms.")
+        return tuple(told)
 
 
 def compare(
@@ -89,7 +106,8 @@ def compare(
         workers, device, stop: as in `run_trainings`.
         report: called with (what, done, total, text).
     Returns: a Comparison; None where it was stopped.
-    Raises: ValueError: no opponent, a metric that needs a margin, a contender that does not fit the task.
+    Raises: ValueError: no opponent, different batch sizes, a metric that needs a margin, a contender that does not fit
+        the task; every training diverged where no chance level is known.
     """
     started = time.perf_counter()
     made = task_of(task)
@@ -119,17 +137,26 @@ def compare(
     if found is None:
         return None
     split = "test" if all(summary["test"] is not None for summary in found) else "validation"
-    levels = score.finite([score.of(summary, split) for summary in found])
+    measured = [score.measured(summary, split) for summary in found]
+    first = contenders[0].arm(lengths[0], tuned[contenders[0].name, lengths[0]].settings)
+    levels = score.finite(
+        [score.diverged if value is None else value for value in measured],
+        lambda: untrained_metric(made, first, split, device),
+    )
     values: dict[str, dict[int, dict[int, float]]] = {c.name: {length: {} for length in lengths} for c in contenders}
-    for (contender, length, seed), level in zip(keys, levels, strict=True):
+    diverged: dict[str, dict[int, list[int]]] = {c.name: {length: [] for length in lengths} for c in contenders}
+    for (contender, length, seed), value, level in zip(keys, measured, levels, strict=True):
         values[contender.name][length][seed] = level
+        if value is None:
+            diverged[contender.name][length].append(seed)
     result = Comparison(
         contest(
             values, asked, margin=limit, rival=_rival(contenders, asked, tuned, made.higher_is_better),
             default=next((c.name for c in contenders if c.common and c.name != asked), None),
             higher_is_better=made.higher_is_better, metric=metric_name(made.metric),
         ),
-        tuned, values, split, sum(summary["steps"] for summary in found), folder, time.perf_counter() - started,
+        tuned, values, diverged, split, sum(summary["steps"] for summary in found), folder,
+        time.perf_counter() - started,
     )  # fmt: skip
     _store(result, made, budget)
     return result
@@ -154,8 +181,8 @@ def _margin(task: Task, margin: float | None) -> float:
     name = metric_name(task.metric)
     if margin is None and not name.endswith("accuracy"):
         raise ValueError(f"the metric {name!r} has no usual margin: pass margin=, the smallest difference that matters")
-    if margin is not None and not margin > 0:
-        raise ValueError(f"margin must be positive, got {margin}")
+    if margin is not None and not 0 < margin < math.inf:
+        raise ValueError(f"margin must be positive and finite, got {margin}")
     return ACCURACY_MARGIN if margin is None else margin
 
 
@@ -178,6 +205,12 @@ def _check(contenders: Sequence[Contender], treatment: str, seeds: int) -> None:
         raise ValueError(
             f"a comparison needs the treatment {treatment!r} and others, each once; got {', '.join(names)}"
         )
+    sizes = {contender.name: contender.batch_size for contender in contenders}
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise ValueError(
+            f"arms are compared after equal updates, on equally many samples: give them one batch size, not {told}"
+        )
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1, got {seeds}; five or more give intervals")
 
@@ -197,15 +230,18 @@ def _rival(
 
 def _store(result: Comparison, task: Task, budget: Budget) -> None:
     """experiment.json: what the report shows above the runs."""
-    first, *more = result.contest.sentences
+    first, *more = result.sentences
+    against = "ordinary training, tuned as well" if result.contest.rival else result.contest.opponent_in_words
     record = {
         "format": 1,
         "name": result.path.name,
         "kind": "compare",
-        "title": f"{task.name}: is {result.contest.treatment} better than ordinary training, tuned as well?",
+        "title": f"{task.name}: is {result.contest.treatment} better than {against}?",
         "sentence": first,
         "findings": more,
         "outcome": result.outcome,
+        "opponent": result.contest.opponent,
+        "opponent_tuned": result.contest.rival is not None,
         "metric": result.contest.metric,
         "tables": tables(result, budget),
         "tuned": {f"{name}, {steps} steps": tuned_to_dict(found) for (name, steps), found in result.tuned.items()},

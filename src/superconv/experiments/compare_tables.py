@@ -69,19 +69,27 @@ def _duels(result: Comparison) -> dict[str, Any]:
 def _values(result: Comparison) -> dict[str, Any]:
     lengths = sorted(next(iter(result.values.values())))
     scale = 100 if _in_points(result) else 1
-    rows = [[name, *(_level(by[steps], scale) for steps in lengths)] for name, by in result.values.items()]
+    rows = [
+        [name, *(_level(by[steps], scale, len(result.diverged[name][steps])) for steps in lengths)]
+        for name, by in result.values.items()
+    ]
     percent = " in percent" if scale == 100 else ""
     note = f"Mean {result.split} {result.contest.metric}{percent} over the seeds, ± standard deviation."
+    if any(seeds for by in result.diverged.values() for seeds in by.values()):
+        worth = "chance" if result.contest.metric == "accuracy" else (
+            "the untrained network, or as the worst of the others where that is worse"
+        )  # fmt: skip
+        note += f" A diverged training counts as {worth}."
     return {
         "title": f"{result.split} {result.contest.metric}".capitalize(),
         "columns": ["arm", *(f"{steps} steps" for steps in lengths)], "rows": rows, "note": note,
     }  # fmt: skip
 
 
-def _level(values: Mapping[int, float], scale: float) -> str:
+def _level(values: Mapping[int, float], scale: float, diverged: int) -> str:
     found = list(values.values())
     spread = f" ± {scale * stdev(found):.2f}" if len(found) > 1 else ""
-    return f"{scale * fmean(found):.2f}{spread}"
+    return f"{scale * fmean(found):.2f}{spread}" + (f" ({diverged} diverged)" if diverged else "")
 
 
 def _settings(result: Comparison, budget: Budget) -> dict[str, Any]:

@@ -271,7 +271,7 @@ def _recipe(knowledge: Mapping[Probe, Outcome], prober: Prober, plan: Plan, data
                    "or more holds them",)  # fmt: skip
     return Recipe(
         **prober.fixed.fields(found.candidate), task=made.name, steps=steps, tolerance=verdict.tolerance,
-        reasons=reasons, suggestion=f"{headline(suggestion, len(prober.ramps))}: {suggestion.reason}",
+        reasons=reasons, suggestion=f"{headline(suggestion)}: {suggestion.reason}",
         metric=metric_name(made.metric), higher_is_better=made.higher_is_better, chosen_by=found.reason,
         confirmed=found.confirmed, updates=found.updates, budget=plan.budget, strategy=plan.strategy,
         samples=len(data.train), validation_samples=0 if data.validation is None else len(data.validation),

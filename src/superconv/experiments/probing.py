@@ -166,7 +166,7 @@ class Prober:
         self.ramps.append(ramp)
         forks = [fork.metric for fork in ramp.forks if not fork.diverged]
         if forks and not any(map(math.isfinite, forks)):
-            self.score.checked(None, "validation")
+            self.score.refuse("validation")
         if self.chance is None:
             self.chance = ramp.chance
         return Outcome(None, ramp.total_updates, lr=ramp.suggest().lr)

@@ -39,7 +39,7 @@ class RampGroup:
     @property
     def headline(self) -> str:
         """The suggestion alone: "max_lr 0.5 (0.3-0.9, 2 seeds)"."""
-        return headline(self.suggestion, len(self.ramps))
+        return headline(self.suggestion)
 
     @property
     def paste(self) -> str:
