@@ -298,3 +298,5 @@ def test_impossible_claims_are_refused() -> None:
         Effect("b", "c", sign=-1, size=0.1)
     with pytest.raises(ValueError, match="against its sign"):
         Effect("b", "c", sign=0, size=0.1)
+    with pytest.raises(ValueError, match="either equal or has a sign"):
+        Effect("b", "c", equal=True)

@@ -47,10 +47,42 @@ def test_where_nothing_is_asserted_the_interval_is_the_answer() -> None:
     assert together(["measured"]) == "measured"
 
 
+EQUAL = [
+    ([0.001, -0.002, 0.003], "holds"),
+    ([-0.047, -0.045, -0.049], "does not hold"),
+    ([0.047, 0.045, 0.049], "does not hold"),
+    ([0.02, -0.02, 0.01], "undecided"),
+    ([0.008, 0.012, 0.010], "undecided"),  # across the tolerance
+]
+
+
+@pytest.mark.parametrize(("values", "word"), EQUAL)
+def test_equality_is_an_interval_within_the_tolerance(values: list[float], word: str) -> None:
+    assert judge(values, sign=0, size=None, tolerance=0.01, equal=True).word == word
+
+
+def test_equal_values_prove_no_more_than_their_number() -> None:
+    for n, word in ((3, "undecided"), (5, "undecided"), (6, "holds in direction")):
+        assert judge([-0.05] * n, sign=-1, size=None, tolerance=0.01).word == word
+    assert judge([-0.05] * 5, sign=-1, size=None, tolerance=0.01).lower is None
+    assert judge([0.0] * 3, sign=0, size=None, tolerance=0.01, equal=True).word == "undecided"
+
+
+def test_a_seed_without_a_value_leaves_it_undecided() -> None:
+    values = [-0.05, -0.06, -0.04]
+    assert judge(values, sign=-1, size=None, tolerance=0.01).word == "holds in direction"
+    found = judge(values, sign=-1, size=None, tolerance=0.01, without=2)
+    assert (found.word, found.seeds, found.without) == ("undecided", 3, 2)
+    assert judge(values, sign=0, size=None, tolerance=0.01, without=2).word == "measured"
+    assert judge([], sign=-1, size=None, tolerance=0.01, without=3).word == "undecided"
+
+
 @given(st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=12), st.floats(0.001, 0.1))
 def test_words_never_contradict_the_interval(values: list[float], size: float) -> None:
     found = judge(values, sign=1, size=size, tolerance=0.01)
-    assert found.lower is not None
+    if found.lower is None:
+        assert (found.word, len(values) < 6) == ("undecided", True)
+        return
     assert found.upper is not None
     if found.word.startswith("holds"):
         assert found.lower > 0

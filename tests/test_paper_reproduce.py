@@ -210,13 +210,13 @@ def test_measures_of_a_ramp() -> None:
 def test_a_lead_over_another_lead_and_seeds_without_the_measure() -> None:
     ends = {"a": 0.9, "b": 0.7, "c": 0.6, "d": 0.5}
     runs = {name: {0: made_run([value]), 1: made_run([value])} for name, value in ends.items()}
-    assert effects_by_seed(Effect("a", "b", over=("c", "d")), runs) == pytest.approx([0.1, 0.1])
+    assert effects_by_seed(Effect("a", "b", over=("c", "d")), runs) == (pytest.approx([0.1, 0.1]), 0)
     del runs["d"][1]
-    assert effects_by_seed(Effect("a", "b", over=("c", "d")), runs) == pytest.approx([0.1])
+    assert effects_by_seed(Effect("a", "b", over=("c", "d")), runs) == (pytest.approx([0.1]), 0)
     runs["a"][0] = ramp_run("diverged")
     effect = Effect("a", threshold=1.0, measure="test loss at high rates over low")
-    assert effects_by_seed(effect, {"a": {0: ramp_run("diverged"), 1: ramp_run()}}) == [-0.5]
-    assert effects_by_seed(effect, {}) == []
+    assert effects_by_seed(effect, {"a": {0: ramp_run("diverged"), 1: ramp_run()}}) == ([-0.5], 1)
+    assert effects_by_seed(effect, {}) == ([], 0)
     with pytest.raises(ValueError, match="compared with another lead"):
         Effect("a", threshold=1.0, over=("c", "d"))
 
@@ -224,14 +224,14 @@ def test_a_lead_over_another_lead_and_seeds_without_the_measure() -> None:
 def test_only_what_is_asserted_decides_a_claims_word() -> None:
     claim = next(claim for claim in CLAIMS if claim.name == "fair-headline")
     arms = {"clr-crops": 0.92, "cosine": 0.9}
-    runs = {name: {seed: made_run([value + 0.001 * seed]) for seed in range(3)} for name, value in arms.items()}
+    runs = {name: {seed: made_run([value + 0.001 * seed * value]) for seed in range(3)} for name, value in arms.items()}
     assert conclude(claim, "short", runs, "cpu").word == "holds in direction"
 
 
 def test_effects_that_were_not_run_are_counted_and_decide_nothing() -> None:
     claim = next(claim for claim in CLAIMS if claim.name == "mnist")
     arms = {"1cycle-12": 0.9925, "inv-85": 0.9903}
-    runs = {name: {seed: made_run([value + 1e-4 * seed]) for seed in range(3)} for name, value in arms.items()}
+    runs = {name: {seed: made_run([value + 1e-4 * seed * value]) for seed in range(3)} for name, value in arms.items()}
     result = conclude(claim, "paper", runs, "cpu")
     assert (result.word, result.not_run) == ("holds", 1)
     assert result.sentence.endswith("Holds, as far as it was run (effects not run: 1).")
@@ -256,7 +256,7 @@ def test_claims_are_judged_by_paired_seeds() -> None:
     assert headline(gain=-0.02).word == "does not hold"
     effect = CLAIMS[0].effects[0]
     uneven = {"clr": {0: made_run([0.9]), 5: made_run([0.8])}, "pclr": {5: made_run([0.7]), 6: made_run([0.1])}}
-    assert effects_by_seed(effect, uneven) == pytest.approx([0.1])
+    assert effects_by_seed(effect, uneven) == (pytest.approx([0.1]), 0)
     assert "holds." in headline().sentence.lower()
     short = conclude(CLAIMS[0], "short", headline().runs, "cpu")
     assert short.word == "holds in direction"

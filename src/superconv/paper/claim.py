@@ -90,7 +90,9 @@ class Effect:
     Args:
         treatment, baseline: conditions of the claim; baseline None: against `threshold`.
         over: (treatment, baseline) of the lead that this one is compared with.
-        sign: +1 where the paper has the treatment above, -1 below; 0: nothing is asserted, the interval is the answer.
+        sign: +1 where the paper has the treatment above, -1 below; 0: neither.
+        equal: with sign 0, that the paper has both level, which is asserted: the difference is within `tolerance`;
+            otherwise nothing is asserted, the interval is the answer.
         size: the paper's difference, in units of the measure (accuracies in [0, 1]); None where it printed none.
         threshold: of the measure, where there is no baseline.
         measure: "final accuracy";
@@ -111,6 +113,12 @@ class Effect:
     measure: Measure = "final accuracy"
     tolerance: float = 0.01
     over: tuple[str, str] | None = None
+    equal: bool = False
+
+    @property
+    def asserts(self) -> bool:
+        """Whether the claim stands or falls with it."""
+        return bool(self.sign) or self.equal
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -122,6 +130,8 @@ class Effect:
             raise ValueError(f"an effect of {self.treatment!r} needs a baseline or a threshold, and not both")
         if self.over is not None and self.baseline is None:
             raise ValueError(f"an effect of {self.treatment!r} needs a baseline: it is compared with another lead")
+        if self.equal and self.sign:
+            raise ValueError(f"an effect of {self.treatment!r} is either equal or has a sign, got {self.sign}")
         if self.size is not None and self.size * self.sign <= 0:
             raise ValueError(f"an effect of {self.treatment!r} has size {self.size} against its sign")
 

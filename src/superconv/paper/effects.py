@@ -23,6 +23,8 @@ class Shown:
         mean, lower, upper: ours; None where nothing was run, or without an interval.
         zero: what it is compared with: 0 for a difference, else the threshold.
         size: the paper's; None where it printed none.
+        tolerance: within which equal is equal.
+        without: seeds that were run and have no value.
         unit: " points", or nothing.
         afterwards: whether it was asked, or asked otherwise, after the runs had been looked at.
     """
@@ -37,6 +39,8 @@ class Shown:
     size: float | None
     unit: str
     afterwards: bool = False
+    tolerance: float = 0.0
+    without: int = 0
 
     @property
     def asserted(self) -> str:
@@ -44,21 +48,23 @@ class Shown:
         effect = self.effect
         against = effect.baseline if effect.baseline is not None else f"{effect.threshold:g}"
         size = "" if self.size is None else f" by {abs(self.size):.3g}{self.unit}"
+        claimed = _CLAIMED[effect.sign]
+        if effect.equal:
+            claimed, size = "level with", f" within {self.tolerance:.3g}{self.unit}"
         if effect.over is not None:
             first, second = effect.over
-            return (
-                f"lead of {effect.treatment} over {against} {_CLAIMED[effect.sign]} that of {first} over {second}{size}"
-            )
-        return f"{effect.treatment} {_CLAIMED[effect.sign]} {against}{size}"
+            return f"lead of {effect.treatment} over {against} {claimed} that of {first} over {second}{size}"
+        return f"{effect.treatment} {claimed} {against}{size}"
 
     @property
     def measured(self) -> str:
         """ "+1.2 (+0.9 to +1.5) points, n=3": mean and 95% interval over seeds."""
+        lost = f", and {self.without} without a value" if self.without else ""
         if self.mean is None:
-            return "-"
+            return f"n=0{lost}" if lost else "-"
         values = [self.mean] if self.lower is None or self.upper is None else [self.mean, self.lower, self.upper]
         mean, *ends = self._written(values)
-        return f"{mean}{f' ({ends[0]} to {ends[1]})' if ends else ''}{self.unit}, n={self.seeds}"
+        return f"{mean}{f' ({ends[0]} to {ends[1]})' if ends else ''}{self.unit}, n={self.seeds}{lost}"
 
     def _written(self, values: Sequence[float]) -> list[str]:
         """One decimal where the interval is wide, else two; a sign for differences."""
@@ -93,13 +99,13 @@ def _shown(effect: Effect, judgement: Judgement, afterwards: bool) -> Shown:
     return Shown(
         effect, judgement.word, judgement.seeds, unit(judgement.mean), unit(judgement.lower), unit(judgement.upper),
         factor * zero, None if effect.size is None else factor * effect.size, " points" if factor > 1 else "",
-        afterwards,
+        afterwards, factor * effect.tolerance, judgement.without,
     )  # fmt: skip
 
 
 def deciding(effects: Sequence[Shown]) -> Shown | None:
     """The effect that a claim's word rests on: the weakest that was run of those that assert something."""
-    asserted = [shown for shown in effects if shown.effect.sign] or list(effects)
+    asserted = [shown for shown in effects if shown.effect.asserts] or list(effects)
     asserted = [shown for shown in asserted if shown.word != "not run"] or asserted
     return min(asserted, key=lambda shown: ORDER.index(shown.word), default=None)
 

@@ -21,9 +21,10 @@ class Judgement:
 
     Args:
         word: see `judge`.
-        seeds: n.
+        seeds: n, of those that have a value.
         mean: of the effect over seeds; None where nothing was run.
-        lower, upper: 95% interval of Student's t; None below three seeds.
+        lower, upper: 95% interval of Student's t; None below three seeds, and where all values are equal below six.
+        without: seeds that were run and have no value, such as ramps that diverged.
     """
 
     word: Word
@@ -31,43 +32,66 @@ class Judgement:
     mean: float | None = None
     lower: float | None = None
     upper: float | None = None
+    without: int = 0
 
 
-def judge(values: Sequence[float], *, sign: int, size: float | None, tolerance: float) -> Judgement:
+def judge(
+    values: Sequence[float], *, sign: int, size: float | None, tolerance: float, equal: bool = False, without: int = 0
+) -> Judgement:
     """The word for an effect.
 
         holds               the interval excludes zero on the paper's side, and the mean is within `tolerance` of `size`
         holds in direction  the interval excludes zero on the paper's side; its size differs, or the paper has none
         does not hold       the interval lies on the other side of zero, or below what the paper's size tolerates
-        undecided           anything else, and fewer than three seeds
+        undecided           anything else; fewer than three seeds; a seed without a value, which would have to count
+                            against what is asserted
         not run             no seed
         measured            nothing is asserted (sign 0), and there is an interval
+
+    Of two that are to be equal:
+
+        holds               the interval lies within +-tolerance
+        does not hold       it lies outside
+
+    Values that are all equal have an interval of no width, which proves too much: below six of them, where a sign test
+    has p = 2^(1 - n) > 0.05, they count as undecided.
 
     Args:
         values: the effect, one value a seed, in the units of `size`.
         sign: +1 or -1: the paper's; 0: none.
         size: the paper's; None: it printed none, or the scale is not the paper's.
-        tolerance: around `size`.
+        tolerance: around `size`, or around zero.
+        equal: with sign 0, that equality is asserted.
+        without: seeds that were run and have no value.
     """
     n = len(values)
     if n == 0:
-        return Judgement("not run", 0)
+        return Judgement("undecided" if without else "not run", 0, without=without)
     mean = fmean(values)
-    if n < LEAST_SEEDS:
-        return Judgement("undecided", n, mean)
-    half = critical_value(0.95, n - 1) * stdev(values) / math.sqrt(n)
+    spread = stdev(values) if n > 1 else 0.0
+    alike = spread <= 1e-12 * max(map(abs, values)) and 2.0 ** (1 - n) > 0.05
+    if n < LEAST_SEEDS or alike:
+        return Judgement("undecided", n, mean, without=without)
+    half = critical_value(0.95, n - 1) * spread / math.sqrt(n)
     lower, upper = mean - half, mean + half
+    word = _word(mean, lower, upper, sign, size, tolerance, equal)
+    return Judgement("undecided" if without and word != "measured" else word, n, mean, lower, upper, without)
+
+
+def _word(
+    mean: float, lower: float, upper: float, sign: int, size: float | None, tolerance: float, equal: bool
+) -> Word:
+    if equal:
+        within = -tolerance < lower and upper < tolerance
+        return "holds" if within else "does not hold" if tolerance < lower or upper < -tolerance else "undecided"
     if sign == 0:
-        return Judgement("measured", n, mean, lower, upper)
+        return "measured"
     towards, away = (lower, upper) if sign > 0 else (-upper, -lower)  # the interval as if the paper's sign were +
-    word: Word
     if towards > 0:
-        word = "holds" if size is not None and abs(mean - size) <= tolerance else "holds in direction"
-    elif away < 0 or (size is not None and away < abs(size) - tolerance):
-        word = "does not hold"
-    else:
-        word = "undecided"
-    return Judgement(word, n, mean, lower, upper)
+        return "holds" if size is not None and abs(mean - size) <= tolerance else "holds in direction"
+    if away < 0 or (size is not None and away < abs(size) - tolerance):
+        return "does not hold"
+    return "undecided"
 
 
 def together(words: Sequence[Word]) -> Word:

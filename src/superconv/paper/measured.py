@@ -144,8 +144,8 @@ def run_of(
     return Run(summary["stop"], **tested, **more)  # type: ignore[arg-type]
 
 
-def effects_by_seed(effect: Effect, runs: Mapping[str, Mapping[int, Run]]) -> list[float]:
-    """The effect for every seed that was run in all its conditions and has the measure in each.
+def effects_by_seed(effect: Effect, runs: Mapping[str, Mapping[int, Run]]) -> tuple[list[float], int]:
+    """The effect for every seed that was run in all its conditions and has the measure in each; how many have it not.
 
     Args:
         runs: condition -> seed -> Run.
@@ -167,4 +167,5 @@ def effects_by_seed(effect: Effect, runs: Mapping[str, Mapping[int, Run]]) -> li
             value = lead(effect.treatment, effect.baseline, seed)
             value -= lead(*effect.over, seed) if effect.over is not None else 0.0
         found.append(value)
-    return [value for value in found if math.isfinite(value)]
+    known = [value for value in found if math.isfinite(value)]
+    return known, len(found) - len(known)

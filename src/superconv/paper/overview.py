@@ -60,7 +60,7 @@ def overview_row(look: Look) -> list[str]:
 
 def _word(result: Reproduction, shown: Sequence[Shown]) -> str:
     """The claim's word, and of several effects how many agree with the paper's direction."""
-    asserted = [each for each in shown if each.effect.sign]
+    asserted = [each for each in shown if each.effect.asserts]
     effect = deciding(shown)
     asides = [AFTERWARDS] if effect is not None and effect.afterwards else []
     if len(asserted) > 1 and not result.word.startswith("holds"):

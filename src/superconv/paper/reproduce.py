@@ -63,7 +63,7 @@ class Reproduction:
     @property
     def not_run(self) -> int:
         """Effects that assert something and were not run, of a claim of which others were."""
-        words = [j.word for e, j in zip(self.claim.effects, self.judgements, strict=True) if e.sign]
+        words = [j.word for e, j in zip(self.claim.effects, self.judgements, strict=True) if e.asserts]
         return 0 if set(words) <= {"not run"} else words.count("not run")
 
 
@@ -89,19 +89,19 @@ def conclude(
     settings: Mapping[str, Setting] | None = None,
 ) -> Reproduction:  # fmt: skip
     """The claim's words from its runs. Sizes are compared at the paper's scale alone; below it only directions are."""
-    judgements = tuple(
-        judge(
-            effects_by_seed(effect, found), sign=effect.sign, size=effect.size if scale == "paper" else None,
-            tolerance=effect.tolerance,
+    judgements = []
+    for effect in claim.effects:
+        values, without = effects_by_seed(effect, found)
+        size = effect.size if scale == "paper" else None
+        judgements.append(
+            judge(values, sign=effect.sign, size=size, tolerance=effect.tolerance, equal=effect.equal, without=without)
         )
-        for effect in claim.effects
-    )  # fmt: skip
-    asserting = [j.word for effect, j in zip(claim.effects, judgements, strict=True) if effect.sign]
+    asserting = [j.word for effect, j in zip(claim.effects, judgements, strict=True) if effect.asserts]
     words = asserting or [judgement.word for judgement in judgements]
     word = together([each for each in words if each != "not run"] or words)
     if not any(found.values()):
         word = "not run"
-    return Reproduction(claim, scale, found, judgements, word, runs.environment(), device, settings or {})
+    return Reproduction(claim, scale, found, tuple(judgements), word, runs.environment(), device, settings or {})
 
 
 def reproduce(

@@ -210,7 +210,8 @@ def _plain_effect(effect: Effect) -> dict[str, Any]:
     """An effect as results files hold it; what is younger than they are is left out where it is unset."""
     values = asdict(effect)
     plain: dict[str, Any] = json.loads(runs.dumps(values))
-    return {key: value for key, value in plain.items() if key != "over" or value is not None}
+    younger = {"over": None, "equal": False}
+    return {key: value for key, value in plain.items() if key not in younger or value != younger[key]}
 
 
 def _agree(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

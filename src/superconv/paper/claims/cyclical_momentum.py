@@ -68,8 +68,7 @@ CLAIM = Claim(
     (
         Effect("3layer-lr-0.0005-0.005-0.95-0.85", "3layer-lr-0.0005-0.005-0.90-1.00", size=0.011),
         Effect("resnet56-lr-0.08-0.80-0.95-0.8", "resnet56-lr-0.08-0.80-0.90-1.00", size=0.006),
-        # "as good": the interval is the answer
-        Effect("3layer-lr-0.0005-0.005-0.95-0.85", "3layer-lr-0.0005-0.005-0.95", sign=0),
-        Effect("resnet56-lr-0.08-0.80-0.95-0.8", "resnet56-lr-0.08-0.80-0.95", sign=0),
+        Effect("3layer-lr-0.0005-0.005-0.95-0.85", "3layer-lr-0.0005-0.005-0.95", sign=0, equal=True),
+        Effect("resnet56-lr-0.08-0.80-0.95-0.8", "resnet56-lr-0.08-0.80-0.95", sign=0, equal=True),
     ),
 )

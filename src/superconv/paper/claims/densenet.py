@@ -32,6 +32,6 @@ CLAIM = Claim(
     ),
     (
         Effect("1cycle-100", "step-100", size=0.009),
-        Effect("1cycle-150", "step-400", sign=0),  # equal, says the table: the interval is the answer
+        Effect("1cycle-150", "step-400", sign=0, equal=True),
     ),
 )  # fmt: skip

@@ -10,5 +10,9 @@ CLAIM = Claim(
     tuple(
         Experiment(f"momentum/{m:g}", f"fig10a-mom0{round(100 * m)}", cycle(momentum=m)) for m in (0.8, 0.85, 0.9, 0.95)
     ),
-    (Effect("0.95", "0.9", sign=-1, size=-0.017),),
+    (
+        Effect("0.95", "0.9", sign=-1, size=-0.017),
+        Effect("0.8", "0.9", sign=0, equal=True),
+        Effect("0.85", "0.9", sign=0, equal=True),
+    ),
 )
