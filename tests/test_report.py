@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -99,7 +100,8 @@ def test_band_note_says_which_interval_and_n():
 @pytest.mark.parametrize(
     ("values", "text"),
     [([], None), ([0.5], "0.5"), ([0.5, 0.7], "0.6 (0.5 to 0.7)"), ([0.9, 0.91, 0.92], "0.910 ± 0.025"),
-     ([1.0, 1.0, 1.0], "1.0000 ± 0.0000")],
+     ([1.0, 1.0, 1.0], "1.0000 ± 0.0000"), ([0.9, math.nan, 0.91, 0.92], "0.910 ± 0.025 (of 3)"),
+     ([0.5, math.nan], "0.5 (of 1)")],
 )  # fmt: skip
 def test_mean_text(values, text):
     assert tables.mean_text(values) == text

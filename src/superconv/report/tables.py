@@ -61,7 +61,7 @@ def final_table(groups: Sequence[Group], metric: str) -> Table | None:
     keep = [k for k in range(len(columns)) if k not in (0, 5) or any(row[k] not in ("", None) for row in rows)]
     note = (
         "Mean over seeds ± half of the 95% Student t interval of the mean (three seeds or more; of two seeds their "
-        "range). Runs that diverged count with what they reached."
+        "range). Runs that diverged count with what they reached; where that is no number, (of n) says how many are."
     )
     return Table("Final values", tuple(columns[k] for k in keep), tuple(tuple(r[k] for k in keep) for r in rows), note)
 
@@ -83,17 +83,18 @@ def _final_row(group: Group, name: str, runs: Sequence[Run], done: Sequence[Run]
 
 
 def mean_text(values: Sequence[float]) -> str | None:
-    """"0.913 ± 0.004": digits by the interval's width; "0.91 to 0.93" of two; None of none."""  # fmt: skip
+    """ "0.913 ± 0.004", digits by the interval's width; of two "0.91 to 0.93"; None of none. "(of 3)": not all are numbers."""
     mean, low, high, n = interval(values)
     if n == 0:
         return None
+    counted = "" if n == len(values) else f" (of {n})"
     if n == 1:
-        return f"{mean:.4g}"
+        return f"{mean:.4g}{counted}"
     if n == 2:
-        return f"{mean:.4g} ({low:.4g} to {high:.4g})"
+        return f"{mean:.4g} ({low:.4g} to {high:.4g}){counted}"
     half = high - mean
     digits = min(6, max(0, 1 - math.floor(math.log10(half)))) if half > 0 else 4
-    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+    return f"{mean:.{digits}f} ± {half:.{digits}f}{counted}"
 
 
 def problem_table(runs: Sequence[Run]) -> Table | None:
