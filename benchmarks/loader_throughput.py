@@ -74,7 +74,8 @@ def training(model_name: str, classes: int, device: str, precision: str, compile
     model = sc.models.build_model(model_name, classes, seed=0).to(device)
     if device == "cuda":
         model = model.to(memory_format=torch.channels_last)
-    forward: Any = torch.compile(model) if compiled else model
+    torch.compiler.reset()  # else the second size of images would be compiled for sizes that vary
+    forward: Any = torch.compile(model, dynamic=False) if compiled else model
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
 

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,11 +15,13 @@ import torch.nn.functional as F
 from torch import nn
 
 import superconv as sc
+from superconv.data import Batches
 from superconv.experiments.config import Arm
 from superconv.experiments.runner import run_arm
 from superconv.models import build_model, set_statistics_of
 from superconv.training.compiled import compiled, wrongly_differentiated
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, when its compiler is loaded
 compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
 POOLS = {
     "1d": (lambda **more: nn.AvgPool1d(3, 2, ceil_mode=True, **more), (2, 3, 8)),
@@ -69,7 +72,7 @@ def test_no_network_of_ours_has_one(name: str) -> None:
 
 
 def test_a_user_is_told_which_layers_and_what_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("superconv.training.compiled.torch_compile", lambda module: module)
+    monkeypatch.setattr("superconv.training.compiled.torch_compile", lambda module, **options: module)
     generator = torch.Generator().manual_seed(0)
     images, labels = torch.rand(40, 1, 5, 5, generator=generator), torch.arange(40) % 2
     task = sc.Task(
@@ -83,6 +86,35 @@ def test_a_user_is_told_which_layers_and_what_to_write(tmp_path: Path, monkeypat
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         compiled(nn.Sequential(nn.AvgPool2d(2, 2)))
+
+
+def test_a_training_with_tests_of_another_size_is_compiled_once() -> None:
+    graphs: list[list[Any]] = []
+
+    def backend(graph: Any, examples: list[Any]) -> Any:
+        graphs.append([size for example in examples for size in example.shape])
+        return graph
+
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.rand(60, 3, 8, 8, generator=generator), torch.arange(60) % 2
+    model = build_model("resnet8", 2, seed=0)
+    forward = torch.compile(model, backend=backend, dynamic=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    batches, tests = Batches((images, labels), 20), Batches.for_evaluation((images, labels), batch_size=35)
+    schedule = sc.constant(4, lr=0.01)
+    steps = sc.train_steps(forward, optimizer, F.cross_entropy, batches, schedule, eval_batches=tests, evaluate_every=2)
+    tested = [record.evaluation.metric for record in steps if record.evaluation is not None]
+    assert len(tested) == 2
+    assert len(graphs) == 1
+    assert all(isinstance(size, int) for size in graphs[0]), "no size that varies"
+    assert sc.evaluate(forward, tests, F.cross_entropy).metric == tested[-1]
+    assert len(graphs) == 1
+
+
+def test_a_claim_with_many_networks_stays_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
+    compiled(nn.Linear(2, 2))
+    assert torch._dynamo.config.recompile_limit >= 64
 
 
 @pytest.mark.slow

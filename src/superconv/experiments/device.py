@@ -31,3 +31,11 @@ def choose_device(device: torch.device | str | None) -> torch.device:
 def device_name(device: torch.device) -> str:
     """How a run records its device: a GPU by its model."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def device_settings(device: torch.device) -> dict[str, bool]:
+    """What decides about the numbers of a GPU besides its name: "tf32" is torch's default for convolutions in fp32."""
+    if device.type != "cuda":
+        return {}
+    cudnn = torch.backends.cudnn
+    return {"tf32": cudnn.allow_tf32, "cudnn_benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}

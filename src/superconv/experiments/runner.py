@@ -41,7 +41,7 @@ from ..training.preserve import preserved
 from ..training.random_states import seed_random_states, seed_random_states_of_rank
 from .arm_parts import for_evaluation, loss_of, model_of, splits_of
 from .config import Arm
-from .device import choose_device, device_name
+from .device import choose_device, device_name, device_settings
 from .follower import Follower, open_together, summary_in, summary_of
 from .memory import naming_batch_size
 from .monitoring import Monitoring, rows_of, watch
@@ -109,7 +109,13 @@ def run_arm(
     if monitoring is not None:
         config["monitoring"] = monitoring.to_dict()
     splits = splits_of(task.data, arm)
-    info = {**runs.environment(), "device": device_name(device), "data": splits.checksums, "note": splits.note}
+    info = {
+        **runs.environment(),
+        "device": device_name(device),
+        **device_settings(device),
+        "data": splits.checksums,
+        "note": splits.note,
+    }
     info["metric"], info["ranks"] = metric_name(task.metric), world_size()
     if is_distributed():
         agree_on({part: checksum for part, checksum in splits.checksums.items() if checksum}, "data set")

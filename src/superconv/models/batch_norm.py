@@ -77,7 +77,9 @@ class _NormalisedAverage(_BatchNorm):
         groups = 1 if self.statistics_of is None else -(-samples // self.statistics_of)
         if groups > 1 and (samples % groups or not input.is_contiguous()):
             # channels_last has no view with the groups among the channels; nor has a batch that does not divide
-            parts = [self._batch_norm(part, 1) for part in input.tensor_split(groups)]
+            # (sizes as of `tensor_split`; the gradient of `split` is one concatenation, that of the other a sum of all)
+            few, more = divmod(samples, groups)
+            parts = [self._batch_norm(p, 1) for p in input.split([few + 1] * more + [few] * (groups - more))]
             return torch.cat([output for output, _ in parts]), parts[0][1]
         if groups == 1:
             return self._batch_norm(input, 1)  # no view: a ReLU in place on one would cost two copies backward

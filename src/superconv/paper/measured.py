@@ -13,7 +13,8 @@ from ..experiments.monitoring import KEY
 from .claim import Effect, Measure
 from .setting import Setting
 
-MADE = ("device", "superconv", "torch")
+TF32 = "tf32"  # convolutions of "fp32" on a GPU: torch's default
+MADE = ("device", "superconv", "torch", TF32)
 LAST = 0.05  # share of a ramp that counts as its end
 SMOOTHED = 5  # tests in a row whose median counts towards the peak
 LOW, HIGH = (0.1, 0.2), (0.8, 1.0)  # shares of a ramp's last learning rate, between which losses are compared
@@ -32,7 +33,7 @@ class Run:
         seconds: of training and tests.
         chance: accuracy of a guesser, which is what a run that diverged is worth.
         planned_lr: of the last update, as planned; nan: that of the last one made.
-        made: what it was run with: device, and versions of superconv and torch; empty: not stored.
+        made: what it was run with: device, versions of superconv and torch, whether in TF32; empty: not stored.
         estimates: the paper's curvature estimate, where it was asked for: step, lr (in use), estimate, noise_alone
             (what gradient noise alone would give).
     """

@@ -9,6 +9,7 @@ from pathlib import Path
 from .accuracies import table
 from .claims import CLAIMS
 from .effects import AFTERWARDS, Shown, deciding, effects_of
+from .measured import TF32
 from .reproduce import Reproduction
 from .results import Look, file_of, looks_of
 from .setting import ScaleName
@@ -128,7 +129,7 @@ def _section(kept: Kept) -> str:
 def _made(result: Reproduction) -> str:
     seeds = sorted({seed for by_seed in result.runs.values() for seed in by_seed})
     runs = [run for by_seed in result.runs.values() for run in by_seed.values()]
-    devices = sorted({run.made.get("device", result.device) for run in runs})
+    devices = sorted({run.made.get("device", result.device) + (", TF32" * (TF32 in run.made)) for run in runs})
     versions = [
         f"{key} {', '.join(sorted({str(run.made.get(key, result.environment.get(key))) for run in runs}))}"
         for key in ("superconv", "torch")

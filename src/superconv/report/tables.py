@@ -83,7 +83,7 @@ def _final_row(group: Group, name: str, runs: Sequence[Run], done: Sequence[Run]
 
 
 def mean_text(values: Sequence[float]) -> str | None:
-    """ "0.913 ± 0.004", digits by the interval's width; "0.91 to 0.93" of two; None of none; "(of 3)" where some lack."""
+    """ "0.913 ± 0.004", digits by the interval's width; "0.91 to 0.93" of two; None of none; "(of 3)" if some lack."""
     mean, low, high, n = interval(values)
     if n == 0:
         return None

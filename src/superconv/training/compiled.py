@@ -6,8 +6,11 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import compile as torch_compile
 from torch import nn
+
+GRAPHS = 64  # of one forward method; torch gives up after 8, silently: a claim of the paper has more networks than that
 
 
 def wrongly_differentiated(model: nn.Module) -> list[str]:
@@ -33,7 +36,10 @@ def wrongly_differentiated(model: nn.Module) -> list[str]:
 
 
 def compiled(model: nn.Module, forward: nn.Module | None = None) -> Callable[..., Any]:
-    """The model through `torch.compile`, with default settings.
+    """The model through `torch.compile`, for batches of one size.
+
+    Sizes that vary are not compiled for, since that costs several times the tracing and some of the speed: a batch of
+    another size is compiled again. `evaluate` runs what is inside (`distributed.inner_module`).
 
     Args:
         model: looked through by `wrongly_differentiated`.
@@ -49,4 +55,6 @@ def compiled(model: nn.Module, forward: nn.Module | None = None) -> Callable[...
             "train without compile",
             stacklevel=2,
         )
-    return torch_compile(model if forward is None else forward)
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(GRAPHS, limits.recompile_limit)
+    return torch_compile(model if forward is None else forward, dynamic=False)

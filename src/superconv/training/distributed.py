@@ -62,7 +62,13 @@ def copy_from_first_rank(tensors: Iterable[torch.Tensor]) -> None:
 
 
 def inner_module(model: nn.Module) -> nn.Module:
-    """The module that DistributedDataParallel wraps, whose forward pass waits for no other rank; else the model."""
+    """The module inside of `torch.compile` and DistributedDataParallel, or the model itself.
+
+    Its forward pass waits for no other rank, and compiles nothing: a test with another batch size than the training's
+    would make the compiler begin again with sizes that vary, in the training too (ResNet-20, traced on a CPU: 69 s
+    instead of 10). Both share the parameters.
+    """
+    model = getattr(model, "_orig_mod", model)
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 

@@ -153,12 +153,13 @@ def _check_options(name: str, choice: _Choice, options: Mapping[str, Any], setti
 
 
 def _fastest(choice: _Choice, tensors: Iterable[Any], options: dict[str, Any], sparse: bool) -> dict[str, Any]:
-    """On a CPU torch's fused kernels take about a third of the time of its default (SGD 2.5x, Adam 3x faster)."""
+    """Torch's fused kernels: on a CPU a third of its default's time (SGD 2.5x, Adam 3x faster); Adam's on CUDA too."""
     decided = {"fused", "foreach", "differentiable", "capturable", "maximize"} & set(options)
     has_fused = choice.build in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad)
     if decided or sparse or not has_fused:
         return options
-    plain = all(isinstance(t, Tensor) and t.device.type == "cpu" and t.is_floating_point() for t in tensors)
+    devices = ("cpu", "cuda") if choice.build in (torch.optim.Adam, torch.optim.AdamW) else ("cpu",)
+    plain = all(isinstance(t, Tensor) and t.device.type in devices and t.is_floating_point() for t in tensors)
     return {**options, "fused": True} if plain else options
 
 
