@@ -297,6 +297,22 @@ def test_the_noise_of_a_score_is_told(searched: tuple[Path, Recipe]) -> None:
     assert replace(recipe, metric="loss").noise is None
 
 
+def test_diverged_trials_are_counted_and_reach_nothing(searched: tuple[Path, Recipe]) -> None:
+    recipe = searched[1]
+    picked = [trial for trial in recipe.evidence if dict(trial.settings) == recipe.picked]
+    best = max(trial.score for trial in recipe.evidence if trial.score is not None)
+    broken = replace(picked[0], score=0.999, diverged=True)  # chance, on data of one class
+    more = replace(recipe, evidence=(*recipe.evidence, broken))
+    assert (more.reached, more.noise) == (recipe.reached, recipe.noise)
+    assert f"Of {len(more.evidence)} trial trainings 1 diverged." in sentences(more)
+    assert not any("diverged" in sentence for sentence in sentences(recipe))
+    assert best < 0.999
+    nothing = replace(recipe, evidence=(broken,), chosen_by="every trial training diverged: max_lr 0.1, untested")
+    assert nothing.reached == {}
+    told = " ".join(sentences(nothing))
+    assert "No trial training with these settings ended well: every trial training diverged: max_lr 0.1" in told
+
+
 def test_memory_in_epochs(searched: tuple[Path, Recipe]) -> None:
     recipe = replace(
         searched[1], policy={**searched[1].policy, "max_lr": 0.5}, optimizer_options={"weight_decay": 1e-3}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from superconv.analysis.recipe.balance import finalists
+from superconv.analysis.recipe.balance import finalists, stepped_down
 from superconv.analysis.recipe.conclusion import conclude, edges
 from superconv.analysis.recipe.course import FIRST_SEED, lay_out
 from superconv.analysis.recipe.knowledge import Candidate, Knowledge, Outcome, Plan, Probe
@@ -85,7 +85,11 @@ def test_it_ends_within_its_budget_and_asks_nothing_twice(plan: Plan, random) ->
         knowledge |= {probe: answers(probe) for probe in batch}
         spent = plan.spent + sum(outcome.updates for outcome in knowledge.values())
         assert next_probes(dict(knowledge), plan) == next_probes(knowledge, plan)
-    assert conclude(knowledge, plan).updates == spent
+    found = conclude(knowledge, plan)
+    assert found.updates == spent
+    own = [probe for probe in knowledge if probe.kind == "training" and probe.candidate == found.candidate]
+    fresh = [probe for probe in own if probe.seed > FIRST_SEED]
+    assert not any(knowledge[probe].diverged for probe in [*own[-1:], *fresh])
     assert bool(knowledge) == (plan.budget >= smallest_budget(plan))
 
 
@@ -171,8 +175,8 @@ def test_without_a_suggestion_the_base_rate_is_the_centre() -> None:
     assert {p.candidate.max_lr for p in knowledge if p.kind == "training"} == {0.1}
 
 
-@pytest.mark.parametrize("share", [1.0, 0.1])
-def test_finalists_that_diverge_step_down(share: float) -> None:
+@pytest.mark.parametrize(("share", "checks"), [(1.0, 1), (0.1, 2)])  # early divergence leaves updates for a check
+def test_finalists_that_diverge_step_down(share: float, checks: int) -> None:
     plan = make_plan(1000)
 
     def fragile(probe: Probe) -> Outcome:
@@ -185,8 +189,87 @@ def test_finalists_that_diverge_step_down(share: float) -> None:
     best = finalists(knowledge, plan)
     assert all(candidate.max_lr > 0.9 for candidate in best)
     assert found.candidate == best[0].along_ridge(0.5)
-    assert found.confirmed == (0 if share == 1.0 else 2)  # early divergence leaves updates for a check
-    assert ("untested" in found.reason) == (share == 1.0)
+    assert found.confirmed == checks
+    assert "stepped down from the smallest of theirs, on fresh seeds" in found.reason
+    unchecked = {p: o for p, o in knowledge.items() if p.candidate != found.candidate}
+    assert conclude(unchecked, plan).candidate == found.candidate
+    assert conclude(unchecked, plan).confirmed == 0
+    assert "untested" in conclude(unchecked, plan).reason
+
+
+CHANCE = 0.9  # of data with nine samples in ten of one class: more than short trainings reach
+
+
+def unbalanced(scale: str, breaks, honest: float = 0.87):
+    """Outcomes on such data where what `breaks` says diverges, in three kinds of metric."""
+    broken, sound = {"accuracy": (CHANCE, honest), "no chance": (None, honest), "loss": (None, 1.0 - honest)}[scale]
+
+    def answers(probe: Probe) -> Outcome:
+        if probe.kind == "range test":
+            return Outcome(None, probe.cost, lr=0.5)
+        return Outcome(broken, probe.cost, diverged=True) if breaks(probe) else Outcome(sound, probe.cost)
+
+    return answers
+
+
+@pytest.mark.parametrize("scale", ["accuracy", "no chance", "loss"])
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize("budget", [420, 500, 900, 2000, 6000])
+@pytest.mark.parametrize("honest", [0.87, CHANCE])  # below chance, and level with it
+def test_settings_that_diverged_are_never_picked_while_others_did_not(
+    scale: str, strategy: str, budget: int, honest: float
+) -> None:
+    plan = make_plan(budget, strategy=strategy, eval_samples=500, higher_is_better=scale != "loss")
+    fragile = {"weight decay": lambda p: p.candidate.weight_decay == 1e-2,
+               "the base": lambda p: p.candidate == replace(plan.base, max_lr=0.5),
+               "cycled momentum": lambda p: p.candidate.momentum == (0.95, 0.85),
+               "long": lambda p: p.candidate.weight_decay <= 1e-4 and p.steps > 40}  # fmt: skip
+    for what, breaks in fragile.items():
+        knowledge = run(plan, unbalanced(scale, breaks, honest))
+        trials = [probe for probe in knowledge if probe.kind == "training"]
+        if all(knowledge[probe].diverged for probe in trials):
+            continue
+        found = conclude(knowledge, plan)
+        ends = [knowledge[probe].diverged for probe in trials if probe.candidate == found.candidate]
+        assert ends, (what, found)
+        assert not ends[-1], (what, found)  # the longest comes last
+        assert "diverged" not in found.reason
+
+
+@pytest.mark.parametrize("scale", ["accuracy", "no chance", "loss"])
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_where_every_training_diverged_it_says_so_and_steps_down(scale: str, strategy: str) -> None:
+    plan = make_plan(500, strategy=strategy, higher_is_better=scale != "loss")
+    knowledge = run(plan, unbalanced(scale, lambda probe: True))
+    found = conclude(knowledge, plan)
+    trained = {probe.candidate for probe in knowledge if probe.kind == "training"}
+    assert finalists(knowledge, plan) == []
+    assert found.reason.startswith("every trial training diverged: max_lr")
+    assert "clip_grad_norm" in found.reason
+    assert found.confirmed == 0
+    assert found.candidate not in trained
+    assert found.candidate.max_lr < min(candidate.max_lr for candidate in trained)
+
+
+def test_a_lowered_rate_that_diverges_is_lowered_again_and_confirmed_where_it_holds() -> None:
+    plan = make_plan(1000)
+    knowledge = run(plan, unbalanced("accuracy", lambda probe: probe.candidate.max_lr > 0.2))
+    found = conclude(knowledge, plan)
+    assert found.candidate.max_lr == 0.12  # 0.5, 0.25: both diverged
+    assert found.confirmed == 2
+    assert stepped_down(knowledge, plan) == found.candidate
+    assert stepped_down({}, plan) is None
+    assert stepped_down(run(plan), plan) is None
+
+
+def test_a_finalist_that_diverged_on_a_fresh_seed_loses_to_one_whose_turn_had_not_come() -> None:
+    a, b = Candidate(1.0), Candidate(0.3)
+    knowledge = {
+        training(a, FIRST_SEED): Outcome(0.95, 50), training(b, FIRST_SEED): Outcome(0.9, 50),
+        training(a, FIRST_SEED + 1): Outcome(0.99, 50, diverged=True),
+    }  # fmt: skip
+    found = conclude(knowledge, make_plan())
+    assert (found.candidate, found.confirmed) == (b, 0)
 
 
 def training(candidate: Candidate, seed: int, steps: int = 50) -> Probe:

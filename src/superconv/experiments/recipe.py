@@ -164,17 +164,17 @@ class Recipe(Settings):
 
     @property
     def reached(self) -> dict[int, tuple[float, ...]]:
-        """Steps -> validation metrics of the trial trainings with exactly these settings."""
+        """Steps -> validation metrics of the trial trainings with exactly these settings; diverged ones have none."""
         found: dict[int, list[float]] = {}
         for trial in self.evidence:
-            if dict(trial.settings) == self.picked and trial.score is not None:
+            if dict(trial.settings) == self.picked and trial.score is not None and not trial.diverged:
                 found.setdefault(trial.steps, []).append(trial.score)
         return {steps: tuple(found[steps]) for steps in sorted(found)}
 
     @property
     def noise(self) -> float | None:
         """Standard error sqrt(p (1 - p) / n) of the best trial's accuracy; None for other metrics."""
-        scores = [trial.score for trial in self.evidence if trial.score is not None]
+        scores = [trial.score for trial in self.evidence if trial.score is not None and not trial.diverged]
         if not scores or not self.metric.endswith("accuracy"):
             return None
         best = min(max(scores), 1.0)

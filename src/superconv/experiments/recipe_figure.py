@@ -26,7 +26,7 @@ def figure(recipe: Recipe) -> Figure:
     the learning rate in proportion. Points are means over the seeds that were trained.
     """
     panels = [panel for setting in _LABELS if (panel := _panel(recipe, setting)) is not None]
-    caption = "Annealed 1cycle trainings on validation data; a diverged one counts as chance. Marked: the pick."
+    caption = "Annealed 1cycle trainings on validation data; a diverged one is drawn at chance. Marked: the pick."
     return Figure(f"{recipe.task}: what each setting is worth", panels, columns=2, caption=caption)
 
 

@@ -28,6 +28,10 @@ def sentences(recipe: Recipe) -> list[str]:
         found.append(
             f"Validation {recipe.metric} in its trial trainings: {reached}. No forecast is made of longer ones."
         )
+    elif recipe.evidence:  # picked all the same: why, and that it was not tried
+        found.append(f"No trial training with these settings ended well: {recipe.chosen_by}.")
+    if failed := sum(trial.diverged for trial in recipe.evidence):
+        found.append(f"Of {len(recipe.evidence)} trial trainings {failed} diverged.")
     if recipe.noise is not None:
         found.append(
             f"With {recipe.validation_samples} validation samples an accuracy has a standard error of "

@@ -14,7 +14,8 @@ from .ramps import centre, range_tests
 
 STEP = 10**0.5  # to a neighbouring learning rate or weight decay
 FURTHER = 2  # steps beyond the neighbours while that helps
-STEP_DOWN = 0.5  # of the learning rate, where both finalists diverged on a fresh seed
+STEP_DOWN = 0.5  # of the learning rate, where everything that could be picked diverged
+STEPS_DOWN = 3  # at most, while the lowered one diverges too
 CONFIRMATION = "confirmation"
 
 Choice = Generator[Batch, Knowledge, Candidate]
@@ -106,33 +107,72 @@ def _halve(ledger: Ledger, course: Course, factor: str, candidates: Sequence[Can
     incumbent = candidates[0]
     first = yield from ledger.ask([course.at(c, course.short, factor, why) for c in candidates])
     order, tied = _ranked(first, ledger.plan)
-    kept = order[: math.ceil(len(candidates) / 2)]
+    better = order[: math.ceil(len(candidates) / 2)]
+    diverged = {probe.candidate for probe, outcome in first.items() if outcome.diverged}
+    kept = [c for c in better if c not in diverged] or better  # all of them did: the longer warm-up may help
     known = course.at(incumbent, course.long, factor, why) in ledger.known
     if incumbent not in kept and (known or incumbent in tied):
         kept.append(incumbent)
     second = yield from ledger.ask([course.at(c, course.long, factor, why) for c in kept])
-    order, tied = _ranked(second or first, ledger.plan)
-    return incumbent if incumbent in tied or not order else order[0]
+    best = longest({**first, **second}, ledger.plan)
+    order, tied = _ranked(best, ledger.plan)
+    stays = incumbent in tied or any(outcome.diverged for outcome in best.values())
+    return incumbent if stays or not order else order[0]
 
 
 def _ranked(outcomes: Knowledge, plan: Plan) -> tuple[list[Candidate], list[Candidate]]:
-    """Candidates from the best down, and those of them that tie with the best."""
-    scores = {probe.candidate: outcome.score for probe, outcome in outcomes.items()}
-    order = sorted(scores, key=lambda c: plan.rank(scores[c]), reverse=True)  # stable: equal ones as they were asked
-    return order, [c for c in order if plan.ties(scores[c], scores[order[0]])]
+    """Candidates from the best down, those that diverged last, and those of them that tie with the best."""
+    found = {probe.candidate: outcome for probe, outcome in outcomes.items()}
+    order = sorted(found, key=lambda c: plan.order(found[c]), reverse=True)  # stable: equal ones as they were asked
+    level = [c for c in order if found[c].diverged == found[order[0]].diverged]
+    return order, [c for c in level if plan.ties(found[c].score, found[order[0]].score)]
+
+
+def longest(trained: Knowledge, plan: Plan) -> Knowledge:
+    """Every candidate's longest training; of those that did not diverge the longest, of all where every one did."""
+    own: dict[Candidate, Probe] = {}
+    for probe in trained:
+        if (other := own.get(probe.candidate)) is None or _length(probe, plan) > _length(other, plan):
+            own.pop(probe.candidate, None)  # in the order of the trainings that count
+            own[probe.candidate] = probe
+    sound = [probe for probe in own.values() if not trained[probe].diverged] or list(own.values())
+    length = max((_length(probe, plan) for probe in sound), default=0.0)
+    return {probe: trained[probe] for probe in sound if _length(probe, plan) >= 0.9 * length}
 
 
 def finalists(known: Knowledge, plan: Plan) -> list[Candidate]:
     """Of the longest trainings with the first seed: the most usual of those that tie for the best, the best other one.
 
-    Usual is what is near the base with the range test's learning rate.
+    Usual is what is near the base with the range test's learning rate. None where every training diverged.
     """
-    trained = {p: o for p, o in known.items() if p.kind == "training" and p.seed == FIRST_SEED}
-    longest = max((_length(p, plan) for p in trained), default=0.0)
-    order, tied = _ranked({p: o for p, o in trained.items() if _length(p, plan) >= 0.9 * longest}, plan)
-    usual = centre(known, plan)
-    first = min(tied, key=usual.distance, default=None)
+    best = longest(_first_trials(known), plan)
+    if any(outcome.diverged for outcome in best.values()):
+        return []
+    order, tied = _ranked(best, plan)
+    first = min(tied, key=centre(known, plan).distance, default=None)
     return [] if first is None else [first, *(c for c in order if c != first)][:2]
+
+
+def stepped_down(known: Knowledge, plan: Plan) -> Candidate | None:
+    """Half the smallest learning rate of what diverged, and half of that while it diverged too.
+
+    None where something is left to pick, a finalist that did not diverge on a fresh seed, and where nothing was
+    trained. Without a finalist every training diverged.
+    """
+    failed = [probe for probe, outcome in known.items() if outcome.diverged]
+    diverged = dict.fromkeys(probe.candidate for probe in failed)  # in the order of the trials, for those that tie
+    best = finalists(known, plan)
+    if not {probe.candidate for probe in failed if probe.seed > FIRST_SEED}.issuperset(best):
+        return None
+    found = best or sorted(diverged, key=centre(known, plan).distance)
+    lower = min(found, key=lambda c: c.max_lr / c.batch_size, default=None)
+    while lower in diverged:
+        lower = lower.along_ridge(STEP_DOWN)
+    return lower
+
+
+def _first_trials(known: Knowledge) -> Knowledge:
+    return {p: o for p, o in known.items() if p.kind == "training" and p.seed == FIRST_SEED}
 
 
 def _length(probe: Probe, plan: Plan) -> float:
@@ -140,20 +180,21 @@ def _length(probe: Probe, plan: Plan) -> float:
 
 
 def _confirm(ledger: Ledger, course: Course) -> Known:
-    """Fresh seeds for the two best: the best of many trials is partly luck. Both diverged somewhere: half the rate."""
+    """Fresh seeds for the two best: the best of many trials is partly luck. All diverged somewhere: half the rate."""
     plan = ledger.plan
     best = finalists(ledger.known, plan)
-    diverged: set[Candidate] = set()
-    for seed in range(FIRST_SEED + 1, FIRST_SEED + 1 + course.fresh_seeds):
+    seeds = range(FIRST_SEED + 1, FIRST_SEED + 1 + course.fresh_seeds)
+    for seed in seeds:
         why = "the two best on a fresh seed"
-        probes = [course.at(c, course.long, CONFIRMATION, why, seed) for c in best]
-        outcomes = yield from ledger.ask(probes, whole=True)
-        diverged |= {probe.candidate for probe, outcome in outcomes.items() if outcome.diverged}
-    if best and diverged == set(best):
-        lower = best[0].along_ridge(STEP_DOWN)
-        why = "a smaller learning rate, since both finalists diverged on a fresh seed"
-        seeds = range(FIRST_SEED + 1, FIRST_SEED + 1 + course.fresh_seeds)
-        yield from ledger.ask([course.at(lower, course.long, CONFIRMATION, why, seed) for seed in seeds])
+        yield from ledger.ask([course.at(c, course.long, CONFIRMATION, why, seed) for c in best], whole=True)
+    for _ in range(STEPS_DOWN):
+        lower = stepped_down(ledger.known, plan)
+        if lower is None:
+            return
+        why = "a smaller learning rate, since all that could be picked diverged"
+        outcomes = yield from ledger.ask([course.at(lower, course.long, CONFIRMATION, why, seed) for seed in seeds])
+        if not any(outcome.diverged for outcome in outcomes.values()):
+            return
 
 
 def mean_score(outcomes: Sequence[Outcome]) -> float | None:

@@ -43,8 +43,9 @@ def companion(plan: Plan) -> Search:
         nonlocal best
         probes = [plan.training(c, steps, FIRST_SEED, factor, why) for c in dict.fromkeys(values)]
         outcomes = yield from ledger.ask(probes)
-        if outcomes:
-            best = max(outcomes.items(), key=lambda item: plan.rank(item[1].score))[0].candidate
+        first = max(outcomes, key=lambda probe: plan.order(outcomes[probe]), default=None)
+        if first is not None and not outcomes[first].diverged:
+            best = first.candidate
 
     yield from choose("momentum", [replace(best, momentum=m) for m in momenta], "the highest momentum that still helps")
     yield from choose("weight decay", [replace(best, weight_decay=d) for d in decays], "the magnitude of weight decay")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .balance import STEP_DOWN, finalists, mean_score
+from .balance import finalists, mean_score, stepped_down
 from .course import FIRST_SEED
 from .knowledge import Candidate, Knowledge, Outcome, Plan
 from .ramps import centre
 
+REMEDY = "Where it diverges too, clip gradients (clip_grad_norm), lower the learning rate further, or check the data"
 SEARCHED = ("weight_decay", "max_lr", "momentum", "batch_size", "dropout")
 _LABELS = {"weight_decay": "weight decay", "max_lr": "max_lr", "batch_size": "batch size", "dropout": "dropout"}
 
@@ -38,24 +39,29 @@ class Conclusion:
 def conclude(knowledge: Knowledge, plan: Plan) -> Conclusion:
     """From what is known, also where the search was cut short.
 
-    Finalists on fresh seeds: by their mean, one that diverged behind those that did not, the more usual where they
-    tie; where all diverged, half the learning rate of one. Without fresh seeds: the first finalist. Without any
-    training: the base with the range test's learning rate.
+    Finalists on fresh seeds: by their mean, the more usual where they tie. Without fresh seeds: the first finalist.
+    Settings whose own training diverged are never picked while others did not; where all diverged, half the smallest
+    of their learning rates, or half of that while it diverged too. Without any training: the base with the range
+    test's learning rate.
     """
     fresh: dict[Candidate, list[Outcome]] = {}
     for probe, outcome in knowledge.items():
         if probe.kind == "training" and probe.seed > FIRST_SEED:
             fresh.setdefault(probe.candidate, []).append(outcome)
-    most = max(map(len, fresh.values()), default=0)
-    ready = {c: outcomes for c, outcomes in fresh.items() if len(outcomes) == most}
+    sound = {c: outcomes for c, outcomes in fresh.items() if not any(outcome.diverged for outcome in outcomes)}
+    most = max(map(len, sound.values()), default=0)
+    ready = {c: outcomes for c, outcomes in sound.items() if len(outcomes) == most}
     first = finalists(knowledge, plan)
-    if ready and all(any(outcome.diverged for outcome in outcomes) for outcomes in ready.values()):
-        chosen, most = _confirmed(ready, first[0], plan).along_ridge(STEP_DOWN), 0
-        reason = "every finalist diverged on a fresh seed: this is half of one's max_lr, untested for want of budget"
+    lower = stepped_down(knowledge, plan)
+    if lower is not None:
+        chosen, most = lower, len(fresh.get(lower, ()))
+        reason = "every finalist diverged on a fresh seed" if first else "every trial training diverged"
+        reason += f": max_lr {lower.max_lr:g} is stepped down from the smallest of theirs, "
+        reason += f"on fresh seeds (n={most})" if most else f"untested. {REMEDY}"
     elif ready:
         chosen, reason = _confirmed(ready, first[0], plan), f"best mean of the finalists on fresh seeds (n={most})"
-    elif first:
-        chosen, reason = first[0], "best of the longest trial trainings, one seed: the budget held no confirmation"
+    elif left := [c for c in first if c not in fresh]:  # one finalist diverged, time was up before the other's turn
+        chosen, reason = left[0], "best of the longest trial trainings, one seed: the budget held no confirmation"
     else:
         chosen, reason = centre(knowledge, plan), "from the range test alone: the budget held no trainings"
     updates = plan.spent + sum(outcome.updates for outcome in knowledge.values())
@@ -64,14 +70,9 @@ def conclude(knowledge: Knowledge, plan: Plan) -> Conclusion:
 
 def _confirmed(ready: dict[Candidate, list[Outcome]], favourite: Candidate, plan: Plan) -> Candidate:
     """The best mean; the favourite where it ties with that."""
-
-    def key(candidate: Candidate) -> tuple[bool, tuple[bool, float]]:
-        outcomes = ready[candidate]
-        return not any(outcome.diverged for outcome in outcomes), plan.rank(mean_score(outcomes))
-
-    best = max(ready, key=key)
-    level = favourite in ready and key(favourite)[0] == key(best)[0]
-    return favourite if level and plan.ties(mean_score(ready[favourite]), mean_score(ready[best])) else best
+    means = {candidate: mean_score(outcomes) for candidate, outcomes in ready.items()}
+    best = max(means, key=lambda candidate: plan.rank(means[candidate]))
+    return favourite if favourite in means and plan.ties(means[favourite], means[best]) else best
 
 
 def _tried(knowledge: Knowledge, setting: str) -> set[Any]:

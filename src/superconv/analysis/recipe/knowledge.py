@@ -83,10 +83,10 @@ class Outcome:
     """What came of a probe.
 
     Args:
-        score: annealed validation metric (a diverged training: chance); None: nothing was measured, or it diverged
-            and chance is not known.
+        score: annealed validation metric (a diverged training: chance, for the display); None: nothing was measured,
+            or it diverged and chance is not known.
         updates: what it cost, in the unit of `Probe.cost`; never more than that.
-        diverged: whether a training did.
+        diverged: whether a training did: whatever its score, it is worse than every one that did not.
         lr: the max_lr that a range test suggests; None: none.
     """
 
@@ -140,8 +140,12 @@ class Plan:
         return abs(score - best) <= math.sqrt(share * (1 - share) / self.eval_samples)
 
     def rank(self, score: float | None) -> tuple[bool, float]:
-        """What to sort by: the larger, the better."""
+        """What to sort scores by: the larger, the better."""
         return (False, 0.0) if score is None else (True, score if self.higher_is_better else -score)
+
+    def order(self, outcome: Outcome) -> tuple[bool, bool, float]:
+        """What to sort trainings by: all that diverged last, since chance may lie above what honest ones reach."""
+        return (not outcome.diverged, *self.rank(outcome.score))
 
     def training(self, candidate: Candidate, steps: int, seed: int, factor: str, why: str) -> Probe:
         """An annealed training over as many samples as `steps` updates of the planned batch size have."""
