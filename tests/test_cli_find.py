@@ -126,6 +126,7 @@ def test_a_recipe_of_another_version_is_one_sentence(run: Run, recipe: Path) -> 
         (("--batch-sizes", "3.5"), "--batch-sizes must be whole numbers"),
         (("--dropouts", "0,.1"), "takes no dropout"),
         (("--snippet", "--json"), "--json or --snippet"),
+        (("--strategy", "companion", "--batch-sizes", "64"), "strategy 'companion' searches no batch sizes"),
     ],
 )
 def test_bad_usage_is_one_sentence(run: Run, options: tuple[str, ...], words: str) -> None:

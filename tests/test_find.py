@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import superconv as sc
+from superconv.analysis.recipe.companion import MOMENTA
 from superconv.experiments import probing
 from superconv.experiments.allowance import Allowance, parse_allowance
 from superconv.experiments.find import RECIPE_FILE, find, takes_dropout
@@ -159,7 +160,21 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     options: dict[str, Any] = {"budget": 330, "strategy": "companion", "weight_decays": ()}  # one batch: one start
     alone, together = run(tmp_path / "1", **options), run(tmp_path / "2", partial(make_task), workers=2, **options)
     assert len(alone.evidence) == 4
+    assert {tuple(trial.settings["momentum"]) for trial in alone.evidence} == set(MOMENTA)
     assert alone == together
+
+
+def test_one_value_is_used_and_not_searched(tmp_path: Path) -> None:
+    """By the companion's procedure too, whose own momenta are tried where none are given."""
+    own: dict[str, Any] = {"momenta": ((0.9, 0.9),), "weight_decays": (5e-4,), "batch_sizes": (32,)}
+    recipe = run(tmp_path / "1", strategy="companion", budget=330, **own)
+    (trial,) = recipe.evidence
+    assert (trial.settings["momentum"], trial.settings["weight_decay"]) == ([0.9, 0.9], 5e-4)
+    assert (recipe.policy["max_momentum"], recipe.optimizer_options["momentum"]) == (None, 0.9)
+    recipe = run(tmp_path / "2", **own)
+    assert {trial.settings["weight_decay"] for trial in recipe.evidence} == {5e-4}
+    assert len({trial.settings["max_lr"] for trial in recipe.evidence}) >= 3
+    assert recipe.optimizer_options == {"momentum": 0.9, "weight_decay": 5e-4}
 
 
 def test_dropout_is_searched_where_the_model_takes_it(tmp_path: Path) -> None:
@@ -225,6 +240,16 @@ def test_when_time_is_up_what_is_known_has_to_do(tmp_path: Path, monkeypatch: py
         ({"dropouts": (0.1, 0.2)}, "takes no dropout argument"),
         ({"batch_sizes": (0,)}, "batch_size must be at least 1"),
         ({"optimizer": "sdg"}, "optimizer 'sdg' is unknown"),
+        ({"optimizer_options": {"weight_decay": 0.05}},
+         "weight_decay=0.05 would be written over; give what to try as weight_decays, 0.05 alone as "
+         "weight_decays=(0.05,)"),
+        ({"optimizer_options": {"momentum": 0.5}},
+         "momentum=0.5 would be written over; give what to try as momenta, 0.5 alone as momenta=((0.5, 0.5),)"),
+        ({"optimizer_options": {"lr": 0.1}}, "lr=0.1 would be written over; max_lr is what is looked for"),
+        ({"strategy": "companion", "batch_sizes": (32, 64)}, "strategy 'companion' searches no batch sizes"),
+        ({"strategy": "companion", "dropouts": (0.1, 0.2)}, "takes no dropout argument"),
+        ({"strategy": "companion", "dropouts": (0.1, 0.2), "task": make_task(model=make_dropping_net)},
+         "strategy 'companion' searches no dropout"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_said_before_anything_is_trained(

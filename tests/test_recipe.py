@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from superconv.analysis.recipe.balance import finalists, stepped_down
+from superconv.analysis.recipe.companion import MOMENTA
 from superconv.analysis.recipe.conclusion import conclude, edges
 from superconv.analysis.recipe.course import FIRST_SEED, lay_out
 from superconv.analysis.recipe.knowledge import Candidate, Knowledge, Outcome, Plan, Probe
@@ -121,6 +122,31 @@ def test_the_learning_rate_moves_with_its_product_with_weight_decay_held() -> No
     moved = Candidate(0.5, 1e-3).along_ridge(10**0.5)
     assert (moved.max_lr, moved.weight_decay) == (1.6, 0.00032)
     assert Candidate(0.5, None).along_ridge(2.0).weight_decay is None
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+@pytest.mark.parametrize("fragile", [False, True])
+def test_one_weight_decay_is_held_throughout(strategy: str, fragile: bool) -> None:
+    plan = make_plan(6000, strategy=strategy, base=Candidate(0.1, 5e-4), weight_decays=(5e-4,))
+    knowledge = run(plan, unbalanced("accuracy", lambda probe: True) if fragile else answer)
+    found = conclude(knowledge, plan)
+    trained = [probe for probe in knowledge if probe.kind == "training"]
+    assert {probe.candidate.weight_decay for probe in trained} == {5e-4}
+    assert found.candidate.weight_decay == 5e-4
+    assert "weight decay" in found.untried
+    assert not {"weight decay", "balance"} & {probe.factor for probe in trained}
+    if strategy == "balance":
+        rates = {probe.candidate.max_lr for probe in trained if probe.factor == "learning rate"}
+        assert {0.16, 0.5, 1.6} <= rates  # which moves alone
+        assert all("weight decay held" in probe.why for probe in trained if probe.factor == "learning rate")
+
+
+@pytest.mark.parametrize("strategy", sorted(STRATEGIES))
+def test_one_momentum_is_held_throughout(strategy: str) -> None:
+    plan = make_plan(6000, strategy=strategy, base=Candidate(0.1, 1e-4, (0.9, 0.9)), momenta=((0.9, 0.9),))
+    knowledge = run(plan)
+    assert {probe.candidate.momentum for probe in knowledge if probe.kind == "training"} == {(0.9, 0.9)}
+    assert "momentum" in conclude(knowledge, plan).untried
 
 
 def test_every_value_is_tried_short_and_the_better_half_long() -> None:
@@ -335,7 +361,7 @@ def test_picks_at_an_edge_are_named() -> None:
 
 
 def test_companion_follows_its_steps() -> None:
-    knowledge = run(make_plan(3000, strategy="companion", weight_decays=(1e-4, 1e-3, 1e-5, 0.0)))
+    knowledge = run(make_plan(3000, strategy="companion", weight_decays=(1e-4, 1e-3, 1e-5, 0.0), momenta=MOMENTA))
     factors = list(dict.fromkeys(probe.factor for probe in knowledge))
     assert factors == ["range test", "momentum", "weight decay"]
     highs = {p.candidate.momentum[0] for p in knowledge if p.factor == "momentum"}
@@ -345,5 +371,5 @@ def test_companion_follows_its_steps() -> None:
     assert set(decays[3:]) == {3e-3, 3e-4}  # one significant figure
     assert len({p.steps for p in knowledge if p.kind == "training"}) == 1
     assert {p.candidate.max_lr for p in knowledge if p.kind == "training"} == {0.5}
-    bare = run(make_plan(600, strategy="companion", weight_decays=(), base=Candidate(0.1, None)))
+    bare = run(make_plan(600, strategy="companion", weight_decays=(), base=Candidate(0.1, None), momenta=MOMENTA))
     assert len(bare) == 5  # every momentum has its training where nothing else is searched

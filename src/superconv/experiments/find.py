@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .. import runs
 from ..analysis.range_test import suggest
 from ..analysis.range_test_text import headline
+from ..analysis.recipe.companion import MOMENTA as COMPANION_MOMENTA
 from ..analysis.recipe.conclusion import conclude
 from ..analysis.recipe.knowledge import Candidate, Outcome, Plan, Probe
 from ..analysis.recipe.ramps import budget_for_verdict, smallest_budget
@@ -80,16 +81,19 @@ def find(
         budget: updates (int), a share of `steps` (a float below 1, "10%"), or minutes ("5min"). It is kept: a probe
             that does not fit is not begun. An update of another batch size counts by its samples, if that is more.
         strategy: "balance", or "companion" (arXiv 1803.09820, Sec. 5).
-        optimizer_options: further arguments of `build_optimizer` that are not searched, such as norm_weight_decay.
+        optimizer_options: further arguments of `build_optimizer` that are not searched, such as norm_weight_decay;
+            weight_decay, momentum and lr have parameters of their own, or are what is looked for.
         batch_size: of the planned training.
-        weight_decays, momenta, batch_sizes, dropouts: values to try; None: usual ones; one value: not searched. Momenta
-            are (at both ends of the cycle, at its peak). Dropout is searched where the task's model function takes it.
+        weight_decays, momenta, dropouts: values to try; None: usual ones; one value: used throughout, not searched.
+            Between several weight decays, and beyond the best of them, more are tried. Momenta are (at both ends of the
+            cycle, at its peak). Dropout is searched where the task's model function takes it.
+        batch_sizes: to try besides `batch_size`; None: half and double; (): not searched.
         workers: processes for independent trainings; 1: this process; None: one a core.
         stop: asked between two steps.
         report: called with ("find", updates spent, budget, text) before and after every probe.
     Returns: the Recipe, also saved as recipe.json in the experiment's folder; None where it was stopped.
-    Raises: ValueError: a budget below one range test, a value that the optimizer refuses, a task that cannot be
-        trained or judged. What was finished stays.
+    Raises: ValueError: a budget below one range test, a value that the optimizer refuses or the strategy does not
+        search, an option that would be written over, a task that cannot be trained or judged. What was finished stays.
     """
     started = time.perf_counter()
     made = task_of(task)
@@ -98,6 +102,7 @@ def find(
     _check(made, steps, strategy, batch_size)
     allowance = parse_allowance(budget, steps)
     options = dict(optimizer_options or {})
+    _check_options(options)
     data = made.data.with_validation(VALIDATION_SAMPLES)
     plan = _plan(
         made, steps, strategy, optimizer, batch_size, len(data.train), weight_decays, momenta, batch_sizes, dropouts
@@ -174,18 +179,43 @@ def _plan(
     decays, usual = _DECAYS.get(optimizer.lower(), _DECAYS[""])
     tried = tuple(weight_decays) if weight_decays is not None else decays if takes_decay else ()
     momentum = has_momentum(optimizer)
-    cycles = tuple((float(a), float(b)) for a, b in momenta) if momenta is not None else MOMENTA if momentum else ()
+    usual_cycles = (COMPANION_MOMENTA if strategy == "companion" else MOMENTA) if momentum else ()
+    cycles = usual_cycles if momenta is None else tuple((float(a), float(b)) for a, b in momenta)
     sizes = (batch_size // 2, 2 * batch_size) if batch_sizes is None else tuple(batch_sizes)
     if batch_sizes is None:
         sizes = tuple(size for size in sizes if 1 < size <= samples // 2)
     rates = tuple(dropouts) if dropouts is not None else DROPOUTS if takes_dropout(task) else ()
     if dropouts and not takes_dropout(task):
         raise ValueError(f"dropouts were given, but the model function of task {task.name!r} takes no dropout argument")
+    if strategy == "companion":
+        _check_companion(batch_size, batch_sizes, dropouts)
     base = Candidate(
         default_lr(optimizer), _start(tried, usual), cycles[0] if cycles else None, batch_size,
         rates[0] if rates else None,
     )  # fmt: skip
     return Plan(0, steps, base, tried, cycles, sizes, rates, strategy, higher_is_better=task.higher_is_better)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Raises: ValueError: an option of the optimizer that the search would write over."""
+    for key, instead in (
+        ("weight_decay", "give what to try as weight_decays, {0!r} alone as weight_decays=({0!r},)"),
+        ("momentum", "give what to try as momenta, {0!r} alone as momenta=(({0!r}, {0!r}),)"),
+        ("lr", "max_lr is what is looked for: leave lr out"),
+    ):
+        if key in options:
+            value = options[key]
+            raise ValueError(f"optimizer_options: {key}={value!r} would be written over; {instead.format(value)}")
+
+
+def _check_companion(batch_size: int, batch_sizes: Sequence[int] | None, dropouts: Sequence[float] | None) -> None:
+    """Raises: ValueError: values that were given and that the strategy would not try."""
+    if not {batch_size}.issuperset(batch_sizes or ()):
+        raise ValueError(f"strategy 'companion' searches no batch sizes, got batch_sizes={tuple(batch_sizes or ())}; "
+                         "give the largest that fits as batch_size, or use strategy 'balance'")  # fmt: skip
+    if len(set(dropouts or ())) > 1:
+        raise ValueError(f"strategy 'companion' searches no dropout, got dropouts={tuple(dropouts or ())}; give one "
+                         "value, or use strategy 'balance'")  # fmt: skip
 
 
 def _start(tried: Sequence[float], usual: float) -> float | None:

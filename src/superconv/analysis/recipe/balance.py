@@ -28,7 +28,8 @@ def balance(plan: Plan) -> Search:
     Every factor's values are trained, annealed, at a short length; the better half, and what was best so far, at
     a long one, where the choice is made. Un-annealed ramps would prefer the least regularisation always. Weight decay
     is tried at the range test's learning rate; then the learning rate moves with their product held, since that
-    product sets the balance (arXiv 1803.09820, Sec. 4.4: larger rates need less decay); then the product.
+    product sets the balance (arXiv 1803.09820, Sec. 4.4: larger rates need less decay); then the product. Where one
+    weight decay was given it is held instead, and the learning rate moves alone.
 
     What is within a standard error of the best counts as equal (`Plan.ties`), and among equals what was there before
     stays: short trainings tell small differences badly, and each one followed would lead away from usual settings.
@@ -48,9 +49,8 @@ def balance(plan: Plan) -> Search:
 def _decide(ledger: Ledger, course: Course, factor: str, best: Candidate) -> Choice:
     plan = ledger.plan
     if factor == "learning rate":
-        return (
-            yield from _climb(ledger, course, factor, best, "the learning rate, its product with weight decay held")
-        )
+        held = "its product with weight decay" if plan.searches_decay else "weight decay"
+        return (yield from _climb(ledger, course, factor, best, f"the learning rate, {held} held"))
     if factor == "balance":
         return (yield from _climb(ledger, course, factor, best, "weight decay at this learning rate"))
     sizes = [b for b in plan.batch_sizes if course.short * plan.base.batch_size / b >= MIN_STEPS]
@@ -80,20 +80,20 @@ def _nearest_first(plan: Plan) -> list[float]:
     return sorted(plan.weight_decays, key=distance)
 
 
-def _moved(candidate: Candidate, factor: str, by: float) -> Candidate:
+def _moved(plan: Plan, candidate: Candidate, factor: str, by: float) -> Candidate:
     if factor == "learning rate":
-        return candidate.along_ridge(by)
+        return plan.moved(candidate, by)
     return replace(candidate, weight_decay=two_digits((candidate.weight_decay or 0.0) * by))
 
 
 def _climb(ledger: Ledger, course: Course, factor: str, best: Candidate, why: str) -> Choice:
     """A neighbour on either side; then on in the direction that helped, while it helps."""
-    sides = {_moved(best, factor, by): by for by in (STEP, 1 / STEP)}
+    sides = {_moved(ledger.plan, best, factor, by): by for by in (STEP, 1 / STEP)}
     chosen = yield from _halve(ledger, course, factor, [best, *sides], why)
     by = sides.get(chosen)
     for _ in range(FURTHER if by is not None else 0):
         assert by is not None
-        further = _moved(chosen, factor, by)
+        further = _moved(ledger.plan, chosen, factor, by)
         after = yield from _halve(ledger, course, factor, [chosen, further], why + ", further")
         if after != further:
             break
@@ -167,7 +167,7 @@ def stepped_down(known: Knowledge, plan: Plan) -> Candidate | None:
     found = best or sorted(diverged, key=centre(known, plan).distance)
     lower = min(found, key=lambda c: c.max_lr / c.batch_size, default=None)
     while lower in diverged:
-        lower = lower.along_ridge(STEP_DOWN)
+        lower = plan.moved(lower, STEP_DOWN)
     return lower
 
 

@@ -66,7 +66,7 @@ def lay_out(plan: Plan, left: int) -> Course | None:
 def _values(plan: Plan, factor: str) -> int:
     """How many values a factor has; 1: nothing to search."""
     if factor in ("learning rate", "balance"):
-        return 3 if factor == "learning rate" or plan.base.weight_decay else 1
+        return 3 if factor == "learning rate" or (plan.base.weight_decay and plan.searches_decay) else 1
     base = plan.base
     tried: dict[str, set[Any]] = {
         "weight decay": {base.weight_decay, *plan.weight_decays} if base.weight_decay is not None else set(),

@@ -107,7 +107,7 @@ class Plan:
         budget: updates that may be spent in all.
         steps: length of the training that is planned, at `base.batch_size`.
         base: the settings to start from; its max_lr is used where no range test suggests one.
-        weight_decays, momenta, batch_sizes, dropouts: values to try; none: as in `base`.
+        weight_decays, momenta, batch_sizes, dropouts: values to try; none, or the base's alone: not searched.
         strategy: a name of `search.STRATEGIES`.
         fresh_seeds: for each of the two finalists.
         spent: updates that are gone already.
@@ -131,6 +131,18 @@ class Plan:
     grid_trainings: int = 8
     higher_is_better: bool = True
     eval_samples: int | None = None
+
+    @property
+    def searches_decay(self) -> bool:
+        """Whether there are several weight decays; one that was given stays as it is, at every learning rate."""
+        base = self.base.weight_decay
+        return base is not None and not {base}.issuperset(self.weight_decays)
+
+    def moved(self, candidate: Candidate, factor: float) -> Candidate:
+        """Another learning rate: along the ridge where weight decay is searched too, else that alone."""
+        if self.searches_decay:
+            return candidate.along_ridge(factor)
+        return replace(candidate, max_lr=two_digits(candidate.max_lr * factor))
 
     def ties(self, score: float | None, best: float | None) -> bool:
         """Whether a score is within a standard error of the best, sqrt(p (1 - p) / n) for an accuracy p."""
