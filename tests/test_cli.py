@@ -16,6 +16,8 @@ import torch
 from PIL import Image
 from program import TOY_TASK, Run
 
+from superconv.cli.range_test import _reference
+
 
 @pytest.fixture
 def task(tmp_path: Path) -> str:
@@ -117,6 +119,11 @@ def test_a_mistake_is_one_clear_sentence(run: Run, tmp_path: Path, task: str, ar
     assert words in err
     assert not list(tmp_path.glob("runs/*/*"))  # a mistake leaves no unfinished run behind
     assert len(err.strip().splitlines()) <= 4  # click prints usage and a hint around its own
+
+
+def test_reference_rates_in_words() -> None:
+    words = ("grid", "fixed-grid", "none", ".25")
+    assert [_reference(word) for word in words] == ["grid", "fixed-grid", None, 0.25]
 
 
 def test_what_the_machine_refuses_is_a_failure_not_a_mistake(run: Run, tmp_path: Path, task: str) -> None:

@@ -177,6 +177,22 @@ def test_one_value_is_used_and_not_searched(tmp_path: Path) -> None:
     assert recipe.optimizer_options == {"momentum": 0.9, "weight_decay": 5e-4}
 
 
+def test_the_grid_of_a_search_has_the_eight_trainings_that_its_budget_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def measure(task: sc.Task, plan: Any, *rest: Any, **options: Any) -> Any:
+        asked.append(plan)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(probing, "run_range_test", measure)
+    for budget in (1049, 1050):
+        with pytest.raises(ValueError, match="enough"):
+            run(tmp_path, budget=budget, steps=4000)
+    assert [plan.reference_lr for plan in asked] == [None, "fixed-grid"]
+
+
 def test_dropout_is_searched_where_the_model_takes_it(tmp_path: Path) -> None:
     task = make_task(model=make_dropping_net)
     options: dict[str, Any] = {"weight_decays": (1e-4,), "momenta": ((0.95, 0.85),), "batch_sizes": (32,)}

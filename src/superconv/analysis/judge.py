@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .fork_rules import Fork
 from .plateau import Plateau, find_plateau, measured
+from .reference import GridEdge
 from .smoothing import noise_level
 from .thresholds import Thresholds
 from .upper_edge import UpperEdge, upper_edge
@@ -18,12 +19,21 @@ from .verdict import Verdict
 
 Floats = NDArray[np.float64]
 
+_EDGES = {
+    "lowest": "the best constant LR of the grid is its lowest: smaller ones may be better, so the reference is an "
+              "upper bound at most; lower end_lr, or pass reference_lr=",
+    "highest": "the best constant LR of the grid is its highest: larger ones may be better, so the reference is a "
+               "lower bound at most; raise end_lr, or pass reference_lr=",
+    "nothing": "no constant LR of the grid ended better than a guess, so that there is no reference: lower end_lr, use "
+               "more steps, or pass reference_lr=",
+}  # fmt: skip
+
 
 def judge(
     lr: ArrayLike, metric: ArrayLike, *, reference_lr: float | None = None, chance: float | None = None,
-    higher_is_better: bool = True, eval_samples: int | None = None, diverged: bool = False,
-    forks: Sequence[Fork] = (), updates_per_row: int | None = None, metric_name: str = "accuracy",
-    thresholds: Thresholds | None = None,
+    reference_edge: GridEdge | None = None, higher_is_better: bool = True, eval_samples: int | None = None,
+    diverged: bool = False, forks: Sequence[Fork] = (), updates_per_row: int | None = None,
+    metric_name: str = "accuracy", thresholds: Thresholds | None = None,
 ) -> Verdict:  # fmt: skip
     """Tolerance of large learning rates, read off the metric along a ramp.
 
@@ -35,8 +45,9 @@ def judge(
         wide     ratio >= wide_ratio
         narrow   ratio <= narrow_ratio, and beyond the edge kappa collapsed and stayed down, a fork failed, or the
                  loss diverged
-        inconclusive otherwise, each with what to do: no metric, no reference LR, a ramp cut before it could tell, a
-                 peak that is not clear of chance, a slow decline, a ratio between the two thresholds
+        inconclusive otherwise, each with what to do: no metric, no reference LR, one from the edge of its grid, a ramp
+                 cut before it could tell, a peak that is not clear of chance, a slow decline, a ratio between the two
+                 thresholds
 
     The reference is the best *constant* LR at the same number of steps. There is no substitute for it in
     the ramp itself: where learning sets in follows the summed LR, so "decades of plateau" measures the
@@ -47,6 +58,7 @@ def judge(
         reference_lr: best constant LR; None: inconclusive.
         chance: metric of a network that learned nothing. None: for an accuracy the verdict must come out the same for
             every chance between 0 and the lowest value measured, else it is inconclusive.
+        reference_edge: why the grid that the reference was read from does not show the best one (`grid_edge`).
         higher_is_better: False for a loss or an error.
         eval_samples: samples behind each value.
         diverged: the ramp ended because the training loss diverged at its last LR.
@@ -58,7 +70,9 @@ def judge(
     limits = thresholds or Thresholds()
     x, y = measured(lr, metric)
     evidence: dict[str, Any] = {"points": len(x), "reference_lr": reference_lr, "chance": chance}
-    refusal = _refusal(x, y, reference_lr, metric_name, limits)
+    if reference_edge is not None:
+        evidence["reference_edge"] = reference_edge
+    refusal = _refusal(x, y, reference_lr, reference_edge, metric_name, limits)
     if refusal is not None or reference_lr is None:
         return _inconclusive(refusal or "", evidence)
     levels = _chance_levels(y, chance, higher_is_better)
@@ -100,7 +114,9 @@ def _inconclusive(reason: str, evidence: dict[str, Any]) -> Verdict:
     return Verdict("inconclusive", None, (reason,), evidence)
 
 
-def _refusal(x: Floats, y: Floats, reference_lr: float | None, metric_name: str, limits: Thresholds) -> str | None:
+def _refusal(
+    x: Floats, y: Floats, reference_lr: float | None, edge: GridEdge | None, metric_name: str, limits: Thresholds
+) -> str | None:
     """Why nothing can be said, before any curve is looked at."""
     if len(x) == 0:
         what = "no metric was measured along the ramp: pass eval_batches= (or eval_accuracy= to from_arrays)"
@@ -108,6 +124,8 @@ def _refusal(x: Floats, y: Floats, reference_lr: float | None, metric_name: str,
     if len(x) < limits.min_points:
         few = f"the {metric_name} was measured at {len(x)} positive LRs, {limits.min_points} are needed"
         return f"{few}: evaluate more often, or let the ramp go on"
+    if edge is not None:
+        return _EDGES[edge]
     if reference_lr is None:
         what = "no reference LR: pass reference_lr=, the best constant LR at the same number of steps"
         return f"{what} (a short grid finds it)"

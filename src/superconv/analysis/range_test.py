@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..records import StopReason
 from .fork_rules import Fork
 from .judge import judge
+from .reference import GridEdge, stored_grid_edge
 from .suggestion import Suggestion, combine, default_rule, suggest_one
 from .thresholds import Thresholds
 from .verdict import Verdict
@@ -42,7 +43,7 @@ class RangeTest:
         higher_is_better: direction of the metric.
         chance: metric of a network that learned nothing (1 / classes for an accuracy).
         eval_samples: samples behind each metric.
-        reference_lr: best constant LR at the same number of steps; the verdict needs it.
+        reference_lr: best constant LR at the same number of steps; the verdict needs it. See `reference_edge`.
         evaluate_with: where BatchNorm took its statistics: "batch", "reestimated" or "running".
         shape: "linear" or "exponential"; None: unknown.
         stop: why the ramp ended.
@@ -167,6 +168,16 @@ class RangeTest:
         return per_row is not None and len(self) * per_row < Thresholds().short_updates
 
     @property
+    def reference_edge(self) -> GridEdge | None:
+        """Why the grid behind `reference_lr` does not show the best constant LR (`reference.grid_edge`).
+
+        None: it does, or there was no grid. With an edge `reference_lr` is a bound at most, and the verdict is
+        inconclusive.
+        """
+        grid = self.settings.get("reference_grid")
+        return stored_grid_edge(grid, chance=self.chance, higher_is_better=self.higher_is_better)
+
+    @property
     def total_updates(self) -> int:
         """Optimizer updates that were spent: as counted while measuring, else ramp, forks and scout."""
         counted = self.settings.get("updates")
@@ -193,6 +204,7 @@ class RangeTest:
         reference = self.reference_lr if reference_lr is None else replace(self, reference_lr=reference_lr).reference_lr
         return judge(
             self.lr, self.metric, reference_lr=reference, chance=self.chance,
+            reference_edge=self.reference_edge if reference_lr is None else None,
             higher_is_better=self.higher_is_better, eval_samples=self.eval_samples, diverged=self.diverged,
             forks=self.forks, updates_per_row=self.settings.get("updates_per_row", 1), metric_name=self.metric_name,
             thresholds=thresholds,

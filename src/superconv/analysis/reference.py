@@ -1,13 +1,17 @@
-"""The best constant learning rate of a grid, read robustly: neighbouring rates often tie within noise."""
+"""The best constant learning rate of a grid: neighbouring rates tie within noise, and it may lie off the grid."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 
 from .likely_best import likely_best
+
+GridEdge = Literal["lowest", "highest", "nothing"]
+"""Why a grid does not show its best rate: it is the lowest or highest tried, or nothing was learned at any."""
 
 
 def best_constant(
@@ -42,3 +46,39 @@ def best_constant(
     best, worst = float(y[alive].max()), float(y[alive].min())
     error = math.sqrt(best * (1.0 - best) / samples) if samples and 0.0 < best < 1.0 else 0.0
     return likely_best(np.exp(x), y, error=max(error, 0.01 * (best - worst), 1e-12)).lr
+
+
+def grid_edge(
+    lrs: Sequence[float], metrics: Sequence[float | None], *, chance: float | None = None, higher_is_better: bool = True
+) -> GridEdge | None:
+    """Whether the best rate may lie off the grid; None where it is enclosed by others that are no better.
+
+    What `best_constant` reads is then a bound at most: it averages over the rates that were tried.
+
+    Args:
+        lrs, metrics, higher_is_better: as in `best_constant`.
+        chance: metric of a guesser: where no rate is better than that, none is the best one. None: not known.
+    Returns: "lowest" or "highest" where that rate alone has the best metric, "nothing" where none learned.
+    """
+    sign = 1.0 if higher_is_better else -1.0
+    known = [(lr, math.nan if metric is None else sign * metric) for lr, metric in zip(lrs, metrics, strict=True)]
+    alive = [(value, lr) for lr, value in known if math.isfinite(value)]
+    best = max((value for value, _ in alive), default=-math.inf)
+    if best <= (-math.inf if chance is None else sign * chance):
+        return "nothing"
+    at = {lr for value, lr in alive if value == best}
+    if at == {min(lrs)}:
+        return "lowest"
+    return "highest" if at == {max(lrs)} else None
+
+
+def stored_grid_edge(grid: Any, *, chance: float | None = None, higher_is_better: bool = True) -> GridEdge | None:
+    """`grid_edge` of what a range test keeps in settings["reference_grid"]; None where it holds no grid."""
+    try:
+        pairs = [(float(lr), None if m is None else float(m)) for lr, m in zip(grid["lr"], grid["metric"], strict=True)]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    if not pairs:
+        return None
+    lrs, metrics = zip(*pairs, strict=True)
+    return grid_edge(lrs, metrics, chance=chance, higher_is_better=higher_is_better)

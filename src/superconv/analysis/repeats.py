@@ -14,7 +14,8 @@ def joint_verdict(ramps: Sequence[RangeTest]) -> Verdict:
     """The verdict that all repeats support.
 
     The reference LR is one number per network, so what the repeats measured is pooled: their geometric mean. Each
-    ramp is judged against it; where they disagree the tolerance is inconclusive.
+    ramp is judged against it; where they disagree the tolerance is inconclusive. A reference from the edge of its grid
+    is a bound (`RangeTest.reference_edge`): it is not pooled, and its ramp is inconclusive.
 
     Raises: ValueError: no ramp. TypeError: one ramp instead of a list.
     """
@@ -24,9 +25,9 @@ def joint_verdict(ramps: Sequence[RangeTest]) -> Verdict:
         )
     if not ramps:
         raise ValueError("no range test was given; pass at least one")
-    references = [ramp.reference_lr for ramp in ramps if ramp.reference_lr]
+    references = [ramp.reference_lr for ramp in ramps if ramp.reference_lr and ramp.reference_edge is None]
     pooled = math.exp(sum(map(math.log, references)) / len(references)) if references else None
-    verdicts = [ramp.verdict(reference_lr=pooled) for ramp in ramps]
+    verdicts = [ramp.verdict(reference_lr=pooled if ramp.reference_edge is None else None) for ramp in ramps]
     kinds = [verdict.tolerance for verdict in verdicts]
     reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)
     if len(set(kinds)) == 1:

@@ -50,7 +50,8 @@ def range_test(
     evaluate_with: EvaluateWith = "batch",
     eval_samples: Annotated[int | None, typer.Option(help="Validation samples that are measured.")] = 1000,
     reference_lr: Annotated[
-        str, typer.Option(help="Best constant LR: a number, 'grid' to find it by short trainings, or 'none'.")
+        str,
+        typer.Option(help="Best constant LR: a number, 'grid' (8 to 14 short trainings), 'fixed-grid' (8) or 'none'."),
     ] = "grid",
     seeds: Annotated[int, typer.Option(help="How many repeats.", min=1)] = 2,
     precision: Precision = "fp32",
@@ -124,14 +125,14 @@ def range_test(
 
 
 def _reference(text: str) -> Any:
-    if text in ("grid", "none"):
-        return "grid" if text == "grid" else None
+    if text in ("grid", "fixed-grid", "none"):
+        return None if text == "none" else text
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not value > 0:
-        raise ValueError(f"--reference-lr must be a positive number, 'grid' or 'none', got {text!r}")
+        raise ValueError(f"--reference-lr must be a positive number, 'fixed-grid', 'grid' or 'none', got {text!r}")
     return value
 
 

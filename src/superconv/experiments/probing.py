@@ -185,7 +185,7 @@ class Prober:
             name="range test", optimizer=settings.optimizer, optimizer_options=settings.optimizer_options,
             batch_size=candidate.batch_size, total_steps=probe.steps, forks=probe.forks,
             fork_steps=fork_steps(probe.steps), precision=settings.precision, clip_grad_norm=settings.clip_grad_norm,
-            reference_lr="grid" if probe.grid else None,
+            reference_lr="fixed-grid" if probe.grid else None,  # more trainings would break the budget
         )  # fmt: skip
         task = self.made if candidate.dropout is None else with_dropout(self.made, candidate.dropout)
         with _one_thread():

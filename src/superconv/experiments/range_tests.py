@@ -68,7 +68,7 @@ class RangeTestPlan:
     precision: str = "fp32"
     clip_grad_norm: float | None = None
     augment: bool = True
-    reference_lr: float | Literal["grid"] | None = "grid"
+    reference_lr: float | Literal["grid", "fixed-grid"] | None = "grid"
 
 
 def run_range_test(

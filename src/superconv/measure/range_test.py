@@ -26,7 +26,7 @@ from .memory import naming_batch_size
 from .progress import Progress, reporter
 from .ramp import Probe
 from .range_test_arguments import check_forks, check_ramp, check_reference, check_seed
-from .reference import GRID_POINTS, Reference, find_reference
+from .reference import GRID_POINTS, MOST_TRAININGS, Reference, find_reference
 from .trained_parameters import trained_parameters
 
 DEFAULT_STEPS = 100
@@ -74,7 +74,7 @@ def lr_range_test(
     stop_when_diverged: bool = True,
     progress: Progress = False,
     chance: float | None = None,
-    reference_lr: float | Literal["grid"] | None = None,
+    reference_lr: float | Literal["grid", "fixed-grid"] | None = None,
 ) -> RangeTest:
     """Train under a rising learning rate, record what happens, and put everything back.
 
@@ -103,7 +103,9 @@ def lr_range_test(
         progress: True for a line on stderr, or a function (phase, done, total, record).
         chance: metric of a guesser; for accuracy the share of the largest class in `eval_batches` by default.
         reference_lr: the best constant learning rate, if known; the verdict measures tolerance against it. "grid"
-            finds it by up to eight short trainings of `total_steps` each (`find_reference`) and needs `eval_batches`.
+            finds it by eight short trainings of `total_steps` each (`find_reference`), up to six more where the lowest
+            rate is the best one, and needs `eval_batches`; "fixed-grid" by no more than eight. Where the best one is
+            still at an edge `RangeTest.reference_edge` says so, and the verdict is inconclusive.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
         ValueError: a range, length or fork that is not possible; nothing to train on; an iterator that the scout used
@@ -221,17 +223,18 @@ def _range(start_lr: float | None, end_lr: float | None, shape: str, scout: Rang
 def _reference(
     probe: Probe,
     source: BatchSource,
-    given: float | Literal["grid"] | None,
+    given: float | Literal["grid", "fixed-grid"] | None,
     end_lr: float,
     steps: int,
     higher_is_better: bool,
 ) -> Reference:
     """What was given, or what a grid finds."""
-    if given != "grid":
+    if not isinstance(given, str):
         return Reference(given, (), ())
     if probe.eval_batches is None:
-        raise ValueError("reference_lr='grid' compares metrics: pass eval_batches, or the learning rate itself")
-    return find_reference(probe, source, end_lr=end_lr, steps=steps, higher_is_better=higher_is_better)
+        raise ValueError(f"reference_lr={given!r} compares metrics: pass eval_batches, or the learning rate itself")
+    extend = given == "grid"
+    return find_reference(probe, source, end_lr=end_lr, steps=steps, higher_is_better=higher_is_better, extend=extend)
 
 
 def _upper_end(scout: RangeTest) -> float:
@@ -290,12 +293,11 @@ def _fork_positions(forks: int | Sequence[float], schedule: Schedule, shape: str
     return frozenset(first + round((i + 1) * (total - first) / forks) - 1 for i in range(int(forks)))
 
 
-def _evaluations(
-    total_steps: int, every: int, forks: int | Sequence[float], reference_lr: float | Literal["grid"] | None
-) -> int:
+def _evaluations(total_steps: int, every: int, forks: int | Sequence[float], reference_lr: float | str | None) -> int:
     """How many there may be along the ramp, after its forks and of the grid."""
     branches = int(forks) if isinstance(forks, (int, np.integer)) else len(forks)
-    return -(-total_steps // every) + branches + (GRID_POINTS + 2 if reference_lr == "grid" else 0)
+    grid = {"grid": MOST_TRAININGS, "fixed-grid": GRID_POINTS + 2}
+    return -(-total_steps // every) + branches + (grid[reference_lr] if isinstance(reference_lr, str) else 0)
 
 
 def _check_batches(stop: StopReason, lr: Sequence[float], updates: int) -> None:

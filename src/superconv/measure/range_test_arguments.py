@@ -11,11 +11,12 @@ from ..schedules import checks
 
 
 def check_reference(given: Any) -> None:
-    """A learning rate, "grid" or None. Raises: ValueError."""
-    if given is None or given == "grid":
+    """A learning rate, "grid", "fixed-grid" or None. Raises: ValueError."""
+    grids = ("grid", "fixed-grid")
+    if given is None or (isinstance(given, str) and given in grids):
         return
     if isinstance(given, str):
-        raise ValueError(f"reference_lr={given!r} is unknown; {near(given, ['grid'])}, a learning rate or None")
+        raise ValueError(f"reference_lr={given!r} is unknown; {near(given, grids)}, a learning rate or None")
     checks.number("reference_lr", given, above=True)
 
 

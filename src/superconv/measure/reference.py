@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..analysis.reference import best_constant
+from ..analysis.reference import GridEdge, best_constant, grid_edge
 from ..schedules import Schedule, constant
 from ..schedules.curve import Piecewise
 from ..training.batch_source import BatchSource
@@ -14,6 +14,8 @@ from .ramp import Probe
 GRID_POINTS = 6
 WARMUP = 0.2  # of the steps
 GRID_FACTOR = 10**0.5  # half a decade; the two points beside the best are then halved to a quarter
+EXTENSION = 4  # half decades further down at most: 4.5 decades below the ramp's end or more; a ramp starts 4 below it
+MOST_TRAININGS = GRID_POINTS + 2 + EXTENSION + 2
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,21 @@ class Reference:
 
 
 def find_reference(
-    probe: Probe, source: BatchSource, *, end_lr: float, steps: int, higher_is_better: bool = True
+    probe: Probe, source: BatchSource, *, end_lr: float, steps: int, higher_is_better: bool = True, extend: bool = True
 ) -> Reference:
     """Train clones of the state at constant learning rates below `end_lr` for `steps` each, and read off the best.
 
     Grid: end_lr / GRID_FACTOR^k, k = 0 .. GRID_POINTS - 1, and half-way (in log LR) on either side of its best point;
     the rate is read by `best_constant`, which lets neighbours that tie within noise share it. The first fifth of the
     steps is a linear warm-up, as a ramp is one too: without it a net breaks at rates that its ramp passes unharmed.
-    Everything is as before afterwards. Called in the state in which
-    measuring began.
+
+    While the lowest rate is then the best one, or none was better than a guess, the grid goes on downwards by half a
+    decade, `EXTENSION` times at most, and half-way on either side of its new best: at most `MOST_TRAININGS`. Upwards
+    it reaches the ramp's end, and a quarter of a decade more where that is best: what lies beyond no ramp would show.
+    Everything is as before afterwards. Called in the state in which measuring began.
+
+    Args:
+        extend: False: eight trainings at most, for a budget that holds no more.
     """
     tried: dict[float, float] = {}
     samples: list[int] = []
@@ -55,13 +63,25 @@ def find_reference(
         tried[lr] = final.metric if final is not None and finite else math.nan
         samples.append(final.samples if final is not None else 0)
 
+    def refine() -> None:
+        signed = [(m if higher_is_better else -m, lr) for lr, m in tried.items() if math.isfinite(m)]
+        centre = max(signed, default=(0.0, None))[1]
+        for lr in () if centre is None else (centre / GRID_FACTOR**0.5, centre * GRID_FACTOR**0.5):
+            if all(abs(math.log(lr / other)) > 0.1 for other in tried):
+                try_out(lr)
+
+    def edge() -> GridEdge | None:
+        lrs, metrics = zip(*tried.items(), strict=True)
+        return grid_edge(lrs, metrics, chance=probe.metric.level(), higher_is_better=higher_is_better)
+
     for k in range(GRID_POINTS):
         try_out(end_lr / GRID_FACTOR**k)
-    stable = [(metric if higher_is_better else -metric, lr) for lr, metric in tried.items() if math.isfinite(metric)]
-    if stable:
-        centre = max(stable)[1]
-        for lr in (centre / GRID_FACTOR**0.5, centre * GRID_FACTOR**0.5):
-            try_out(lr)
+    refine()
+    before = len(tried)
+    while extend and edge() in ("lowest", "nothing") and len(tried) < before + EXTENSION:
+        try_out(min(tried) / GRID_FACTOR)
+    if len(tried) > before and edge() != "nothing":
+        refine()
     lrs = tuple(sorted(tried))
     metrics = tuple(tried[lr] for lr in lrs)
     shares = probe.metric.name == "accuracy"  # the binomial error is that of a share
