@@ -27,7 +27,7 @@ class Tuned:
 
     Args:
         factor: of the schedule's learning rates.
-        trials: factor -> accuracy on the held-out images, one a seed; 0 where a trial diverged.
+        trials: factor -> accuracy on the held-out images, one a seed; chance where a trial diverged.
     """
 
     factor: float
