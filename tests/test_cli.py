@@ -16,6 +16,8 @@ import torch
 from PIL import Image
 from program import TOY_TASK, Run
 
+from superconv.analysis.range_test import RangeTest
+from superconv.analysis.repeats import joint_verdict
 from superconv.cli.range_test import _reference
 
 
@@ -59,6 +61,8 @@ def test_range_test_says_what_to_do_first(run: Run, tmp_path: Path, task: str) -
     assert result["suggestion"]["rule"] == "best_fork"
     assert len(result["runs"]) == 2
     assert all(verdict["speed_up"] is None for verdict in result["verdicts"])
+    ramps = [RangeTest.load(Path(path) / "range_test.json") for path in result["runs"]]
+    assert result["verdict"]["tolerance"] == joint_verdict(ramps).tolerance
 
 
 def test_schedule_and_data_print_and_list(run: Run, tmp_path: Path) -> None:
@@ -71,6 +75,10 @@ def test_schedule_and_data_print_and_list(run: Run, tmp_path: Path) -> None:
     assert {row["name"] for row in json.loads(out)["data_sets"]} >= {"mnist5k", "cifar10"}
     code, out, _ = run("data", "--data-dir", str(tmp_path))
     assert "nothing to fetch" in " ".join(out.split())
+    code, out, _ = run("data", "--data-dir", str(tmp_path / "here"), "fetch", "mnist5k")
+    assert (code, out.strip()) == (0, str(tmp_path / "here"))
+    code, _, err = run("data", "--json", "fetch", "mnist5k")
+    assert (code, "--json lists data sets" in err) == (2, True)
     code, out, _ = run("--version")
     assert out.startswith("superconv 0.")
 

@@ -47,7 +47,7 @@ def compare(
         float | None, typer.Option(help="Smallest difference of the metric that matters; half a point of accuracy.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Samples per update, of every arm; default: the recipe's, without one 128.")
+        int | None, typer.Option(help="Samples per update, of every arm; with --recipe its own, else 128.")
     ] = None,
     workers: NumberOfWorkers = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
@@ -59,8 +59,9 @@ def compare(
 ) -> None:
     """Is it really better than ordinary training, tuned as well? "No gain" is one of the answers.
 
-    Every arm is tuned with the same number of trials on validation data, at every planned length; then all are trained
-    on fresh seeds, paired, and the test data is read once for each of these trainings.
+    Every arm but the common default and a recipe is tuned, with the same number of trials on validation data, at every
+    planned length; then all are trained on fresh seeds, paired, and the test data is read once for each of these
+    trainings.
     """
     from dataclasses import replace
 

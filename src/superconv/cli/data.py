@@ -17,6 +17,9 @@ app = typer.Typer(help="List data sets, or fetch one.", no_args_is_help=False, i
 def list_data(context: typer.Context, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List data sets, or fetch one."""
     if context.invoked_subcommand is not None:
+        if as_json:
+            raise ValueError("--json lists data sets; it does not go with fetch, which prints the folder alone")
+        context.obj = data_dir
         return
     from ..data import NAMES, data_folder, where
 
@@ -42,11 +45,13 @@ def list_data(context: typer.Context, data_dir: DataDir = None, as_json: AsJson 
 
 @app.command("fetch")
 @interruptible
-def fetch(name: Annotated[str, typer.Argument(help="A data set's name.")], data_dir: DataDir = None) -> None:
+def fetch(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="A data set's name.")], data_dir: DataDir = None
+) -> None:
     """Download a data set, checksum verified.
 
     It comes from its publisher; nothing is done where it lies already.
     """
     from ..data import fetch as fetch_data
 
-    print(fetch_data(name, data_dir, progress=True))
+    print(fetch_data(name, context.obj if data_dir is None else data_dir, progress=True))

@@ -31,7 +31,7 @@ def find(
     steps: Annotated[int, typer.Option(min=2, help="Length of the training that is planned, in updates.")],
     what: TaskOptions,
     budget: Annotated[
-        str, typer.Option(help="What the search may cost: 10% of the planned updates, 400 updates, or 5min.")
+        str, typer.Option(help="What the search may cost: 10% (of the planned updates), 400 (updates) or 5min.")
     ] = "10%",
     strategy: Annotated[str, typer.Option(help="balance, or companion (arXiv 1803.09820, Sec. 5).")] = "balance",
     optimizer: OptimizerName = "sgd",

@@ -143,21 +143,18 @@ def _place(snapshot: str) -> str | None:
 
 
 def _plain(ramps: Sequence[RangeTest], paths: Sequence[Path]) -> dict[str, Any]:
-    """What machines read: the suggestion, a verdict for every repeat, and where the measurements lie."""
+    """What machines read: suggestion and verdict of all repeats, a verdict for each alone, where measurements lie."""
     from ..analysis.range_test import suggest
+    from ..analysis.repeats import joint_verdict
     from ..runs import plain
 
-    verdicts = [ramp.verdict() for ramp in ramps]
+    joint, *alone = (
+        {"tolerance": v.tolerance, "speed_up": v.speed_up, "reasons": list(v.reasons), "evidence": plain(v.evidence)}
+        for v in (joint_verdict(ramps), *(ramp.verdict() for ramp in ramps))
+    )
     return {
         "suggestion": plain(asdict(suggest(ramps))),
-        "verdicts": [
-            {
-                "tolerance": v.tolerance,
-                "speed_up": v.speed_up,
-                "reasons": list(v.reasons),
-                "evidence": plain(v.evidence),
-            }
-            for v in verdicts
-        ],
+        "verdict": joint,
+        "verdicts": alone,
         "runs": [str(path) for path in paths],
     }

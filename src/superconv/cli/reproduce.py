@@ -78,11 +78,14 @@ def reproduce(
         _list(names or [], data_dir, as_json)
         return
     from ..experiments.stopping import StopSignal
+    from ..figures.picture import check_installed
     from ..paper.reproduce import reproduce as run
-    from ..paper.results import known
+    from ..paper.results import known, load
     from .progress import bar
 
     chosen, of_scale = _chosen(names or [], scale, out)
+    if of_scale != "smoke":
+        check_installed()  # before hours of work and not after them
     there = known(out, chosen, of_scale, precision)
     had = sum(there.has(experiment, seed) for _, experiment in chosen for seed in range(seeds))
     if had:
@@ -94,7 +97,9 @@ def reproduce(
             precision=precision, compile=compile_model, channels_last=channels_last, workers=workers,
             known=there, stop=stop, report=display.show,
         )  # fmt: skip
-    _print(found, _saved(found, out, there), as_json)
+    kept = _saved(found, out, there)
+    # with the seeds that were there already, and what of it was asked afterwards
+    _print([load(kept[result.claim.name]) if result.claim.name in kept else result for result in found], kept, as_json)
     if stop.reason() is not None:
         end_stopped(stop)
     missing = _missing(chosen, found, range(seeds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -119,7 +120,8 @@ def train(
     if steps is None:
         samples = train_samples or len(made.data.with_validation(VALIDATION_SAMPLES).train)
         length = DEFAULT_EPOCHS if epochs is None else epochs
-        steps = total_steps(length, samples, batch_size, accumulation_steps=accumulation_steps)
+        batches = total_steps(length, samples, batch_size)
+        steps = max(1, round(batches / accumulation_steps))  # the loop carries micro-batches over an epoch's end
     chosen = Arm(
         name=arm or ("recipe" if plan is not None else schedule.partition(":")[0]),
         schedule=parse_schedule(schedule, steps),
@@ -158,6 +160,8 @@ def train(
         )
     if as_json:
         print(json.dumps({"path": str(result.path), "stop": result.stop.value, "summary": result.summary}))
+        if result.summary is None:
+            print(_sentences(result, steps, metric), file=sys.stderr)
     else:
         print(_sentences(result, steps, metric))
     if result.stop.value != "completed":

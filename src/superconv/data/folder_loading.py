@@ -41,8 +41,8 @@ class FolderOptions:
         crop_scale, crop_ratio: of the random-resized crops (`RandomCrop`), (smallest, largest). Of streamed pictures.
         resize: in evaluation the shorter side is scaled to this, then the middle is cut out; None: 256/224 of
             `image_size`. Of streamed pictures: those in memory are the whole middle square.
-        workers: decoding threads; None: one a core. Of streamed pictures.
-    Raises: DataError: a value out of range, or one that would be ignored.
+        workers: decoding threads; None: one a core. Of streamed pictures; those in memory are decoded by one.
+    Raises: DataError: a value out of range, or a view that would be ignored.
     """
 
     image_size: int = 64

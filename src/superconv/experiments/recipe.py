@@ -141,7 +141,7 @@ class Recipe(Settings):
         }  # fmt: skip
 
     def contender(self, name: str = "recipe") -> Contender:
-        """An arm of `compare` with these settings, nothing more to be tuned.
+        """An arm of `compare` with these settings, nothing more to be tuned; BatchNorm averages as in the other arms.
 
         Raises: ValueError: the recipe sets what a contender does not have (dropout, clipping, another precision).
         """

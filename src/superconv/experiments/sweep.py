@@ -14,6 +14,7 @@ from ..runs import RunLocked, experiment_path
 from ..task import Task
 from ..training.distributed import is_distributed
 from .config import Arm
+from .device import choose_device
 from .monitoring import Monitoring
 from .runner import RunResult, run_arm
 from .stopping import StopSignal
@@ -67,11 +68,11 @@ def run_trainings(
     training has one thread on a CPU either way, so that the results are the same. What is finished is not done again.
 
     Args:
-        workers: processes; None: one a core; 1: this process; "ray": a Ray cluster's (`run_on_ray`), on which `root`
-            must be a folder that all machines share.
+        workers: processes; None: one a core, one on a GPU; 1: this process; "ray": a Ray cluster's (`run_on_ray`), on
+            which `root` must be a folder that all machines share.
         stop: asked between two steps.
-    Raises: ValueError: a training that does not fit the task. RunError: the worker processes of one training died
-        again and again (`run_jobs`); call again to go on.
+    Raises: ValueError: a training that does not fit the task; several workers under several ranks. RunError: the worker
+        processes of one training died again and again (`run_jobs`); call again to go on.
     """
     jobs = [(task, training) for training in trainings]
     for index, result in run_each(jobs, root=root, experiment=experiment, device=device, workers=workers, stop=stop):
@@ -94,6 +95,13 @@ def run_each(
     stop = stop or StopSignal()
     experiment_path(root, experiment)  # before any process is started
     where = (str(root), experiment, device)
+    if is_distributed() and workers not in (None, 1):
+        raise ValueError(
+            f"workers={workers} does not go with several ranks, which do every training together, one after another; "
+            "leave it out, or start the command without torchrun"
+        )
+    if workers is None and choose_device(device).type != "cpu":
+        workers = 1  # a GPU is one
     if workers == 1 or is_distributed() or any(isinstance(task, Task) for task, _ in jobs):
         yield from _here(jobs, where, stop)
         return

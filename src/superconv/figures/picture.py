@@ -35,6 +35,16 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+def check_installed() -> None:
+    """Say what is lacking. Raises: ModuleNotFoundError: matplotlib is not installed."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "pictures need matplotlib, which is not installed: pip install 'superconv[demo]'"
+        ) from error
+
+
 def draw(figure: Figure, file_format: str, dpi: int = 150) -> bytes:
     """The figure as the bytes of a "png", "svg" or "pdf" file.
 
@@ -42,14 +52,11 @@ def draw(figure: Figure, file_format: str, dpi: int = 150) -> bytes:
 
     Raises: ModuleNotFoundError: matplotlib is not installed.
     """
-    try:
-        import matplotlib
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure as Canvas
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "pictures need matplotlib, which is not installed: pip install 'superconv[demo]'"
-        ) from error
+    check_installed()
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
     columns = max(1, min(figure.columns, len(figure.panels)))
     rows = max(1, math.ceil(len(figure.panels) / columns))
     width = _WIDTHS.get(columns, 4.4 * columns)

@@ -147,7 +147,6 @@ def reproduce(
     lacking = [e for _, e in chosen if not all(known.has(e, seed) for seed in seeds)]
     _check_data([e.setting for e in lacking if e.setting is not None], scale, data_dir)
     where = str(choose_device(device))
-    workers = 1 if workers is None and where != "cpu" else workers
     ours = {"precision": precision, "compile": compile, "channels_last": channels_last}
     settings = [(e, scaled(e.setting, scale).replace(**ours)) for _, e in chosen if e.setting is not None]
     work = _Work(scale, data_dir, {"root": root, "device": where, "workers": workers, "stop": stop}, report)

@@ -27,7 +27,8 @@ def total_steps(
         samples: training samples over all ranks.
         batch_size: samples in one batch of one rank, as its DataLoader takes it. An update uses
             `batch_size * accumulation_steps * world_size` samples.
-        drop_last: incomplete batches are dropped, and so is an incomplete accumulation at an epoch's end.
+        drop_last: incomplete batches are dropped, and so is an incomplete accumulation at an epoch's end. (Our own loop
+            carries it over into the next epoch: there, divide the updates of `accumulation_steps=1`.)
         accumulation_steps: batches a rank before one update.
         world_size: ranks that share the data.
     Raises: ValueError: an argument below its bound, or not a single update comes of it.

@@ -61,7 +61,7 @@ def conclude(knowledge: Knowledge, plan: Plan) -> Conclusion:
     elif ready:
         chosen, reason = _confirmed(ready, first[0], plan), f"best mean of the finalists on fresh seeds (n={most})"
     elif left := [c for c in first if c not in fresh]:  # one finalist diverged, time was up before the other's turn
-        chosen, reason = left[0], "best of the longest trial trainings, one seed: the budget held no confirmation"
+        chosen, reason = left[0], "best of the longest trial trainings, one seed, not confirmed on others"
     else:
         chosen, reason = centre(knowledge, plan), "from the range test alone: the budget held no trainings"
     updates = plan.spent + sum(outcome.updates for outcome in knowledge.values())
