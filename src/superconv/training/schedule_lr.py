@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..schedules import Schedule
 from .scheduled_groups import ScheduledGroups, own_scales
+from .step_nesting import StepNesting
 
 __all__ = ["ScheduleLR", "ScheduledGroups", "own_scales", "resumed_schedule"]
 
@@ -24,7 +25,8 @@ class ScheduleLR(LRScheduler):
 
     It counts optimizer updates through the optimizer's step hooks, and `step()` writes the values of the update
     that comes next. An update that AMP skipped does not count (nor does one that a `fused` optimizer skipped by
-    itself, which costs a read of `optimizer.found_inf` from the device). `step()` without an update since does
+    itself, which costs a read of `optimizer.found_inf` from the device); one of a subclass whose `step()` calls
+    `super().step()` counts once. `step()` without an update since does
     nothing, so it may be called per micro-batch, or `num_processes` times by Accelerate.
 
     Resuming: build optimizer and scheduler as before, then load both states in any order. Position and group scales
@@ -165,6 +167,7 @@ class _Position:
         self.groups = groups
         self.made = 0
         self.written = 0
+        self.nesting = StepNesting()
         groups.write(0)
 
     def write(self, step: int) -> None:
@@ -184,11 +187,14 @@ class _Position:
 
     def before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """A group that was added since the last write is scheduled from its first update on."""
+        self.nesting.enter(optimizer)
         if self.groups.stale:
             self.write(self.written)
 
     def after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Count the update, unless a fused optimizer under a GradScaler found an overflow and did not move."""
+        if not self.nesting.leave():
+            return
         found_inf = optimizer.__dict__.get("found_inf")
         if found_inf is None or not float(found_inf):
             self.made += 1

@@ -22,6 +22,7 @@ from ...analysis.curvature.statement import LRReading
 from ...training.batch_source import Split, device_of
 from ...training.distributed import inner_module
 from ...training.preserve import generators_of, preserved
+from ...training.step_nesting import StepNesting
 from ..trained_parameters import trained_parameters
 from .iterates import DEFAULT_WINDOW, IterateSums
 from .objective import METHODS, BatchObjective, Method
@@ -34,7 +35,7 @@ LossFunction = Callable[[Any, Any], Tensor]
 
 
 class LRMonitor:
-    """Watches a training through its optimizer's step hook: any loop, three lines.
+    """Watches a training through its optimizer's step hooks: any loop, three lines.
 
         with sc.LRMonitor(model, optimizer, loss_fn, probe_batches) as monitor:
             ...                                                             # train as always
@@ -126,7 +127,11 @@ class LRMonitor:
         self._used = _settings(self._optimizer)
         noise_autocorrelation(self._used[1])  # checks the momentum
         self.latest, self.rows = None, []
-        self._handle: Any = self._optimizer.register_step_post_hook(self._after_update)
+        self._nesting = StepNesting()
+        self._handles: list[Any] = [
+            self._optimizer.register_step_pre_hook(self._before_update),
+            self._optimizer.register_step_post_hook(self._after_update),
+        ]
 
     def __enter__(self) -> LRMonitor:
         return self
@@ -137,8 +142,9 @@ class LRMonitor:
         self.close()
 
     def close(self) -> None:
-        """Take the hook away; readings stay."""
-        self._handle.remove()
+        """Take the hooks away; readings stay."""
+        for handle in self._handles:
+            handle.remove()
 
     def reset(self) -> None:
         """Begin the iterates again, after parameters were loaded, averaged or swapped by something else."""
@@ -178,9 +184,14 @@ class LRMonitor:
         """The paper's estimate of every layer over the window, unsmoothed; echoes like the whole."""
         return self._sums.layers()
 
-    # ---- the hook -------------------------------------------------------------------------------------------------
+    # ---- the hooks ------------------------------------------------------------------------------------------------
+
+    def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._nesting.enter(optimizer)
 
     def _after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if not self._nesting.leave():
+            return  # of `super().step()`: the update goes on
         found_inf = optimizer.__dict__.get("found_inf")  # a fused optimizer under a GradScaler calls hooks regardless
         if found_inf is not None and float(found_inf):
             return
