@@ -75,6 +75,24 @@ def test_scheduled_weight_decay_scales_by_group_and_zero_stays_zero():
         ScheduledGroups(sgd(), schedule).write(0)
 
 
+@pytest.mark.parametrize(
+    ("decays", "default", "wanted"),
+    [
+        ([0.1, 0.0], {}, [0.1, 0.0]),  # AdamW's own default, .01, is no group's
+        ([0.1, 0.05, 0.0], {}, [0.1, 0.05, 0.0]),
+        ([0.1], {}, [0.1]),
+        ([0.1, 0.01], {}, [1.0, 0.1]),  # one group has the default
+        ([0.1, 0.05, 0.0], {"weight_decay": 0.0}, [0.1, 0.05, 0.0]),
+        ([0.1, 0.05], {"weight_decay": 0.0}, [0.1, 0.05]),
+    ],
+)
+def test_weight_decay_is_over_the_largest_where_no_group_has_the_default(decays, default, wanted):
+    groups = [{"params": [parameter()], "weight_decay": decay} for decay in decays]
+    optimizer = torch.optim.AdamW(groups, lr=0.1, **default)
+    started(optimizer, PLAIN.replace(weight_decay=0.1))
+    assert [g["weight_decay"] for g in optimizer.param_groups] == pytest.approx(wanted)
+
+
 def test_ratios_that_are_not_defined_are_refused():
     groups = [{"params": [parameter()], "lr": 0.1}, {"params": [parameter()]}]
     with pytest.raises(ValueError, match=r"default is 0.*pass group_scales"):

@@ -159,10 +159,10 @@ class ScheduledGroups:
             self.decay_scales.append(self._decay_scale(group))
 
     def _decay_scale(self, group: Group) -> float:
-        """Group's weight decay over the optimizer's default (over the largest of all groups where that is 0)."""
-        decays = [_plain(g.get("initial_weight_decay", g.get("weight_decay"))) for g in self.optimizer.param_groups]
-        own = _plain(group.get("initial_weight_decay", group.get("weight_decay"))) or 0.0
-        base = self._default_decay or max((d for d in decays if d), default=0.0)
+        """Group's weight decay over the optimizer's default, or over the largest where no group has that or it is 0."""
+        own = _own_decay(group)
+        decays = [_own_decay(g) for g in self.optimizer.param_groups]
+        base = _base(decays, self._default_decay) or max(decays)
         return own / base if base else 0.0
 
     def _warn_of_silence(self, keys: Mapping[str, Any]) -> None:
@@ -199,13 +199,26 @@ def own_scales(optimizer: Optimizer) -> list[float]:
     Raises: ValueError: the default is 0 and a group's is not.
     """
     groups = optimizer.param_groups
-    default = _plain(optimizer.defaults.get("lr"))
-    own = [_plain(group.get("initial_lr", group["lr"])) for group in groups]
     if len(groups) == 1:
         return [1.0]
-    if default is not None and not any(lr is None or math.isclose(lr, default) for lr in own):
-        default = max((lr for lr in own if lr is not None), default=default) or default
-    return [_ratio(lr, default, index) for index, lr in enumerate(own)]
+    own = [_own_lr(group) for group in groups]
+    base = _base(own, _plain(optimizer.defaults.get("lr")))
+    return [_ratio(lr, base, index) for index, lr in enumerate(own)]
+
+
+def _base(own: Sequence[float | None], default: float | None) -> float | None:
+    """What the factors of groups with these values are over: the default where a group has it, else the largest."""
+    if default is None or any(value is None or math.isclose(value, default) for value in own):
+        return default
+    return max((value for value in own if value is not None), default=default) or default
+
+
+def _own_lr(group: Group) -> float | None:
+    return _plain(group.get("initial_lr", group["lr"]))
+
+
+def _own_decay(group: Group) -> float:
+    return _plain(group.get("initial_weight_decay", group.get("weight_decay"))) or 0.0
 
 
 def _given_scales(scales: Sequence[float], optimizer: Optimizer) -> list[float]:
