@@ -217,6 +217,26 @@ def test_pitfall_26_a_group_added_midway_is_scheduled_from_its_first_update():
     assert [g["lr"] for g in other.param_groups] == pytest.approx(scheduler.get_last_lr())
 
 
+def own_lrs(lrs):
+    return torch.optim.SGD([{"params": [parameter()], "lr": lr, "weight_decay": lr / 100} for lr in lrs], lr=0.1)
+
+
+def test_a_resumed_run_measures_a_late_group_by_the_saved_base():
+    schedule = sc.constant(10, lr=0.5).replace(weight_decay=0.1)
+    saved = sc.ScheduleLR(own_lrs([1.0, 10.0]), schedule).state_dict()
+    for older in (False, True):
+        optimizer = own_lrs([2.0, 20.0])  # set otherwise, with other ratios to what comes later
+        scheduler = sc.ScheduleLR(optimizer, schedule)
+        dropped = ("lr_base", "decay_base") if older else ()
+        scheduler.load_state_dict({key: value for key, value in saved.items() if key not in dropped})
+        optimizer.add_param_group({"params": [parameter()], "lr": 10.0, "weight_decay": 0.1})
+        update(optimizer)
+        scheduler.step()
+        late = 0.5 if older else 1.0
+        assert scheduler.get_last_lr() == pytest.approx([0.05, 0.5, 0.5 * late])
+        assert [g["weight_decay"] for g in optimizer.param_groups] == pytest.approx([0.01, 0.1, 0.1 * late])
+
+
 # ---- saving and resuming ----------------------------------------------------------------------------------------
 
 

@@ -93,6 +93,18 @@ def test_weight_decay_is_over_the_largest_where_no_group_has_the_default(decays,
     assert [g["weight_decay"] for g in optimizer.param_groups] == pytest.approx(wanted)
 
 
+def test_a_group_added_later_has_its_scale_over_what_the_others_have():
+    optimizer = torch.optim.SGD(
+        [{"params": [parameter()], "lr": lr, "weight_decay": lr / 100} for lr in (1.0, 10.0)], lr=0.1
+    )
+    groups = started(optimizer, sc.constant(10, lr=0.5).replace(weight_decay=0.1))
+    for lr in (10.0, 1.0, 20.0):
+        optimizer.add_param_group({"params": [parameter()], "lr": lr, "weight_decay": lr / 100})
+        groups.write(1)
+    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.05, 0.5, 0.5, 0.05, 1.0])
+    assert [g["weight_decay"] for g in optimizer.param_groups] == pytest.approx([0.01, 0.1, 0.1, 0.01, 0.2])
+
+
 def test_ratios_that_are_not_defined_are_refused():
     groups = [{"params": [parameter()], "lr": 0.1}, {"params": [parameter()]}]
     with pytest.raises(ValueError, match=r"default is 0.*pass group_scales"):

@@ -114,7 +114,7 @@ class ScheduleLR(LRScheduler):
         return [*self._groups.scaled(self.schedule(self._position.made)["lr"])]
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain copied data: the count of updates, the schedule and the group scales."""
+        """Plain copied data: the count of updates, the schedule, the group scales and what they are over."""
         groups = self._groups
         return {
             "format": FORMAT,
@@ -122,6 +122,8 @@ class ScheduleLR(LRScheduler):
             "schedule": groups.schedule.to_dict(),
             "lr_scales": list(groups.lr_scales),
             "decay_scales": list(groups.decay_scales),
+            "lr_base": groups.lr_base,
+            "decay_base": groups.decay_base,
             "cycled": list(groups.cycled),
         }
 
@@ -140,7 +142,9 @@ class ScheduleLR(LRScheduler):
         groups = self._groups
         if not self._given_scales:
             groups.lr_scales = [float(s) for s in state_dict["lr_scales"]]
+            groups.lr_base = state_dict.get("lr_base", groups.lr_base)  # older states have none
         groups.decay_scales = [float(s) for s in state_dict["decay_scales"]]
+        groups.decay_base = state_dict.get("decay_base", groups.decay_base)
         if groups.cycle_momentum is None:
             groups.cycled = [bool(c) for c in state_dict["cycled"]]
         groups.schedule = schedule

@@ -56,8 +56,9 @@ class ScheduledGroups:
         self.lr_scales: list[float] = own_scales(optimizer) if given is None else given
         self.decay_scales: list[float] = []
         self.cycled: list[bool] = []  # per group: is its momentum written?
-        self._default_lr = _plain(optimizer.defaults.get("lr"))
-        self._default_decay = _plain(optimizer.defaults.get("weight_decay"))
+        # What the scales are over; a group that is added later is measured by the same.
+        self.lr_base = _default(optimizer) if given is not None else _own_base(optimizer)
+        self.decay_base = 0.0  # chosen with the first group that decays
         self.values: dict[str, float] = {}  # as last written, before any scale
         self._warned: set[str] = set()
         self._bound: list[Group] | None = None
@@ -148,7 +149,7 @@ class ScheduledGroups:
         """Remember a group's initial values and its scales; what is known already (or was restored) stays."""
         group.setdefault("initial_lr", _plain(group["lr"]))
         if index >= len(self.lr_scales):
-            self.lr_scales.append(_ratio(_plain(group["initial_lr"]), self._default_lr, index))
+            self.lr_scales.append(_ratio(_plain(group["initial_lr"]), self.lr_base, index))
         if index >= len(self.cycled):
             momentum = _plain(_momentum(group))
             forced = self.cycle_momentum is True and momentum is not None
@@ -160,10 +161,10 @@ class ScheduledGroups:
 
     def _decay_scale(self, group: Group) -> float:
         """Group's weight decay over the optimizer's default, or over the largest where no group has that or it is 0."""
-        own = _own_decay(group)
-        decays = [_own_decay(g) for g in self.optimizer.param_groups]
-        base = _base(decays, self._default_decay) or max(decays)
-        return own / base if base else 0.0
+        if not self.decay_base:
+            decays = [_own_decay(g) for g in self.optimizer.param_groups]
+            self.decay_base = _base(decays, _plain(self.optimizer.defaults.get("weight_decay"))) or max(decays)
+        return _own_decay(group) / self.decay_base if self.decay_base else 0.0
 
     def _warn_of_silence(self, keys: Mapping[str, Any]) -> None:
         """One warning where a scheduled value reaches no group."""
@@ -201,9 +202,15 @@ def own_scales(optimizer: Optimizer) -> list[float]:
     groups = optimizer.param_groups
     if len(groups) == 1:
         return [1.0]
-    own = [_own_lr(group) for group in groups]
-    base = _base(own, _plain(optimizer.defaults.get("lr")))
-    return [_ratio(lr, base, index) for index, lr in enumerate(own)]
+    base = _own_base(optimizer)
+    return [_ratio(_own_lr(group), base, index) for index, group in enumerate(groups)]
+
+
+def _own_base(optimizer: Optimizer) -> float | None:
+    """What `own_scales` are over; the default for a single group, whose own LR says nothing."""
+    default = _default(optimizer)
+    groups = optimizer.param_groups
+    return default if len(groups) == 1 else _base([_own_lr(group) for group in groups], default)
 
 
 def _base(own: Sequence[float | None], default: float | None) -> float | None:
@@ -211,6 +218,10 @@ def _base(own: Sequence[float | None], default: float | None) -> float | None:
     if default is None or any(value is None or math.isclose(value, default) for value in own):
         return default
     return max((value for value in own if value is not None), default=default) or default
+
+
+def _default(optimizer: Optimizer) -> float | None:
+    return _plain(optimizer.defaults.get("lr"))
 
 
 def _own_lr(group: Group) -> float | None:
