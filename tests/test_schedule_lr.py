@@ -305,6 +305,41 @@ def test_pitfall_24_stretched_twice_goes_on_unchanged():
     assert other.schedule == scheduler.schedule == MODERATE.stretch(2 * TOTAL, from_step=7)
 
 
+@pytest.mark.parametrize("shape", ["linear", "caffe"])
+@pytest.mark.parametrize("past", [-1, 0, 5])
+def test_a_finished_run_that_goes_on_holds_its_last_values(past, shape):
+    old, new, newer = (sc.one_cycle(total, max_lr=0.5, shape=shape) for total in (TOTAL, 2 * TOTAL, 3 * TOTAL))
+    last = old(TOTAL - 1)
+    optimizer, scheduler = resumed(saved_at(TOTAL + past, old), new, "optimizer first")
+    assert optimizer.param_groups[0]["momentum"] == last["momentum"]
+    assert follow(optimizer, scheduler, TOTAL - 10) == [[last["lr"]] * 2] * (TOTAL - 10)
+    for again in (new, newer):  # and so it does when it is resumed once more
+        other_optimizer, other = resumed((optimizer.state_dict(), scheduler.state_dict()), again, "scheduler first")
+        assert follow(other_optimizer, other, 3 * TOTAL) == [[last["lr"]] * 2] * 3 * TOTAL
+
+
+@pytest.mark.parametrize("step", [12, 13])
+def test_a_longer_run_of_cycles_goes_on_after_the_shorter_one_was_over(step):
+    old, new = (sc.triangular(total, base_lr=0.1, max_lr=0.5, step_size=3) for total in (13, 26))
+    optimizer, scheduler = resumed(saved_at(step, old), new, "optimizer first")
+    assert [lrs[:1] for lrs in follow(optimizer, scheduler, 10)] == first_lrs(new, step, step + 10)
+
+
+@pytest.mark.parametrize("shape", ["linear", "caffe"])
+@pytest.mark.parametrize("left", range(-2, 5))
+def test_a_shorter_run_ends_with_the_last_values_however_few_steps_are_left(left, shape):
+    old = sc.one_cycle(TOTAL, max_lr=0.5, shape=shape)
+    for step in range(6, TOTAL + 2):
+        total = step + left
+        if total in (7, 9) or total < 6:
+            continue  # no one_cycle has this length
+        optimizer, scheduler = resumed(saved_at(step, old), sc.one_cycle(total, max_lr=0.5, shape=shape), ORDERS[0])
+        lrs = [lr for lr, _ in follow(optimizer, scheduler, max(left, 1) + 2)]
+        if step < TOTAL - 1:
+            assert lrs[0] == (old(step)["lr"] if left > 1 else old(TOTAL)["lr"])
+        assert lrs[-1] == lrs[max(left, 1) - 1] == old(TOTAL)["lr"]
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_pitfall_25_resume_with_another_max_lr_is_honoured(order):
     new = sc.one_cycle(TOTAL, max_lr=0.2, initial_lr=0.05)

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from ..schedules import Schedule
+from ..schedules.curve import Stretched
 from .scheduled_groups import ScheduledGroups, own_scales
 from .step_nesting import StepNesting
 
@@ -26,15 +27,19 @@ class ScheduleLR(LRScheduler):
     It counts optimizer updates through the optimizer's step hooks, and `step()` writes the values of the update
     that comes next. An update that AMP skipped does not count (nor does one that a `fused` optimizer skipped by
     itself, which costs a read of `optimizer.found_inf` from the device); one of a subclass whose `step()` calls
-    `super().step()` counts once. `step()` without an update since does
-    nothing, so it may be called per micro-batch, or `num_processes` times by Accelerate.
+    `super().step()` counts once. `step()` without an update since does nothing, so it may be called per micro-batch,
+    or `num_processes` times by Accelerate.
 
     Resuming: build optimizer and scheduler as before, then load both states in any order. Position and group scales
     are restored. Where the schedule given to the constructor is not the saved one, with k updates done:
 
-    * same values at step k (a constant, a longer run of cycles): the new schedule, from step k;
+    * same values at step k, or at the saved one's last step if that is past (a constant, a longer run of cycles): the
+      new schedule, from step k;
     * same levels in another length (more epochs, say): the saved one, stretched from step k to the new length, so
-      that nothing jumps;
+      that nothing jumps. Where the saved one is over (step k is its last, or past it) its last values are held: a
+      finished run that goes on does not rise again, for which there is a new scheduler. Where the new length leaves
+      too few steps for the phases to come, they are run through in one go and peaks among them may be missed; where
+      it leaves none (k is the new one's last step, or past it) the new one's last values follow at once;
     * other levels (another `max_lr`): the new schedule from step k, which may jump: it was asked for.
 
     Args:
@@ -211,12 +216,17 @@ class _Position:
 def resumed_schedule(saved: Schedule, given: Schedule, step: int) -> Schedule:
     """What to follow after `step` updates under `saved`, where the new run was given `given`.
 
-    The given one where it agrees with the saved one at `step`, has other levels, or is over by then; else the saved
-    one stretched from `step` to the given length.
+    The given one where it agrees with the saved one at `step` (or at the saved one's last step, if that is past), has
+    other levels, or is over by then; else the saved one stretched from there to the given length.
     """
-    if saved == given or given(step) == saved(step):
+    start, last = min(step, saved.total_steps - 1), given.total_steps - 1
+    if saved == given or any(given(at) == saved(at) for at in (step, start)):
         return given
     same_levels = {k: c.levels() for k, c in saved.curves.items()} == {k: c.levels() for k, c in given.curves.items()}
-    if not same_levels or step >= min(saved.total_steps, given.total_steps) - 1:
+    if not same_levels or step >= last:
         return given
-    return saved.stretch(given.total_steps, from_step=step)
+    try:
+        return saved.stretch(given.total_steps, from_step=start)  # from its last step: it stands still there
+    except ValueError:  # too few steps to keep the phases apart, but the last values can still be met
+        ends = [start, last], [start, saved.total_steps - 1]
+        return Schedule(given.total_steps, {key: Stretched(curve, *ends) for key, curve in saved.curves.items()})
