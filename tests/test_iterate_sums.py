@@ -133,3 +133,25 @@ def test_bad_input():
         IterateSums({"w": torch.ones(1)}, spacing=0)
     with pytest.raises(ValueError, match="window is 7"):
         IterateSums({"w": torch.ones(1)}, window=7)
+
+
+@pytest.mark.parametrize(
+    "dtypes",
+    [[torch.float64] * 2, [torch.float64, torch.float32], [torch.float32, torch.float64], [torch.bfloat16] * 2,
+     [torch.float16, torch.float64]],
+)  # fmt: skip
+def test_any_precision_alone_or_mixed(dtypes):
+    tensors = {name: torch.zeros(64, dtype=dtype) for name, dtype in zip("ab", dtypes, strict=True)}
+    single = {name: torch.zeros(64) for name in "ab"}
+    found = []
+    for watched in (tensors, single):
+        sums = IterateSums(watched, window=12)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(12):
+            for tensor in watched.values():  # whole numbers, which every precision holds
+                tensor.add_(torch.randint(-3, 4, (64,), generator=generator).to(tensor.dtype))
+            sums.after_update(0.1)
+        found.append(sums.read())
+    assert found[0].squared == pytest.approx(found[1].squared, rel=1e-6)
+    assert found[0].absolute == pytest.approx(found[1].absolute, rel=1e-6)
+    assert found[0].rho.value == pytest.approx(found[1].rho.value, rel=1e-5)

@@ -274,3 +274,17 @@ def test_probe_batches_are_drawn_without_moving_random_states():
     torch.set_rng_state(state)
     LRMonitor(model, torch.optim.SGD(model.parameters(), lr=0.1), F.cross_entropy, loader).close()
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_training_in_double_precision_is_watched():
+    model = network().double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    double = [(inputs.double(), targets) for inputs, targets in batches(16)]
+    with LRMonitor(model, optimizer, F.cross_entropy, double, every=2, eigenvalues_every=16) as monitor:
+        for inputs, targets in double:
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+    assert monitor.latest.paper_estimate > 0
+    assert monitor.latest.probes.secant.magnitude.value > 0
+    assert monitor.latest.stability_limit > 0

@@ -200,10 +200,12 @@ class IterateSums:
 def _sizes(tensors: list[Tensor]) -> Tensor:
     """(2, tensors) float32: sums of absolute values and of squares, on the device of the first tensor."""
     device = tensors[0].device
+    # half precision is summed in single, but torch does not sum double in less than double
+    wide = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
     rows = []
     for order in (1, 2):
-        norms = torch._foreach_norm(tensors, order, dtype=torch.float32)
-        rows.append(torch.stack([norm if norm.device == device else norm.to(device) for norm in norms]))
+        norms = torch._foreach_norm(tensors, order, dtype=wide)
+        rows.append(torch.stack([norm.to(device, torch.float32) for norm in norms]))
     return torch.stack([rows[0], rows[1].square()])
 
 
