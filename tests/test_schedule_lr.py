@@ -5,9 +5,10 @@ import warnings
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import ConstantLR, CyclicLR, LRScheduler, OneCycleLR, SequentialLR
 
 import superconv as sc
+from superconv.schedules import Piecewise
 
 TOTAL = 21
 MODERATE = sc.one_cycle(TOTAL, max_lr=0.5, initial_lr=0.05)
@@ -194,6 +195,23 @@ def test_several_updates_without_a_step_are_counted_and_warned_about_once():
     update(optimizer)
     scheduler.step()
     assert optimizer.param_groups[0]["lr"] == MODERATE(6)["lr"]
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_part_of_a_sequence_is_refused_when_the_sequence_is_made(place):
+    optimizer = sgd()
+    parts = [ConstantLR(optimizer), sc.ScheduleLR(optimizer, MODERATE)]
+    if place == 0:
+        parts.reverse()
+    with pytest.raises(ValueError, match="no part of a sequence; make one Schedule"):
+        SequentialLR(optimizer, parts, [3])
+
+
+def test_one_schedule_holds_all_phases_of_a_sequence():
+    curve = Piecewise([0, 4, 5], [1.0, 5.0, 0.05], "linear")
+    optimizer = sgd()
+    scheduler = sc.ScheduleLR(optimizer, sc.Schedule(8, {"lr": curve}))
+    assert [lr for (lr,) in follow(optimizer, scheduler, 8)] == [1, 2, 3, 4, 5, 0.05, 0.05, 0.05]
 
 
 # ---- param groups -----------------------------------------------------------------------------------------------

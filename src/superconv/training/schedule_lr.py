@@ -47,7 +47,8 @@ class ScheduleLR(LRScheduler):
         schedule: what to follow.
         cycle_momentum: as in `ScheduledGroups`.
         group_scales: as in `ScheduledGroups`; scales given here win over saved ones.
-    Raises: ValueError: as `ScheduledGroups`; or `step(epoch)`, since the position is counted.
+    Raises: ValueError: as `ScheduledGroups`; `step(epoch)`, since the position is counted; or being made a part of
+        torch's `SequentialLR`: one `Schedule` can hold all phases.
     Example:
         >>> import torch, superconv as sc
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
@@ -74,7 +75,7 @@ class ScheduleLR(LRScheduler):
         self._groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
         self._position = _Position(self._groups)
         self._warned_of_gap = False
-        self.last_epoch = 0  # torch's name for the step whose values are set
+        self._last_epoch = 0
         self._step_count = 1  # read and written by Accelerate
         self._attach()
 
@@ -82,6 +83,22 @@ class ScheduleLR(LRScheduler):
     def schedule(self) -> Schedule:
         """The schedule that is followed; after a resume in another length, the stretched one."""
         return self._groups.schedule
+
+    @property
+    def last_epoch(self) -> int:
+        """Torch's name for the step whose values are set."""
+        return self._last_epoch
+
+    @last_epoch.setter
+    def last_epoch(self, step: int) -> None:
+        if step < self._last_epoch:  # how SequentialLR takes back the first step of what it is given
+            raise ValueError(
+                f"last_epoch of a ScheduleLR was set back from {self._last_epoch} to {step}, as by torch's "
+                "SequentialLR; ScheduleLR counts all updates of its optimizer and writes what its schedule says, so it "
+                "can be no part of a sequence; make one Schedule that holds all phases (its curve a "
+                "superconv.schedules.Piecewise, say), and give that to one ScheduleLR"
+            )
+        self._last_epoch = step
 
     @property
     def base_lrs(self) -> list[float | Tensor]:  # type: ignore[override]
@@ -107,7 +124,7 @@ class ScheduleLR(LRScheduler):
                 stacklevel=2,
             )
         position.write(position.made)
-        self.last_epoch = position.made
+        self._last_epoch = position.made
         self._step_count += 1
 
     def get_last_lr(self) -> list[float | Tensor]:
@@ -153,7 +170,7 @@ class ScheduleLR(LRScheduler):
         if groups.cycle_momentum is None:
             groups.cycled = [bool(c) for c in state_dict["cycled"]]
         groups.schedule = schedule
-        self._position.made = self.last_epoch = updates
+        self._position.made = self._last_epoch = updates
         self._position.write(updates)
 
     def _attach(self) -> None:
