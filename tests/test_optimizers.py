@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from superconv.training import optimizers
 from superconv.training.caffe_sgd import CaffeSGD
 from superconv.training.optimizers import build_optimizer, default_lr, describe
+from superconv.training.param_groups import is_norm, kinds
 
 
 def network() -> nn.Module:
@@ -204,14 +205,36 @@ def test_many_kinds_of_layers_are_told_apart():
             "embedding": nn.Embedding(3, 4),
         }
     )
-    from superconv.training.param_groups import kinds
-
     found = {name: kind for name, (kind, _) in kinds(layers).items()}
     assert {name for name, kind in found.items() if kind == "biases"} == {
         "attention.in_proj_bias",
         "attention.out_proj.bias",
     }
     assert {name.split(".")[0] for name, kind in found.items() if kind == "norms"} == {"layer", "group", "own"}
+
+
+TORCHS_NORMS = [nn.BatchNorm1d(4), nn.BatchNorm3d(4), nn.SyncBatchNorm(4), nn.LazyBatchNorm2d(), nn.InstanceNorm2d(4),
+                nn.LayerNorm(4), nn.GroupNorm(2, 4), nn.RMSNorm(4), nn.LocalResponseNorm(2)]  # fmt: skip
+FOREIGN_NORMS = [
+    "LayerNorm2d", "FrozenBatchNorm2d", "LlamaRMSNorm", "T5LayerNorm", "RmsNorm2d", "RmsNormAct2d", "RmsNorm2dFp32",
+    "RMSNormGated", "FP32LayerNorm", "MyBatchNorm2D", "PreNorm",
+]  # fmt: skip
+NO_NORMS = ["Normalize", "NormFreeNet", "UnNormalize", "Normal", "NormHead", "LayerNormalizer", "NormedLinear"]
+
+
+@pytest.mark.parametrize("layer", TORCHS_NORMS, ids=lambda layer: type(layer).__name__)
+def test_torchs_normalisation_layers_are_known_and_their_subclasses_whatever_their_name(layer):
+    assert is_norm(layer)
+    layer.__class__ = type("Mine" if not isinstance(layer, nn.LocalResponseNorm) else "MyNorm", (type(layer),), {})
+    assert is_norm(layer)
+
+
+@pytest.mark.parametrize("name", FOREIGN_NORMS + NO_NORMS)
+def test_other_layers_are_normalisation_by_how_their_name_ends(name):
+    module = type(name, (nn.Module,), {})()
+    module.w = nn.Parameter(torch.ones(2))
+    assert is_norm(module) is (name in FOREIGN_NORMS)
+    assert kinds(module)["w"][0] == ("norms" if name in FOREIGN_NORMS else "weights")
 
 
 def test_shared_parameters_once_and_frozen_ones_not_at_all():

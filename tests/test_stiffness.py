@@ -47,6 +47,18 @@ def test_adam_sees_the_preconditioned_hessian():
     assert found.lr == pytest.approx(2 * 1.9 / (0.1 * largest), rel=0.01)
 
 
+def test_a_network_that_only_normalises_its_inputs_has_a_limit():
+    class Normalize(nn.Module):
+        def forward(self, inputs):
+            return (inputs - 0.1) / 0.3
+
+    model, batches = line()
+    for first, label in ((Normalize(), "stability limit"), (nn.LayerNorm(3), "current stiffness")):
+        both = nn.Sequential(first, model)
+        optimizer = torch.optim.SGD(both.parameters(), lr=0.1)
+        assert Stiffness(both, F.mse_loss, batches, optimizer).measure().label == label
+
+
 def test_a_normalised_network_has_no_limit_but_a_current_stiffness():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, affine=False), nn.Tanh(), nn.Linear(8, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -60,9 +61,15 @@ class GroupSettings:
         return settings
 
 
-def _is_norm(module: nn.Module) -> bool:
-    # foreign layers (timm's LayerNorm2d, T5's RMSNorm) have no common base: their names tell
-    return isinstance(module, (_NormBase, nn.LayerNorm, nn.GroupNorm)) or "Norm" in type(module).__name__
+# How names of foreign normalisation layers end, which have no common base: LlamaRMSNorm, FrozenBatchNorm2d, timm's
+# RmsNormAct2d, Mamba's RMSNormGated. What merely has "Norm" in its name is another thing: Normalize, NormFreeNet.
+_NORM_NAME = re.compile(r"Norm(Act|Gated)?(\d[dD])?(Fp32)?$")
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module is a normalisation layer: torch's, a subclass of them, or one by its class's name."""
+    kinds_of_torch = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+    return isinstance(module, kinds_of_torch) or _NORM_NAME.search(type(module).__name__) is not None
 
 
 def kinds(model: nn.Module) -> dict[str, tuple[Kind, nn.Parameter]]:
@@ -78,7 +85,7 @@ def kinds(model: nn.Module) -> dict[str, tuple[Kind, nn.Parameter]]:
             if id(parameter) in seen or not parameter.requires_grad:
                 continue
             seen.add(id(parameter))
-            kind: Kind = "norms" if _is_norm(module) else "biases" if name.endswith("bias") else "weights"
+            kind: Kind = "norms" if is_norm(module) else "biases" if name.endswith("bias") else "weights"
             found[f"{prefix}.{name}" if prefix else name] = (kind, parameter)
     return found
 

@@ -12,6 +12,7 @@ from torch.optim import Adam, Optimizer
 
 from ...analysis.curvature.stability import StabilityLimit, stability_limit
 from ...training.batch_source import Split
+from ...training.param_groups import is_norm
 from ..weight_norm import is_scale_invariant, joint_norm
 from .eigenvalues import adam_preconditioner, extreme_eigenvalues
 from .objective import BatchObjective
@@ -45,7 +46,7 @@ class Stiffness:
     ) -> None:
         self.optimizer, self.seed = optimizer, seed
         self.objective = BatchObjective(model, loss_fn, batches, split=split, seed=seed)
-        self.normalised = any("Norm" in type(module).__name__ for module in model.modules())
+        self.normalised = any(is_norm(module) for module in model.modules())
         held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
         named = zip(self.objective.names, self.objective.parameters, strict=True)
         missing = [name for name, parameter in named if id(parameter) not in held]
