@@ -46,3 +46,17 @@ def test_silent_where_the_sign_of_the_curvature_is_not_known():
     assert "the curvature along the step is not told from zero" in found.quotient.reason
     assert of([np.ones(2)] * 7, [np.eye(2)] * 7).quotient.reason == "7 of 8 probes so far"
     assert secant([0.0] * 8, [0.0] * 8, [0.0] * 8).quotient.reason == "the weights did not move"
+
+
+def test_a_probe_at_learning_rate_0_is_left_out():
+    random = np.random.default_rng(1)
+    curvature = 1.0 + 0.1 * random.normal(size=9)
+    columns = np.stack([np.ones(9), curvature, curvature**2 + 0.1])
+    still = columns.copy()
+    still[:, 4] = 0.0
+    assert secant(*still) == secant(*np.delete(columns, 4, axis=1))
+    assert secant(*still).quotient.n == 8
+    assert secant(*still[:, :8]).quotient.reason == "7 of 8 probes so far"
+    broken = columns.copy()
+    broken[:, 4] = np.nan
+    assert "not finite" in secant(*broken).quotient.reason

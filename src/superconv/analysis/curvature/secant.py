@@ -42,17 +42,20 @@ def secant(ss: ArrayLike, sy: ArrayLike, yy: ArrayLike) -> Secant:
     common checkpoint; of the magnitude .65 and .35 (`echo.MEASURED`).
 
     Args:
-        ss: (n,) s.s, s the change of the parameters in the update.
+        ss: (n,) s.s, s the change of the parameters in the update. Probes where it is 0 (the learning rate was, as
+            where a warm-up begins) are left out: they show no direction, and say nothing against the others.
         sy: (n,) s.y, y the change of a probe batch's gradient from before to after it; the batch must not be the one
             that made the step: with its own batch the quotient is biased to short steps.
         yy: (n,) y.y.
-    Returns: a Secant; each entry None with the reason below eight probes or two standard errors.
+    Returns: a Secant; each entry None with the reason below eight probes that moved, or two standard errors.
     Reference: Barzilai & Borwein 1988 for the two quotients; Gulcehre et al., arXiv 1412.7419, for their use here.
     """
     s2, inner, y2 = (np.asarray(column, dtype=np.float64) for column in (ss, sy, yy))
-    if np.any(s2 <= 0.0):
+    moved = s2 != 0.0  # NaN stays, and is stated
+    if len(s2) and not np.any(moved):
         still = Estimate(None, None, len(s2), "the weights did not move")
         return Secant(still, still, still)
+    s2, inner, y2 = s2[moved], inner[moved], y2[moved]
     curvature, square = inner / s2, y2 / s2
     along = stated(lambda c: c, curvature, meaning="the curvature along the step")
     if along.value is None:
