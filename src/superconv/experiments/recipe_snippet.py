@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..training.optimizers import build_optimizer
+from ..training.param_groups import NORM_NAME
 
 if TYPE_CHECKING:
     from .recipe import Recipe
@@ -31,6 +32,8 @@ def _head(recipe: Recipe) -> list[str]:
     path, _ = _class_of(recipe)
     lines = [
         f'"""1cycle training by a recipe for {recipe.task}: {recipe.steps} updates of {recipe.batch_size} samples."""',
+        "import re",
+        "",
         "import torch",
         "from torch import nn",
     ]
@@ -87,7 +90,7 @@ def _optimizer(recipe: Recipe) -> list[str]:
     name = path if path.startswith("torch.optim.") else path.rpartition(".")[2]
     lines = ["", "weights, norms, biases = [], [], []", "for module in model.modules():",
              "    for key, parameter in module.named_parameters(recurse=False):",
-             '        if "Norm" in type(module).__name__:', "            norms.append(parameter)",
+             '        if re.search(r"%s", type(module).__name__):' % NORM_NAME.pattern, "            norms.append(parameter)",
              "        else:",
              '            (biases if key.endswith("bias") else weights).append(parameter)']  # fmt: skip
     if "weight_decay" in options:

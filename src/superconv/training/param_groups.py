@@ -63,13 +63,13 @@ class GroupSettings:
 
 # How names of foreign normalisation layers end, which have no common base: LlamaRMSNorm, FrozenBatchNorm2d, timm's
 # RmsNormAct2d, Mamba's RMSNormGated. What merely has "Norm" in its name is another thing: Normalize, NormFreeNet.
-_NORM_NAME = re.compile(r"Norm(Act|Gated)?(\d[dD])?(Fp32)?$")
+NORM_NAME = re.compile(r"Norm(Act|Gated)?(\d[dD])?(Fp32)?$")
 
 
 def is_norm(module: nn.Module) -> bool:
     """Whether a module is a normalisation layer: torch's, a subclass of them, or one by its class's name."""
     kinds_of_torch = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-    return isinstance(module, kinds_of_torch) or _NORM_NAME.search(type(module).__name__) is not None
+    return isinstance(module, kinds_of_torch) or NORM_NAME.search(type(module).__name__) is not None
 
 
 def kinds(model: nn.Module) -> dict[str, tuple[Kind, nn.Parameter]]:

@@ -46,7 +46,7 @@ class LRMonitor:
     8 * every updates, and average over as many. Nothing is changed: a training with it is bit for bit the training
     without it (weights, optimizer state, buffers, gradients, random states).
 
-    Cost: the sums take 0.4% of a ResNet-56 step at batch 128 (CPU). A probe is four gradients of a probe batch, so a
+    Cost: the sums take 0.5% of a ResNet-56 step at batch 128 (CPU). A probe is four gradients of a probe batch, so a
     share of 4 (probe batch / batch) / every of the training: 2% for probe batches of a quarter of the batch every 50.
     An eigenvalue takes 4 to 16 exact products, each of four to six gradients of four probe batches.
 
