@@ -49,7 +49,7 @@ def test_train_skips_what_is_finished_and_reports_it(run: Run, tmp_path: Path, t
 
 
 def test_epochs_are_epochs_under_accumulation_too(run: Run, task: str) -> None:
-    """256 samples in batches of 24 are 10 an epoch: 7 epochs in updates of 4 batches are 17.5, carried over the ends."""
+    """256 samples in batches of 24 are 10 an epoch: 7 epochs in updates of 4 batches are 17.5, over their ends."""
     code, out, _ = run(
         "train", "--task", task, "--schedule", "constant:lr=.1", "--epochs", "7", "--batch-size", "24",
         "--accumulation-steps", "4", "-q", "--json",
