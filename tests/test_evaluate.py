@@ -127,3 +127,12 @@ def test_trying_a_metric_leaves_an_iterator_whole_and_the_model_alone() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert [module.training for module in model] == [True, False, True, True, True]
     assert torch.equal(torch.get_rng_state(), random_state)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "expanded"])
+def test_the_metric_is_tried_on_models_with_sparse_or_expanded_buffers(kind: str) -> None:
+    model, batches = setup()
+    model.register_buffer("fixed", torch.eye(4).to_sparse() if kind == "sparse" else torch.ones(1).expand(4))
+    before = model.fixed.to_dense().clone()
+    assert check_metric(model, batches, metric="accuracy") is batches
+    assert torch.equal(model.fixed.to_dense(), before)

@@ -236,3 +236,63 @@ def test_copies_can_live_elsewhere() -> None:
         with preserved(model, optimizer, keep_copy_on="cpu"):
             train(model, optimizer, 2)
     assert everything(model, optimizer) == before
+
+
+def sparse_model(buffer: torch.Tensor) -> nn.Module:
+    model = make_model()
+    model.register_buffer("adjacency", buffer)
+    return model
+
+
+BUFFERS = {
+    "coo": lambda: torch.eye(4).to_sparse(),
+    "csr": lambda: torch.eye(4).to_sparse_csr(),
+    "expanded": lambda: torch.arange(3.0)[:, None].expand(3, 4),
+    "overlapping": lambda: torch.arange(6.0).unfold(0, 3, 1),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.parametrize("keep_copy_on", [None, "cpu", "disk"])
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_sparse_and_expanded_buffers_come_back(kind: str, keep_copy_on: str | None) -> None:
+    model = sparse_model(BUFFERS[kind]()).eval()
+    buffer = model.adjacency
+    strided = buffer.layout is torch.strided
+    before, strides = buffer.clone().to_dense(), buffer.stride() if strided else ()
+    states = torch.get_rng_state()
+    with preserved(model, keep_copy_on=keep_copy_on) as rewind:
+        for again in (True, False):
+            model.train()
+            torch.rand(3)
+            if strided:
+                buffer.untyped_storage().fill_(1)
+            else:
+                full = torch.ones(4, 4).to_sparse(layout=buffer.layout)
+                buffer.resize_as_sparse_(full).copy_(full)
+            assert not torch.equal(buffer.to_dense(), before)
+            if again:
+                rewind()
+                assert torch.equal(buffer.to_dense(), before)
+    assert model.adjacency is buffer
+    assert torch.equal(buffer.to_dense(), before)
+    assert not strided or buffer.stride() == strides
+    assert not model.training
+    assert torch.equal(torch.get_rng_state(), states)
+
+
+def test_what_cannot_be_brought_back_leaves_nothing_else_undone() -> None:
+    class Broken:
+        def state_dict(self) -> dict:
+            return {}
+
+        def load_state_dict(self, state: dict) -> None:
+            raise RuntimeError("no")
+
+    model = make_model().eval()
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    before, states = everything(model, optimizer), torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="no"), preserved(model, Broken(), optimizer):
+        train(model.train(), optimizer, 2)
+    assert everything(model, optimizer) == before
+    assert torch.equal(torch.get_rng_state(), states)

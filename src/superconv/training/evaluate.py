@@ -15,9 +15,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..records import Evaluation
 from ..task import metric_function
 from .batch_source import Split, call_model, device_of, move, pair, sample_count
+from .copies import Copies
 from .distributed import copy_from_first_rank, inner_module, is_distributed, sum_over_ranks
 from .precision import autocast
-from .preserve import generators_of, preserved
+from .preserve import generators_of, preserved, tensor_restore
 
 EvaluateWith = Literal["batch", "reestimated", "running"]
 EVALUATE_WITH = ("batch", "reestimated", "running")
@@ -118,7 +119,7 @@ def check_metric(
     model, split = inner_module(model), split or pair
     device = device_of(model)
     flags = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    buffers = [tensor_restore(buffer, Copies(None)) for buffer in model.buffers()]
     own_state = [batches] if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict") else []
     with preserved(*generators_of(batches), *own_state), torch.no_grad():
         first = list(islice(batches, 1))
@@ -132,8 +133,8 @@ def check_metric(
         finally:
             for module, training in flags:
                 module.training = training
-            for buffer, value in buffers:
-                buffer.copy_(value)
+            for restore in buffers:
+                restore()
     return chain(first, batches) if is_one_shot(batches) else batches
 
 

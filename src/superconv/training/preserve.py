@@ -7,8 +7,8 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -28,8 +28,8 @@ Restore = Callable[[], None]
 def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> Iterator[Restore]:
     """Restore every named thing, and all random states, when the block is left: normally, by an exception or by Ctrl-C.
 
-    * `nn.Module`: parameters and all buffers (non-persistent ones too), the very same tensor objects; `.grad` (None
-      stays None); `requires_grad`; the train/eval flag of every submodule.
+    * `nn.Module`: parameters and all buffers (non-persistent, sparse and expanded ones too), the very same tensor
+      objects; `.grad` (None stays None); `requires_grad`; the train/eval flag of every submodule.
     * `Optimizer`: its state and its param groups, keys that were added included. Its step hooks are off in the block,
       so that a scheduler or monitor that watches it sees only the training's own updates.
     * a gradient scaler, a `torch.Generator`, a `DataLoader` (its generators);
@@ -41,6 +41,8 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
 
     The block is given a function that restores everything at once and goes on with the same copy:
     `with preserved(model, optimizer) as rewind: ...; rewind(); ...` tries several things from one state.
+
+    Where one thing cannot be brought back, all others are, and the error is raised then.
 
     Leave the block before you look at the restored things. In a generator the block is only left when the generator
     is closed, not when its consumer raises: let it wrap the consumer.
@@ -58,10 +60,7 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
 
     def rewind() -> None:
         with _interrupts_deferred():
-            for restore in reversed(restores):
-                restore()
-            for renew in kept.renewals:
-                renew()
+            _each([*reversed(restores), *kept.renewals])
 
     try:
         with _interrupts_deferred():
@@ -71,9 +70,7 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
         yield rewind
     finally:
         with _interrupts_deferred():
-            for restore in reversed(restores):
-                restore()
-            kept.copies.close()
+            _each([*reversed(restores), kept.copies.close])
 
 
 @dataclass(frozen=True)
@@ -109,18 +106,51 @@ def _capture(thing: Any, kept: _Kept) -> Restore:
     )
 
 
-def _tensor(tensor: torch.Tensor, kept: _Kept) -> Restore:
-    """The same tensor object with the same storage and content again."""
+def _each(restores: Iterable[Restore]) -> None:
+    """Run them in order, all of them: the error of one must not leave the others undone. It is raised in the end."""
+    with ExitStack() as stack:
+        for restore in reversed(list(restores)):
+            stack.callback(restore)
+
+
+def tensor_restore(tensor: torch.Tensor, copies: Copies) -> Restore:
+    """The same tensor object with the same content again, and with the same storage (but for sparse tensors)."""
+    saved = copies.keep(tensor)
+    if tensor.layout is not torch.strided:
+        return lambda: _sparse(tensor, saved())
     storage = tensor.data  # a view: brings the old storage back where `.data` was exchanged
-    saved = kept.copies.keep(tensor)
 
     def restore() -> None:
         with torch.no_grad():
             if tensor.data_ptr() != storage.data_ptr() or tensor.shape != storage.shape:
                 tensor.data = storage
-            tensor.copy_(saved())
+            _once(tensor).copy_(_once(saved(), like=tensor))
 
     return restore
+
+
+def _sparse(tensor: torch.Tensor, saved: torch.Tensor) -> None:
+    """Content and number of entries as before. CSR and its kin ignore an exchange of `.data`; the others need it."""
+    if tensor.layout in (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc):
+        with torch.no_grad():
+            if tensor._nnz() != saved._nnz():
+                tensor.resize_as_sparse_(saved)
+            tensor.copy_(saved)
+    else:
+        tensor.data = saved.to(tensor.device, copy=True)
+
+
+def _once(tensor: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
+    """Without the repetitions of expanded dimensions (of `like`), which torch does not write to."""
+    like = tensor if like is None else like
+    for dim, (size, stride) in enumerate(zip(like.shape, like.stride(), strict=True)):
+        if stride == 0 and size > 1:
+            tensor = tensor.narrow(dim, 0, 1)
+    return tensor
+
+
+def _tensor(tensor: torch.Tensor, kept: _Kept) -> Restore:
+    return tensor_restore(tensor, kept.copies)
 
 
 def _module(module: nn.Module, kept: _Kept) -> Restore:
@@ -137,10 +167,9 @@ def _module(module: nn.Module, kept: _Kept) -> Restore:
         for table, saved in tables:
             table.clear()
             table.update(saved)
-        for each in restores:
-            each()
         for part, training in flags:
             part.training = training
+        _each(restores)
 
     return restore
 
@@ -183,15 +212,14 @@ def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
     kept.renewals.append(silence)
 
     def restore() -> None:
-        state()
         silence()  # those that the block has added go
         for table, own in hooks:
             table.update(own)
         optimizer.param_groups[:] = groups
-        for group, (values, content) in zip(groups, settings, strict=True):
-            content()
+        for group, (values, _) in zip(groups, settings, strict=True):
             group.clear()
             group.update({**values, "params": list(values["params"])})
+        _each([state, *(content for _, content in settings)])
 
     return restore
 
@@ -213,9 +241,8 @@ def _value(value: Any, kept: _Kept) -> tuple[Any, Restore]:
 
         def restore_dict() -> None:
             value.clear()
-            for key, (entry, restore) in entries.items():
-                restore()
-                value[key] = entry
+            value.update({key: entry for key, (entry, _) in entries.items()})
+            _each(restore for _, restore in entries.values())
 
         return value, restore_dict
     if isinstance(value, list):
@@ -223,8 +250,7 @@ def _value(value: Any, kept: _Kept) -> tuple[Any, Restore]:
 
         def restore_list() -> None:
             value[:] = [item for item, _ in items]
-            for _, restore in items:
-                restore()
+            _each(restore for _, restore in items)
 
         return value, restore_list
     return value, _nothing  # numbers, strings, tuples, functions: not changed in place
