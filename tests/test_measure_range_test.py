@@ -568,3 +568,17 @@ def test_one_range_test_instead_of_a_list_is_named() -> None:
         sc.suggest(ramp)
     with pytest.raises(TypeError, match=r"takes a list of range tests.* pass \[ramp\], or use ramp.verdict"):
         joint_verdict(ramp)
+
+
+def test_a_loss_as_the_metric_is_better_when_lower() -> None:
+    model, optimizer, loader = setup()
+    given = {"start_lr": 1e-4, "end_lr": 0.1, "total_steps": 20, "forks": 4, "seed": 0, "eval_batches": eval_batches()}
+    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, metric="loss", **given)
+    assert not ramp.higher_is_better
+    said = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, metric="loss", higher_is_better=False, **given)
+    assert ramp.suggest() == said.suggest()
+    best = min(ramp.forks, key=lambda fork: fork.metric)
+    assert ramp.suggest().lr == pytest.approx(best.lr, rel=1.0)
+    with pytest.raises(ValueError, match="higher_is_better=True would choose the worst"):
+        sc.lr_range_test(model, optimizer, F.cross_entropy, loader, metric="loss", higher_is_better=True, **given)
+    assert sc.lr_range_test(model, optimizer, F.cross_entropy, loader, **given).higher_is_better

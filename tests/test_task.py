@@ -46,6 +46,17 @@ def test_defaults_and_frozen():
         task().name = "other"
 
 
+def test_a_loss_is_better_when_lower():
+    assert task().higher_is_better
+    assert task(metric=None).higher_is_better
+    assert task(metric=lambda o, t: o.sum()).higher_is_better
+    assert not task(metric=lambda o, t: o.sum(), higher_is_better=False).higher_is_better
+    assert not task(metric="loss").higher_is_better
+    with pytest.raises(ValueError, match="metric='loss' with higher_is_better=True would choose the worst"):
+        task(metric="loss", higher_is_better=True)
+    assert source_hash(task()) == source_hash(task(higher_is_better=True))
+
+
 def test_models_are_fresh_seeded_and_move_no_random_state():
     before = torch.get_rng_state()
     first, again, other = (task().build_model(seed=seed) for seed in (1, 1, 2))

@@ -16,6 +16,7 @@ from ..analysis.range_test import RangeTest
 from ..analysis.smoothing import local_median, noise_level
 from ..records import StopReason
 from ..schedules import Schedule, checks, lr_ramp
+from ..task.definition import direction
 from ..training.batch_source import BatchSource, Split, device_of
 from ..training.evaluate import EvaluateWith, check_metric, check_readable
 from ..training.loop import LossFunction, Metric, check_options, check_parts
@@ -61,7 +62,7 @@ def lr_range_test(
     fork_steps: int | None = None,
     eval_batches: Iterable[Any] | None = None,
     metric: Metric = "accuracy",
-    higher_is_better: bool = True,
+    higher_is_better: bool | None = None,
     evaluate_every: int | None = None,
     evaluate_with: EvaluateWith = "batch",
     accumulation_steps: int = 1,
@@ -93,6 +94,7 @@ def lr_range_test(
         fork_steps: 0.3 of `total_steps` by default.
         eval_batches: measured every `evaluate_every` updates (25 times by default) and after each fork. Without them
             there is no metric, and no verdict.
+        higher_is_better: of the metric; None: True, but for "loss" False.
         evaluate_with: BatchNorm by "batch" statistics, "reestimated" ones, or "running", which lag far behind here.
         scaler: your gradient scaler, restored afterwards; fp16 makes one of its own otherwise.
         seed: seeds torch, numpy and Python for the test alone.
@@ -109,7 +111,8 @@ def lr_range_test(
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
         ValueError: a range, length or fork that is not possible; nothing to train on; an iterator that the scout used
-            up; an optimizer made for another model; a metric that does not fit the outputs.
+            up; an optimizer made for another model; a metric that does not fit the outputs, or a loss said to be better
+        when higher.
         TypeError: a loss that is no function.
         OutOfMemory, a ValueError and a torch.OutOfMemoryError: everything is as before, and the message names a batch
         size that fits.
@@ -124,6 +127,7 @@ def lr_range_test(
     check_forks(forks, fork_steps, total_steps)
     check_reference(reference_lr)
     check_seed(seed)
+    higher_is_better = direction(metric, higher_is_better)
     trained_parameters(model, optimizer)
     if scaler is None:
         scaler = make_scaler(precision, device.type)

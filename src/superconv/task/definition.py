@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from ..data import Splits
 
 
+def direction(metric: str | Metric | None, higher_is_better: bool | None) -> bool:
+    """Whether a higher metric is the better one: what was said, else True for all but "loss".
+
+    Raises: ValueError: it was said of "loss".
+    """
+    if higher_is_better is None:
+        return metric != "loss"
+    if metric == "loss" and higher_is_better:
+        raise ValueError("metric='loss' with higher_is_better=True would choose the worst: leave higher_is_better out")
+    return higher_is_better
+
+
 @dataclass(frozen=True)
 class Task:
     """What is trained. How (learning rate, batch size, length, ...) belongs to a recipe or an arm.
@@ -27,9 +39,9 @@ class Task:
         loss: (outputs, targets) -> mean over the batch; torch's cross entropy by default.
         metric: "accuracy", "top5_accuracy", "loss", None, or a function (outputs, targets) -> one value per sample
             or their mean.
-        higher_is_better: of the metric; False for an error or a loss.
+        higher_is_better: of the metric; False for an error. None: True, but for "loss" False.
         split: batch -> (inputs, targets), where a batch is no pair.
-    Raises: ValueError: a part of the wrong kind.
+    Raises: ValueError: a part of the wrong kind; a loss that is said to be better when higher.
     Example:
         >>> from superconv.data import Splits
         >>> import torch
@@ -44,7 +56,7 @@ class Task:
     data: Splits
     loss: Callable[[Any, Any], Tensor] = F.cross_entropy
     metric: str | Metric | None = "accuracy"
-    higher_is_better: bool = True
+    higher_is_better: bool = None  # type: ignore[assignment]  # None becomes True or False
     split: Callable[[Any], tuple[Any, Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -67,6 +79,7 @@ class Task:
                 "wrap it: Splits(train, validation, test, num_classes)"
             )
         metric_function(self.metric)
+        object.__setattr__(self, "higher_is_better", direction(self.metric, self.higher_is_better))
 
     def build_model(self, seed: int | None = None) -> nn.Module:
         """A model with fresh weights.
