@@ -489,6 +489,17 @@ def test_a_scout_that_learned_nothing_ends_where_its_loss_rises() -> None:
     assert _upper_end(rising) < 4 * 0.2
 
 
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_scout_of_losses_below_zero_is_read_like_one_above(learned: bool) -> None:
+    lr = np.log(np.geomspace(1e-6, 100.0, 60))
+    best = 1.0 if learned else 2.0
+    loss = np.interp(lr, np.log([1e-3, 0.3, 0.5, 5.0, 20.0]), [2.0, best, 2.0, 2.1, 40.0])
+    loss += 0.05 * np.random.default_rng(0).standard_normal(60)
+    above = _upper_end(made_scout(loss))
+    assert not learned or above >= 4 * 0.3
+    assert _upper_end(made_scout(loss - 4.0)) == above
+
+
 @pytest.mark.parametrize("dead", [2.31, 2.9])
 def test_a_scout_that_broke_and_went_constant_ends_the_ramp_where_it_broke(dead: float) -> None:
     """An MLP begins above ln 10; once it is dead its loss is ln 10, lower than where it began."""
