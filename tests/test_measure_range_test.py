@@ -593,3 +593,12 @@ def test_a_loss_as_the_metric_is_better_when_lower() -> None:
     with pytest.raises(ValueError, match="higher_is_better=True would choose the worst"):
         sc.lr_range_test(model, optimizer, F.cross_entropy, loader, metric="loss", higher_is_better=True, **given)
     assert sc.lr_range_test(model, optimizer, F.cross_entropy, loader, **given).higher_is_better
+
+
+def test_persistent_workers_are_warned_about_once() -> None:
+    model, optimizer, _ = setup()
+    loader = DataLoader(make_data(), batch_size=16, num_workers=1, persistent_workers=True)
+    options = {"start_lr": 1e-3, "end_lr": 1.0, "total_steps": 4, "forks": 2, "fork_steps": 2}
+    with pytest.warns(UserWarning, match="persistent workers keeps random states") as caught:
+        sc.lr_range_test(model, optimizer, F.cross_entropy, loader, **options)
+    assert [warning.filename for warning in caught] == [__file__]

@@ -222,8 +222,9 @@ def test_a_scheduler_comes_back_and_anything_else_is_refused() -> None:
 
 def test_persistent_workers_are_warned_about() -> None:
     loader = torch.utils.data.DataLoader(list(range(4)), num_workers=1, persistent_workers=True)
-    with pytest.warns(UserWarning, match="persistent workers"), preserved(loader):
+    with pytest.warns(UserWarning, match="persistent workers") as caught, preserved(loader):
         pass
+    assert caught[0].filename == __file__
 
 
 def test_copies_can_live_elsewhere() -> None:

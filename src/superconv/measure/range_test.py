@@ -22,6 +22,7 @@ from ..training.evaluate import EvaluateWith, check_metric, check_readable
 from ..training.loop import LossFunction, Metric, check_options, check_parts
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
+from ..training.preserve import warn_of_persistent_workers
 from .chance import ChanceLevel
 from .memory import naming_batch_size
 from .progress import Progress, reporter
@@ -108,6 +109,7 @@ def lr_range_test(
             finds it by eight short trainings of `total_steps` each (`find_reference`), up to six more where the lowest
             rate is the best one, and needs `eval_batches`; "fixed-grid" by no more than eight. Where the best one is
             still at an edge `RangeTest.reference_edge` says so, and the verdict is inconclusive.
+    Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
         ValueError: a range, length or fork that is not possible; nothing to train on; an iterator that the scout used
@@ -131,6 +133,7 @@ def lr_range_test(
     trained_parameters(model, optimizer)
     if scaler is None:
         scaler = make_scaler(precision, device.type)
+    warn_of_persistent_workers(train_batches, stacklevel=3)
     guess = ChanceLevel(metric, chance)
     probe = Probe(
         model,

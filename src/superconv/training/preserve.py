@@ -267,13 +267,18 @@ def generators_of(batches: Any) -> list[torch.Generator]:
     return list({id(each): each for each in found if isinstance(each, torch.Generator)}.values())
 
 
-def _loader(loader: DataLoader) -> Restore:
-    if loader.persistent_workers:
+def warn_of_persistent_workers(batches: Any, *, stacklevel: int) -> None:
+    """Say, at the caller that `stacklevel` counts to from here, what of such a `DataLoader` is not restored."""
+    if getattr(batches, "persistent_workers", False):
         warnings.warn(
             "a DataLoader with persistent workers keeps random states inside its worker processes; they cannot be "
             "restored. Use persistent_workers=False where later training must not change",
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
+
+
+def _loader(loader: DataLoader) -> Restore:
+    warn_of_persistent_workers(loader, stacklevel=6)  # past _capture, the generator of preserved() and contextlib
     restores = [_generator(generator) for generator in generators_of(loader)]
 
     def restore() -> None:
