@@ -1,5 +1,6 @@
 """lr_range_test on live models; the numbers are those of the list of pitfalls in other tools."""
 
+import itertools
 import math
 import os
 import random
@@ -602,3 +603,25 @@ def test_persistent_workers_are_warned_about_once() -> None:
     with pytest.warns(UserWarning, match="persistent workers keeps random states") as caught:
         sc.lr_range_test(model, optimizer, F.cross_entropy, loader, **options)
     assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.filterwarnings("ignore:.*fp16")
+@pytest.mark.parametrize("always", [False, True])
+def test_an_update_that_the_scaler_skipped_condemns_no_fork_but_a_scaler_that_gave_up_does(always: bool) -> None:
+    model, optimizer, loader = setup()
+    batches = list(loader)
+    start = 12  # the ramp's own updates, of which the last one is forked
+    seen = itertools.count()
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        call = next(seen)
+        value = F.cross_entropy(outputs.float(), targets)
+        return value * math.inf if call == start + 3 or (always and call > start) else value
+
+    ramp = sc.lr_range_test(
+        model, optimizer, loss, batches, start_lr=1e-3, end_lr=0.1, total_steps=start, forks=1, fork_steps=6,
+        precision="fp16", scaler=torch.amp.GradScaler("cpu", init_scale=4.0),
+    )  # fmt: skip
+    (fork,) = ramp.forks
+    assert fork.diverged is always
+    assert math.isfinite(fork.loss) is not always

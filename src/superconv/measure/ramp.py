@@ -212,6 +212,7 @@ class Probe:
     ) -> tuple[Evaluation | None, list[float]]:
         """Train a clone of the state under `schedule`: its final evaluation, and its losses; the clone is dropped.
 
+        Losses are those of the updates that were made; NaN behind them where the gradient scaler gave up.
         `at_start`: nothing was changed since measuring began, so that no further copy of the state is needed.
         Where an iterator of batches ran dry on the way there is nothing to compare: None, and no losses.
         """
@@ -222,9 +223,12 @@ class Probe:
             with closing(self.steps(state, schedule, self.eval_batches, None)) as steps:
                 for record in steps:
                     self.updates += 1
-                    losses.append(record.loss)
+                    if not record.skipped:  # else no update was made by that loss
+                        losses.append(record.loss)
                     final = record.evaluation
                     self.report("branch", record.step + 1, schedule.total_steps, record)
         if state.stop is StopReason.batches_exhausted:
             return None, []
-        return final, torch.stack(losses).double().tolist()
+        values = torch.stack(losses).double().tolist() if losses else []
+        # the scaler found no scale at which the gradients are finite
+        return final, [*values, math.nan] if state.stop is StopReason.diverged else values
