@@ -1,5 +1,6 @@
 """lr_range_test on live models; the numbers are those of the list of pitfalls in other tools."""
 
+import functools
 import itertools
 import math
 import os
@@ -19,7 +20,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import superconv as sc
 from superconv.analysis.repeats import joint_verdict
-from superconv.measure.divergence import FACTOR, DivergenceRule
+from superconv.analysis.smoothing import ewma
+from superconv.measure.divergence import CROSS_ENTROPY_FLOOR, FACTOR, DivergenceRule, floor_of
 from superconv.measure.range_test import _upper_end
 
 SEEDS = range(3)
@@ -234,6 +236,46 @@ def test_divergence_is_measured_from_the_start_not_from_the_best() -> None:  # 8
     assert DivergenceRule().observe(math.inf)
     below_zero = DivergenceRule()
     assert not any(below_zero.observe(loss) for loss in [-5.0] * 20 + [4.0] * 40)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_around_a_loss_near_zero_is_no_divergence(seed: int) -> None:
+    rule, noise = DivergenceRule(), 0.05 * np.random.default_rng(seed).standard_normal(200)
+    assert not any(rule.observe(loss) for loss in 0.01 + noise)
+    assert any(rule.observe(loss) for loss in 3.0 + noise)
+
+
+def test_the_floor_is_that_of_cross_entropy_and_moves_no_untrained_networks_ramp() -> None:
+    for loss in (F.cross_entropy, nn.CrossEntropyLoss(), functools.partial(F.cross_entropy, label_smoothing=0.1)):
+        assert floor_of(loss) == pytest.approx(math.log(2))
+    assert floor_of(F.mse_loss) == -math.inf
+    rising = np.concatenate([np.full(10, 0.002), np.full(60, 0.5), np.full(60, 1.0)])
+    floored = DivergenceRule(CROSS_ENTROPY_FLOOR)
+    stops = [next(i for i, loss in enumerate(rising) if rule.observe(loss)) for rule in (DivergenceRule(), floored)]
+    assert stops[0] < 20 < 70 < stops[1]
+    for seed in range(20):  # as it was decided before there were scatter and floor
+        rng = np.random.default_rng(seed)
+        losses = math.log(3) * np.exp(np.linspace(0, rng.uniform(0, 4), 60)) + 0.15 * rng.standard_normal(60)
+        smoothed = ewma(losses, 0.9)
+        rule = DivergenceRule(CROSS_ENTROPY_FLOOR)
+        said = [rule.observe(loss) for loss in losses]
+        assert said[5:] == list(smoothed[5:] - smoothed[4] > (FACTOR - 1) * smoothed[4])
+
+
+def test_a_trained_network_is_not_stopped_while_it_still_knows_its_classes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, inputs = torch.randn(10, 3, generator=generator), torch.randn(20, 64, 10, generator=generator)
+    batches = [(x, (x @ weight).argmax(1)) for x in inputs]
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+    sc.train(model, optimizer, F.cross_entropy, batches, sc.cosine(400, max_lr=0.5))
+    given = {"start_lr": 1e-4, "end_lr": 100.0, "total_steps": 60, "eval_batches": batches}
+    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, batches, **given)
+    smoothed = ewma(ramp.train_loss, 0.9)
+    assert smoothed[4] < 0.05
+    assert ramp.diverged
+    assert smoothed[-1] > math.log(2)
 
 
 def test_a_network_that_blows_up_stops_the_ramp() -> None:

@@ -22,7 +22,7 @@ from ..training.loop import LossFunction, train_steps
 from ..training.preserve import Restore, generators_of, preserved
 from ..training.random_states import seed_random_states
 from .chance import ChanceLevel
-from .divergence import DivergenceRule
+from .divergence import DivergenceRule, floor_of
 from .weight_norm import ScaleInvariantNorm
 
 WEIGHT_NORMS = 50  # along a ramp
@@ -144,7 +144,7 @@ class Probe:
         fork_steps: int = 1,
     ) -> Curve:
         """Train under `schedule` and record; `evaluate_every=None` measures no metric."""
-        curve, rule = Curve(), DivergenceRule()
+        curve, rule = Curve(), DivergenceRule(floor_of(self.loss_fn))
         norm_every = max(1, schedule.total_steps // WEIGHT_NORMS)
         state = TrainState(self.model, self.optimizer, source, scaler=self.scaler)
         eval_batches = self.eval_batches if evaluate_every else None

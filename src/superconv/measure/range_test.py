@@ -101,8 +101,8 @@ def lr_range_test(
         seed: seeds torch, numpy and Python for the test alone.
         keep_copy_on: device for the copy of the state, or "disk"; None: beside the original. One copy of parameters
             and optimizer state is held, and a second one while a fork is trained.
-        stop_when_diverged: end at a smoothed loss of four times its starting level (`DivergenceRule`); a non-finite
-            loss always ends the ramp.
+        stop_when_diverged: end at a smoothed loss of four times its starting level, if that is out of the first losses'
+            scatter and, for torch's cross entropy, above ln 2 (`DivergenceRule`). A non-finite loss always does.
         progress: True for a line on stderr, or a function (phase, done, total, record).
         chance: metric of a guesser; for accuracy the share of the largest class in `eval_batches` by default.
         reference_lr: the best constant learning rate, if known; the verdict measures tolerance against it. "grid"
