@@ -667,3 +667,13 @@ def test_an_update_that_the_scaler_skipped_condemns_no_fork_but_a_scaler_that_ga
     (fork,) = ramp.forks
     assert fork.diverged is always
     assert math.isfinite(fork.loss) is not always
+
+
+def test_forks_that_share_a_step_are_named() -> None:
+    model, optimizer, loader = setup()
+    given = {"start_lr": 1e-3, "end_lr": 1.0, "total_steps": 20, "fork_steps": 2}
+    with pytest.warns(UserWarning, match=r"4 forks were asked for, 2 are made.* for 30, 300; pass a larger") as caught:
+        ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, forks=[300.0, 0.1, 30.0, 1.0], **given)
+    assert caught[0].filename == __file__
+    assert [fork.lr for fork in ramp.forks] == pytest.approx([0.1, 1.0], rel=0.2)
+    sc.lr_range_test(model, optimizer, F.cross_entropy, loader, forks=[0.1, 1.0], **given)

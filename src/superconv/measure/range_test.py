@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -109,7 +110,8 @@ def lr_range_test(
             finds it by eight short trainings of `total_steps` each (`find_reference`), up to six more where the lowest
             rate is the best one, and needs `eval_batches`; "fixed-grid" by no more than eight. Where the best one is
             still at an edge `RangeTest.reference_edge` says so, and the verdict is inconclusive.
-    Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored.
+    Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored; several of
+        the learning rates in `forks` come closest to the same step, which is forked once.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
         ValueError: a range, length or fork that is not possible; nothing to train on; an iterator that the scout used
@@ -295,10 +297,30 @@ def _fork_positions(forks: int | Sequence[float], schedule: Schedule, shape: str
     total = schedule.total_steps
     lrs = schedule.values()["lr"]
     if not isinstance(forks, (int, np.integer)):
-        return frozenset(int(np.abs(lrs - lr).argmin()) for lr in forks)
+        return _nearest(forks, lrs)
     first = int(np.argmax(lrs >= lrs[-1] / 10**decades)) if shape == "exponential" else 0
     first = min(first, total - int(forks))  # a short ramp: one fork a step reaches further down
     return frozenset(first + round((i + 1) * (total - first) / forks) - 1 for i in range(int(forks)))
+
+
+def _nearest(forks: Sequence[float], lrs: Any) -> frozenset[int]:
+    """The steps whose learning rates come closest; says which of `forks` get no branch of their own."""
+    nearest: dict[int, float] = {}
+    dropped = []
+    for lr in forks:
+        step = int(np.abs(lrs - lr).argmin())
+        if abs(lrs[step] - lr) < abs(lrs[step] - nearest.setdefault(step, lr)):
+            lr, nearest[step] = nearest[step], lr
+        if lr != nearest[step]:
+            dropped.append(lr)
+    if dropped:
+        names = ", ".join(f"{lr:.3g}" for lr in sorted(dropped))
+        warnings.warn(
+            f"{len(forks)} forks were asked for, {len(nearest)} are made: the ramp ({lrs[0]:.3g} to {lrs[-1]:.3g} in "
+            f"{len(lrs)} steps) has no step of their own for {names}; pass a larger end_lr or total_steps",
+            stacklevel=4,
+        )
+    return frozenset(nearest)
 
 
 def _evaluations(total_steps: int, every: int, forks: int | Sequence[float], reference_lr: float | str | None) -> int:
