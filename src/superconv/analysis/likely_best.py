@@ -14,7 +14,7 @@ class LikelyBest:
 
     Args:
         lr: weighted geometric mean.
-        interval: the central 90% of the weight, within the rates that were tried.
+        interval: the central 90% of the weight, within the rates that were tried; reaches to `lr` at least.
     """
 
     lr: float
@@ -30,11 +30,11 @@ def likely_best(lrs: ArrayLike, scores: ArrayLike, *, error: float) -> LikelyBes
     them: normalised networks are equally good over one or two decades.
 
     Args:
-        lrs: (n,) positive rates, ascending.
+        lrs: (n,) positive rates, ascending; the scores of equal ones are averaged.
         scores: (n,) higher is better; NaN has no weight.
         error: noise of a difference between two scores; positive.
     """
-    x, y = np.log(np.asarray(lrs, dtype=np.float64)), np.asarray(scores, dtype=np.float64)
+    x, y = _merged(np.log(np.asarray(lrs, dtype=np.float64)), np.asarray(scores, dtype=np.float64))
     alive = np.isfinite(y)
     if alive.sum() == 1:
         only = float(np.exp(x[alive][0]))
@@ -43,7 +43,18 @@ def likely_best(lrs: ArrayLike, scores: ArrayLike, *, error: float) -> LikelyBes
     cells = np.gradient(x)  # half the distance between the neighbours; all of it at the ends
     weight = np.where(alive, np.exp(-(best - np.where(alive, y, best)) / error), 0.0) * cells
     weight /= weight.sum()
-    return LikelyBest(float(np.exp((weight * x).sum())), _central(x, weight))
+    lr, (low, high) = float(np.exp((weight * x).sum())), _central(x, weight)
+    # Where rates lie unevenly a cell's rate is not in its middle, and a heavy one's may lie outside its own 90%.
+    return LikelyBest(lr, (min(low, lr), max(high, lr)))
+
+
+def _merged(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Each position once, with the mean of its finite scores: equal ones would have cells of no width."""
+    positions, where = np.unique(x, return_inverse=True)
+    alive = np.isfinite(y)
+    counts = np.bincount(where[alive], minlength=len(positions))
+    sums = np.bincount(where[alive], weights=y[alive], minlength=len(positions))
+    return positions, np.divide(sums, counts, out=np.full(len(positions), np.nan), where=counts > 0)
 
 
 def _central(x: NDArray[np.float64], weight: NDArray[np.float64]) -> tuple[float, float]:
