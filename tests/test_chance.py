@@ -35,6 +35,11 @@ def test_pixels_soft_targets_and_labels_to_be_ignored() -> None:
     assert fed(ChanceLevel("accuracy", None), torch.tensor([-100, 1, 1, 0])).level() == pytest.approx(2 / 4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.uint8])
+def test_labels_may_be_of_any_type(dtype: torch.dtype) -> None:
+    assert fed(ChanceLevel("accuracy", None), torch.tensor([3, 3, 1], dtype=dtype)).level() == pytest.approx(2 / 3)
+
+
 def test_only_accuracy_is_counted_and_a_given_level_stands() -> None:
     targets = torch.tensor([0, 0, 1])
     assert ChanceLevel("accuracy", None).level() is None

@@ -38,9 +38,16 @@ def test_a_metric_may_be_a_mean_or_a_value_per_sample() -> None:
     model, batches = setup()
     values = [
         sc.evaluate(model, batches, F.cross_entropy, metric=metric).metric
-        for metric in ("accuracy", lambda o, t: (o.argmax(1) == t).float().mean(), lambda o, t: o.argmax(1) == t)
+        for metric in (
+            "accuracy",
+            lambda o, t: (o.argmax(1) == t).float().mean(),
+            lambda o, t: o.argmax(1) == t,
+            lambda o, t: (o.argmax(1) == t).numpy(),
+            lambda o, t: (o.argmax(1) == t).tolist(),
+            lambda o, t: (o.argmax(1) == t).numpy().mean(),
+        )
     ]
-    assert values == pytest.approx([values[0]] * 3)
+    assert values == pytest.approx([values[0]] * 6)
     with pytest.raises(ValueError, match=r"\(5,\) for 16 samples"):
         sc.evaluate(model, batches, F.cross_entropy, metric=lambda o, t: torch.ones(5))
 

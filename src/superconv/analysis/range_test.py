@@ -41,7 +41,7 @@ class RangeTest:
         forks: annealed branches.
         metric_name: what `metric` is; "accuracy" lies in [0, 1].
         higher_is_better: direction of the metric.
-        chance: metric of a network that learned nothing (1 / classes for an accuracy).
+        chance: metric of a network that learned nothing (for an accuracy the share of the largest class).
         eval_samples: samples behind each metric.
         reference_lr: best constant LR at the same number of steps; the verdict needs it. See `reference_edge`.
         evaluate_with: where BatchNorm took its statistics: "batch", "reestimated" or "running".

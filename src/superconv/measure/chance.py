@@ -56,7 +56,7 @@ class ChanceLevel:
 
     def _count(self, labels: torch.Tensor) -> None:
         labels = labels.flatten()
-        counts = torch.bincount(labels[labels >= 0], minlength=len(self._counts)).cpu().numpy()
+        counts = torch.bincount(labels[labels >= 0].long(), minlength=len(self._counts)).cpu().numpy()
         counts[: len(self._counts)] += self._counts
         self._counts = counts
         self._samples += len(labels)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -150,6 +151,8 @@ def _accumulator(device: torch.device) -> torch.device:
 
 def _total(values: Any, count: int) -> torch.Tensor | float:
     """The sum over a batch's samples of per-sample values, or of a mean over `count` samples."""
+    if isinstance(values, (list, tuple, np.ndarray)):
+        values = torch.tensor(values, dtype=torch.double)
     if not isinstance(values, torch.Tensor):
         return float(values) * count
     values = values.detach().double()
