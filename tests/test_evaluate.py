@@ -1,4 +1,5 @@
 import copy
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -143,3 +144,37 @@ def test_the_metric_is_tried_on_models_with_sparse_or_expanded_buffers(kind: str
     before = model.fixed.to_dense().clone()
     assert check_metric(model, batches, metric="accuracy") is batches
     assert torch.equal(model.fixed.to_dense(), before)
+
+
+class Both(NamedTuple):
+    x: torch.Tensor
+    y: torch.Tensor
+
+
+NESTS = {
+    "mapping": (lambda x, y: {"x": x, "y": y}, lambda batch: (batch["x"], batch["y"])),
+    "nested": (lambda x, y: ((x,), {"labels": [y]}), lambda batch: (batch[0], batch[1]["labels"][0])),
+    "named tuple": (Both, lambda batch: (batch.x, batch.y)),
+}
+
+
+@pytest.mark.parametrize("nest", NESTS)
+def test_a_lone_sample_joins_in_any_nest(nest: str) -> None:
+    model, batches = setup()
+    make, split = NESTS[nest]
+    expected = sc.evaluate(model, batches, F.cross_entropy, evaluate_with="batch")
+    nests = [make(x, y) for x, y in batches]
+    assert sc.evaluate(model, nests, F.cross_entropy, evaluate_with="batch", split=split) == expected
+
+
+def test_a_lone_sample_that_does_not_fit_stands_alone() -> None:
+    """Sequences are padded to the longest of their batch; without BatchNorm one sample is as good as any."""
+    sizes = []
+
+    def measure(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(targets))
+        return targets
+
+    batches = [(torch.zeros(4, 7), torch.ones(4)), (torch.zeros(1, 3), torch.ones(1))]
+    result = sc.evaluate(nn.Identity(), batches, lambda o, t: o.sum() * 0, metric=measure, evaluate_with="batch")
+    assert (sizes, result.samples) == ([4, 1], 5)

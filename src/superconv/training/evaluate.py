@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from typing import Any, Literal
 
 import numpy as np
@@ -243,7 +243,7 @@ def _no_lone_sample(batches: Iterable[Any], evaluate_with: str) -> Iterator[Any]
     held: Any = None
     for batch in batches:
         if held is not None:
-            if _is_lone(batch):
+            if _may_join(held, batch):
                 held = _joined(held, batch)
                 continue
             yield held
@@ -252,13 +252,34 @@ def _no_lone_sample(batches: Iterable[Any], evaluate_with: str) -> Iterator[Any]
         yield held
 
 
-def _is_lone(batch: Any) -> bool:
-    return (
-        isinstance(batch, (tuple, list))
-        and len(batch) > 0
-        and all(isinstance(item, torch.Tensor) and item.ndim > 0 and item.shape[0] == 1 for item in batch)
+def _may_join(first: Any, second: Any) -> bool:
+    """Whether `second` is one sample, in a nest of tensors that fit behind those of `first`."""
+    pairs = list(_pairs(first, second))
+    return len(pairs) > 0 and all(
+        isinstance(a, torch.Tensor)
+        and isinstance(b, torch.Tensor)
+        and a.ndim > 0
+        and b.shape == (1, *a.shape[1:])  # sequences padded to the batch's longest may not fit
+        for a, b in pairs
     )
 
 
+def _pairs(first: Any, second: Any) -> Iterator[tuple[Any, Any]]:
+    """The leaves of two nests side by side; one that has no counterpart stands beside None."""
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        for key in {**first, **second}:
+            yield from _pairs(first.get(key), second.get(key))
+    elif isinstance(first, (tuple, list)) and isinstance(second, (tuple, list)):
+        for a, b in zip_longest(first, second):
+            yield from _pairs(a, b)
+    else:
+        yield first, second
+
+
 def _joined(first: Any, second: Any) -> Any:
-    return type(first)(torch.cat([a, b]) for a, b in zip(first, second, strict=True))
+    if isinstance(first, torch.Tensor):
+        return torch.cat([first, second])
+    if isinstance(first, Mapping):
+        return {key: _joined(value, second[key]) for key, value in first.items()}
+    parts = [_joined(a, b) for a, b in zip(first, second, strict=True)]
+    return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
