@@ -1,9 +1,10 @@
 from collections import namedtuple
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from superconv.data import Batches
 from superconv.training.batch_source import (
@@ -99,3 +100,37 @@ def test_what_a_batch_may_be() -> None:
     assert call_model(lambda a, b: a + b, (1, 2)) == 3  # type: ignore[arg-type]
     assert call_model(lambda *, a, b: a - b, {"a": 1, "b": 2}) == -1  # type: ignore[arg-type]
     assert call_model(lambda a: a, 4) == 4  # type: ignore[arg-type]
+
+
+class ShuffleBuffer(IterableDataset):
+    """Settles its order on the way, from the global state or from a generator seeded when the epoch begins."""
+
+    def __init__(self, own: bool) -> None:
+        self.own = own
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(int(torch.randint(2**31, ()))) if self.own else None
+        held: list[int] = []
+        for index in range(64):
+            held.append(index)
+            if len(held) > 8:
+                yield held.pop(int(torch.randint(len(held), (), generator=generator)))
+        yield from held
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_shuffle_buffer_resumes_where_its_generator_is_its_own(own: bool) -> None:
+    """The limit that `BatchSource` states: the training draws from the global state in between, as dropout does."""
+
+    def drawn(source: BatchSource, count: int) -> list[int]:
+        return [x for _ in range(count) for x in (*source.draw().tolist(), float(torch.rand(())))]
+
+    torch.manual_seed(0)
+    source = BatchSource(DataLoader(ShuffleBuffer(own), batch_size=4))
+    drawn(source, 5)
+    state, random_state = source.state_dict(), torch.get_rng_state()
+    rest = drawn(source, 8)
+    resumed = BatchSource(DataLoader(ShuffleBuffer(own), batch_size=4))
+    resumed.load_state_dict(state)
+    torch.set_rng_state(random_state)
+    assert (drawn(resumed, 8) == rest) is own

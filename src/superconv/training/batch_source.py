@@ -29,10 +29,13 @@ class BatchSource:
     A re-iterable (a list, a DataLoader, `superconv.data.Batches`) is restarted when it ends; a one-shot iterator is
     warned about and ends the training when it runs dry.
 
-    Resuming draws exactly the batches that an uninterrupted run would have drawn: from the state of `batches` where
-    it has `state_dict`, else by restoring the random states of the epoch's start and passing over what was drawn.
-    That is exact for everything that is random through torch's, numpy's or Python's global states or through a
-    DataLoader's generators.
+    Resuming draws the batches that an uninterrupted run would have drawn: from the state of `batches` where it has
+    `state_dict`, else by restoring the random states of the epoch's start and passing over what was drawn. The latter
+    is exact where the order is settled when an epoch begins, from torch's, numpy's or Python's global states or a
+    DataLoader's generators, and where worker processes draw. It is not where an iterator in this process settles its
+    order on the way from a global state that the training draws from as well (an IterableDataset with a shuffle buffer,
+    num_workers=0, beside dropout): what is passed over then comes without the training's draws in between. Give such
+    a data set a generator of its own, seeded when the epoch begins, or a `state_dict`.
     """
 
     def __init__(self, batches: Iterable[Any]) -> None:
