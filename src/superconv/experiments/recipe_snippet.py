@@ -90,7 +90,8 @@ def _optimizer(recipe: Recipe) -> list[str]:
     name = path if path.startswith("torch.optim.") else path.rpartition(".")[2]
     lines = ["", "weights, norms, biases = [], [], []", "for module in model.modules():",
              "    for key, parameter in module.named_parameters(recurse=False):",
-             f'        if re.search(r"{NORM_NAME.pattern}", type(module).__name__):', "            norms.append(parameter)",
+             f'        if re.search(r"{NORM_NAME.pattern}", type(module).__name__):',
+             "            norms.append(parameter)",
              "        else:",
              '            (biases if key.endswith("bias") else weights).append(parameter)']  # fmt: skip
     if "weight_decay" in options:
