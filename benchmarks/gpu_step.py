@@ -162,6 +162,26 @@ def measure(
     return blocks, moved, kept
 
 
+def row_of(
+    name: str, batch_size: int, device: torch.device, blocks: list[tuple[float, float]], floor: float,
+    kept: float | None,
+) -> dict[str, Any]:  # fmt: skip
+    """What was measured of one way; `floor` in seconds an update."""
+    middle, low, high = median_with_quartiles([whole for whole, _ in blocks])
+    host = median_with_quartiles([part for _, part in blocks])[0]
+    return {
+        "way": name,
+        "pictures_per_second": round(batch_size / middle),
+        "milliseconds": round(1e3 * middle, 3),
+        "milliseconds_quartiles": [round(1e3 * low, 3), round(1e3 * high, 3)],
+        "host_milliseconds": round(1e3 * host, 3),
+        "most_gigabytes": None if device.type != "cuda" else round(torch.cuda.max_memory_allocated() / 1e9, 2),
+        "floor_milliseconds": round(1e3 * floor, 3),
+        "of_the_floor": round(floor / middle, 3),
+        "gradient_difference": None if kept is None else round(kept, 6),
+    }
+
+
 def main() -> None:
     """Measure every way to run the update, print a table, write it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_step", description=(__doc__ or "").split("\n")[0])
@@ -206,19 +226,7 @@ def main() -> None:
             # a compiler's, or no GPU to capture on: the other ways are measured all the same
             print(f"{name}: {type(error).__name__}: {str(error).splitlines()[0]}", flush=True)
             continue
-        middle, low, high = median_with_quartiles([whole for whole, _ in blocks])
-        host = median_with_quartiles([part for _, part in blocks])[0]
-        row = {
-            "way": name,
-            "pictures_per_second": round(options.batch_size / middle),
-            "milliseconds": round(1e3 * middle, 3),
-            "milliseconds_quartiles": [round(1e3 * low, 3), round(1e3 * high, 3)],
-            "host_milliseconds": round(1e3 * host, 3),
-            "most_gigabytes": None if device.type != "cuda" else round(torch.cuda.max_memory_allocated() / 1e9, 2),
-            "floor_milliseconds": round(1e3 * moved / speed, 3),
-            "of_the_floor": round(moved / speed / middle, 3),
-            "gradient_difference": None if kept is None else round(kept, 6),
-        }
+        row = row_of(name, options.batch_size, device, blocks, moved / speed, kept)
         rows.append(row)
         print(
             f"{name:38} {row['pictures_per_second']:8} pictures/s  {row['milliseconds']:9.2f} ms  "

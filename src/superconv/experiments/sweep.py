@@ -18,7 +18,7 @@ from .device import choose_device
 from .monitoring import Monitoring
 from .runner import RunResult, run_arm
 from .stopping import StopSignal
-from .workers import Workers, run_jobs, stop_requested
+from .workers import Workers, check_workers, run_jobs, stop_requested
 
 Summary = Mapping[str, Any]
 MakeTask = Callable[[], Task]
@@ -95,11 +95,7 @@ def run_each(
     stop = stop or StopSignal()
     experiment_path(root, experiment)  # before any process is started
     where = (str(root), experiment, device)
-    if is_distributed() and workers not in (None, 1):
-        raise ValueError(
-            f"workers={workers} does not go with several ranks, which do every training together, one after another; "
-            "leave it out, or start the command without torchrun"
-        )
+    check_workers(workers)
     if workers is None and choose_device(device).type != "cpu":
         workers = 1  # a GPU is one
     if workers == 1 or is_distributed() or any(isinstance(task, Task) for task, _ in jobs):

@@ -36,6 +36,15 @@ Workers = int | Literal["ray"] | None
 _stop = StopSignal()  # of this process; a worker's is set from its parent
 
 
+def check_workers(workers: Workers) -> None:
+    """Refuse several workers under several ranks, which do every training together. Raises: ValueError."""
+    if is_distributed() and workers not in (None, 1):
+        raise ValueError(
+            f"workers={workers} does not go with several ranks, which do every training together, one after another; "
+            "leave it out, or start the command without torchrun"
+        )
+
+
 def run_jobs(
     function: Callable[..., Any],
     jobs: Sequence[tuple[Any, ...]],
@@ -58,11 +67,7 @@ def run_jobs(
     """
     stop = stop or StopSignal()
     if is_distributed():  # all ranks do every job together
-        if workers not in (None, 1):
-            raise ValueError(
-                f"workers={workers} does not go with several ranks, which do every training together, one after "
-                "another; leave it out, or start the command without torchrun"
-            )
+        check_workers(workers)
         yield from _one_after_another(function, jobs, stop)
         return
     if workers == "ray":
