@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 import torch
 
 import superconv.data as data
-from superconv.data import DataError
+from superconv.data import DataError, decoded
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -124,6 +127,27 @@ def test_corrupt_pictures_are_skipped_by_choice_and_named(tmp_path):
     }  # every picture has kept its label
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_as_many_threads_as_asked_for_read_a_folder_into_memory(tmp_path, workers, monkeypatch):
+    fill(tmp_path, count=12, splits=("train", "test"))
+    together, most, lock = [], [], threading.Lock()
+    original = decoded.decode_fitted
+
+    def slowly(*arguments):
+        with lock:
+            together.append(None)
+            most.append(len(together))
+        time.sleep(0.01)
+        with lock:
+            together.pop()
+        return original(*arguments)
+
+    monkeypatch.setattr(decoded, "decode_fitted", slowly)
+    splits = data.load(f"folder:{tmp_path}", image_size=8, workers=workers)
+    assert max(most) == workers
+    assert splits.checksums == data.load(f"folder:{tmp_path}", image_size=8).checksums
+
+
 def test_pictures_that_do_not_fit_into_memory(tmp_path):
     fill(tmp_path, splits=("train", "test"))
     with pytest.raises(DataError, match="use a smaller image_size, or streaming"):
@@ -147,6 +171,7 @@ def test_other_files_are_passed_over(tmp_path):
         (lambda root: write(root / "test" / "bird" / "1.png", 0), {}, "classes that train has not: bird"),
         (lambda root: write(root / "val" / "cat" / "1.png", 0) or (root / "valid").mkdir(), {}, "mean the same"),
         (lambda root: None, {"image_size": 0}, "image_size 0"),
+        (lambda root: None, {"workers": 0}, "workers=0; give the number of decoding threads"),
         (lambda root: None, {"corrupt": "ignore"}, "allowed are 'refuse' and 'skip'"),
     ],
 )

@@ -309,7 +309,7 @@ def test_small_folders_stay_in_memory_and_large_ones_on_the_disk(folder, monkeyp
     [
         ({"streaming": False, "resize": 20}, "resize: of streamed pictures alone"),
         ({"resize": 11}, "resize 11 with image_size 12"),
-        ({"workers": 0}, "workers 0"),
+        ({"workers": 0}, "workers=0"),
         ({"crop_scale": (0.5, 2)}, "crop_scale"),
         ({"crop_scal": (0.5, 1)}, "did you mean 'crop_scale'"),
     ],

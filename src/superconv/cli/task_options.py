@@ -61,7 +61,7 @@ class TaskOptions:
         str | None, typer.Option(help="refuse or skip a folder's pictures that cannot be decoded; default: refuse.")
     ] = None
     decoding_threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads that decode streamed pictures; default: one a core.")
+        int | None, typer.Option(min=1, help="Threads that decode a folder's pictures; default: one a core.")
     ] = None
 
     def make(self) -> Task:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .decoding import Corrupt
+from .decoding import Corrupt, decoding_threads
 from .errors import DataError
 from .folder import Listing
 from .picture import decode_fitted
@@ -31,13 +30,14 @@ class Pictures:
     skipped: tuple[Path, ...]
 
 
-def decode_all(listing: Listing, image_size: int, corrupt: Corrupt) -> Pictures:
+def decode_all(listing: Listing, image_size: int, corrupt: Corrupt, workers: int | None = None) -> Pictures:
     """Every picture of a listing: its shorter side resized to `image_size`, then the middle square cut out.
 
     Args:
         listing: the files.
         image_size: S.
         corrupt: "refuse" names the files that cannot be decoded in an error; "skip" leaves them out and lists them.
+        workers: as of `decoding_threads`. It changes no pixel.
     Raises: DataError: corrupt files, or more pixels than memory.
     """
     count, paths = len(listing), [listing.root / name for name in listing.names]
@@ -57,7 +57,7 @@ def decode_all(listing: Listing, image_size: int, corrupt: Corrupt) -> Pictures:
             return str(error)
         return None
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow decodes outside the interpreter lock
+    with ThreadPoolExecutor(decoding_threads(workers)) as threads:  # Pillow decodes outside the interpreter lock
         problems = list(threads.map(decode, range(count)))
     good = [index for index, problem in enumerate(problems) if problem is None]
     bad = [index for index, problem in enumerate(problems) if problem is not None]

@@ -181,6 +181,20 @@ class Decoding:
         return decode(path, self._view.image_size, box_of)
 
 
+def decoding_threads(chosen: int | None) -> int:
+    """How many threads decode: those chosen, else one a core that this process may use.
+
+    The processes of a machine that `torchrun` started share its cores.
+    Raises: DataError: fewer than one.
+    """
+    if chosen is not None:
+        if chosen < 1:
+            raise DataError(f"workers={chosen}; give the number of decoding threads, from 1 on")
+        return chosen
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 @functools.cache
 def _pool(workers: int) -> ThreadPoolExecutor:
     """The decoding threads of this process, which all its batches share."""

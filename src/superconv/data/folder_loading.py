@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .decoded import decode_all
-from .decoding import CORRUPT, Corrupt, View
+from .decoding import CORRUPT, Corrupt, View, decoding_threads
 from .errors import DataError
 from .folder import Listing, list_folder
 from .picture import require_pillow
@@ -41,7 +41,7 @@ class FolderOptions:
         crop_scale, crop_ratio: of the random-resized crops (`RandomCrop`), (smallest, largest). Of streamed pictures.
         resize: in evaluation the shorter side is scaled to this, then the middle is cut out; None: 256/224 of
             `image_size`. Of streamed pictures: those in memory are the whole middle square.
-        workers: decoding threads; None: one a core. Of streamed pictures; those in memory are decoded by one.
+        workers: decoding threads, of streamed pictures and while a folder is read into memory; None: one a core.
     Raises: DataError: a value out of range, or a view that would be ignored.
     """
 
@@ -58,6 +58,7 @@ class FolderOptions:
             raise DataError(f"image_size {self.image_size}; give the side of the pictures in pixels, from 1 on")
         if self.corrupt not in CORRUPT:
             raise DataError(f"corrupt {self.corrupt!r}; allowed are 'refuse' and 'skip'")
+        decoding_threads(self.workers)  # refuses none
         if self.streaming is False and self._of_files:
             raise DataError(
                 f"{', '.join(self._of_files)}: of streamed pictures alone; leave it out, or streaming=False"
@@ -137,7 +138,7 @@ def _held(
     parts: dict[str, StreamedPictures | Data] = {}
     skipped: list[Path] = []
     for part, listing in listed.items():
-        decoded = decode_all(listing, options.image_size, options.corrupt)
+        decoded = decode_all(listing, options.image_size, options.corrupt, options.workers)
         parts[part] = Data(torch.from_numpy(decoded.images), torch.from_numpy(decoded.labels), name=f"{name}/{part}")
         skipped += decoded.skipped
     return parts, skipped

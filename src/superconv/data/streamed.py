@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .decoding import CHUNK, Corrupt, Decoding, Problem, View
-from .errors import DataError
+from .decoding import CHUNK, Corrupt, Decoding, Problem, View, decoding_threads
 from .samples import Samples
 from .shuffling import choose
 
@@ -62,8 +60,7 @@ class StreamedPictures(Samples):
     _warned: set[tuple[Path, bool]] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise DataError(f"workers {self.workers}; give the number of decoding threads, from 1 on")
+        decoding_threads(self.workers)  # refuses none
 
     def __len__(self) -> int:
         return len(self.names)
@@ -156,10 +153,7 @@ class StreamedPictures(Samples):
 
     @property
     def _workers(self) -> int:
-        if self.workers is not None:
-            return self.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        return decoding_threads(self.workers)
 
     def _others_of_class(self, indices: Sequence[int], place: int) -> Iterator[Path]:
         """The pictures of the class that is at `place` in a batch, in the stored order from the next one on."""
