@@ -86,3 +86,58 @@ def test_what_would_be_ignored_is_refused(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(ValueError, match="format None"):
         sc.TrainState(model, optimizer, loader).load(tmp_path / "list.pt")
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_an_expanded_buffer_is_loaded(tmp_path: Path, persistent: bool) -> None:
+    """One number in memory stands for many: torch's own copy_ refuses to write there."""
+
+    def state_of(model: nn.Module) -> sc.TrainState:
+        return sc.TrainState(model, torch.optim.SGD(model.parameters(), lr=0.1), [])
+
+    def make(value: float) -> nn.Module:
+        model = nn.Sequential(nn.Linear(2, 2))
+        model[0].register_buffer("x", torch.full((1, 3), value).expand(4, 3), persistent=persistent)
+        model.frozen = nn.Parameter(torch.full((1,), value).expand(4), requires_grad=False)
+        return model
+
+    state_of(make(3.0)).save(tmp_path / "c.pt")
+    model = make(9.0)
+    own = {name: (id(tensor), tensor.data_ptr(), tensor.stride()) for name, tensor in tensors(model).items()}
+    state_of(model).load(tmp_path / "c.pt")
+    assert model[0].x.tolist() == [[3.0] * 3] * 4
+    assert model.frozen.tolist() == [3.0] * 4
+    assert own == {name: (id(tensor), tensor.data_ptr(), tensor.stride()) for name, tensor in tensors(model).items()}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+def test_sparse_and_nan_buffers_are_loaded(tmp_path: Path) -> None:
+    def make(value: float) -> nn.Module:
+        model = nn.Linear(2, 2)
+        model.register_buffer("coo", (value * torch.eye(3)).to_sparse(), persistent=False)
+        model.register_buffer("csr", (value * torch.eye(3)).to_sparse_csr(), persistent=False)
+        model.register_buffer("unset", torch.full((1,), float("nan")).expand(4))
+        return model
+
+    saved, model = make(3.0), make(9.0)
+    sc.TrainState(saved, torch.optim.SGD(saved.parameters(), lr=0.1), []).save(tmp_path / "c.pt")
+    sc.TrainState(model, torch.optim.SGD(model.parameters(), lr=0.1), []).load(tmp_path / "c.pt")
+    assert torch.equal(model.coo.to_dense(), 3 * torch.eye(3))
+    assert torch.equal(model.csr.to_dense(), 3 * torch.eye(3))
+    assert model.unset.isnan().all()
+
+
+def tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def test_numbers_that_differ_do_not_go_into_an_expanded_buffer(tmp_path: Path) -> None:
+    plain, expanded = nn.Linear(2, 2), nn.Linear(2, 2)
+    plain.register_buffer("x", torch.arange(4.0))
+    expanded.register_buffer("x", torch.zeros(1).expand(4))
+    buffer = expanded.x
+    sc.TrainState(plain, torch.optim.SGD(plain.parameters(), lr=0.1), []).save(tmp_path / "c.pt")
+    state = sc.TrainState(expanded, torch.optim.SGD(expanded.parameters(), lr=0.1), [])
+    with pytest.raises(ValueError, match=r"x: expanded in this model.*differ; give the model a tensor of its own"):
+        state.load(tmp_path / "c.pt")
+    assert expanded.x is buffer

@@ -16,6 +16,7 @@ from ..records import StopReason
 from ..runs import atomic_write
 from .batch_source import BatchSource
 from .distributed import gather_from_ranks, rank
+from .expanded import plain_while_loaded, write
 from .preserve import generators_of
 from .random_states import get_random_states, plain, seed_random_states_of_rank, set_random_states
 
@@ -110,14 +111,14 @@ class TrainState:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         try:
-            self.model.load_state_dict(state["model"])
+            with plain_while_loaded(self.model):
+                self.model.load_state_dict(state["model"])
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise ValueError(f"this checkpoint belongs to another model: {reason}") from None
         buffers = dict(self.model.named_buffers())
-        with torch.no_grad():
-            for name, value in state["non_persistent_buffers"].items():
-                buffers[name].copy_(value)
+        for name, value in state["non_persistent_buffers"].items():
+            write(buffers[name], value)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler is not None and state.get("scaler") is not None:
             self.scaler.load_state_dict(state["scaler"])

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from .copies import Copies
+from .expanded import write
 from .random_states import get_random_states, set_random_states
 
 Restore = Callable[[], None]
@@ -121,10 +122,9 @@ def tensor_restore(tensor: torch.Tensor, copies: Copies) -> Restore:
     storage = tensor.data  # a view: brings the old storage back where `.data` was exchanged
 
     def restore() -> None:
-        with torch.no_grad():
-            if tensor.data_ptr() != storage.data_ptr() or tensor.shape != storage.shape:
-                tensor.data = storage
-            _once(tensor).copy_(_once(saved(), like=tensor))
+        if tensor.data_ptr() != storage.data_ptr() or tensor.shape != storage.shape:
+            tensor.data = storage
+        write(tensor, saved())
 
     return restore
 
@@ -138,15 +138,6 @@ def _sparse(tensor: torch.Tensor, saved: torch.Tensor) -> None:
             tensor.copy_(saved)
     else:
         tensor.data = saved.to(tensor.device, copy=True)
-
-
-def _once(tensor: torch.Tensor, like: torch.Tensor | None = None) -> torch.Tensor:
-    """Without the repetitions of expanded dimensions (of `like`), which torch does not write to."""
-    like = tensor if like is None else like
-    for dim, (size, stride) in enumerate(zip(like.shape, like.stride(), strict=True)):
-        if stride == 0 and size > 1:
-            tensor = tensor.narrow(dim, 0, 1)
-    return tensor
 
 
 def _tensor(tensor: torch.Tensor, kept: _Kept) -> Restore:
