@@ -167,6 +167,23 @@ def test_a_lone_sample_joins_in_any_nest(nest: str) -> None:
     assert sc.evaluate(model, nests, F.cross_entropy, evaluate_with="batch", split=split) == expected
 
 
+@pytest.mark.parametrize("nest", ["pair", *NESTS])
+def test_a_lone_first_sample_joins_the_next_batch(nest: str) -> None:
+    model, batches = setup()
+    make, split = {**NESTS, "pair": (lambda x, y: (x, y), None)}[nest]
+    first, second = batches[0], batches[1]
+    expected = sc.evaluate(model, [joined([batches[2], first]), second], F.cross_entropy, evaluate_with="batch")
+    lone_first = [make(x, y) for x, y in (batches[2], first, second)]
+    assert sc.evaluate(model, lone_first, F.cross_entropy, evaluate_with="batch", split=split) == expected
+
+
+def test_one_sample_alone_has_no_batch_statistics() -> None:
+    model, batches = setup()
+    with pytest.raises(ValueError, match=r"evaluate_with='batch': a batch of one sample.*evaluate on more samples"):
+        sc.evaluate(model, batches[2:], F.cross_entropy, evaluate_with="batch")
+    assert sc.evaluate(model, batches[2:], F.cross_entropy, evaluate_with="running").samples == 1
+
+
 def test_a_lone_sample_that_does_not_fit_stands_alone() -> None:
     """Sequences are padded to the longest of their batch; without BatchNorm one sample is as good as any."""
     sizes = []

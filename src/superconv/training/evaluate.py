@@ -52,7 +52,8 @@ def evaluate(
         metric: a name, a function (outputs, targets) -> one value per sample or their mean, or None.
         training_batches: for "reestimated"; a few dozen batches' worth is plenty.
     Raises:
-        ValueError: no evaluation data; an unknown `evaluate_with`; "reestimated" without training batches.
+        ValueError: no evaluation data; an unknown `evaluate_with`; "reestimated" without training batches; "batch"
+            where one sample is all there is, or does not fit to others, and has no variance.
     """
     check_evaluate_with(evaluate_with)
     split, measure = split or pair, metric_function(metric)
@@ -65,7 +66,7 @@ def evaluate(
             inputs, targets = split(batch)
             inputs, targets = move(inputs, device), move(targets, device)
             with autocast(precision, device.type):
-                outputs = call_model(model, inputs)
+                outputs = _call(model, inputs, evaluate_with)
                 loss = loss_fn(outputs, targets)
             if not isinstance(loss, torch.Tensor):
                 raise ValueError(f"the loss must be a tensor, got a {type(loss).__name__}; return it from loss_fn")
@@ -236,20 +237,33 @@ def _reestimate(
 
 
 def _no_lone_sample(batches: Iterable[Any], evaluate_with: str) -> Iterator[Any]:
-    """Under batch statistics, a last batch of one sample has no variance: it joins the batch before it."""
+    """Under batch statistics, a batch of one sample has no variance: it joins the one before it, else the next."""
     if evaluate_with != "batch":
         yield from batches
         return
     held: Any = None
     for batch in batches:
         if held is not None:
-            if _may_join(held, batch):
+            if _may_join(held, batch) or _may_join(batch, held):
                 held = _joined(held, batch)
                 continue
             yield held
         held = batch
     if held is not None:
         yield held
+
+
+def _call(model: nn.Module, inputs: Any, evaluate_with: str) -> Any:
+    """The outputs. Raises: ValueError: where torch's BatchNorm refuses one value a channel, what to do about it."""
+    try:
+        return call_model(model, inputs)
+    except ValueError as error:
+        if evaluate_with != "batch" or "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "evaluate_with='batch': a batch of one sample, with none beside it that fits, has no variance for "
+            "BatchNorm; evaluate on more samples, or use evaluate_with='reestimated' or 'running'"
+        ) from error
 
 
 def _may_join(first: Any, second: Any) -> bool:
