@@ -5,7 +5,15 @@ import warnings
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import ConstantLR, CyclicLR, LRScheduler, OneCycleLR, SequentialLR
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    ConstantLR,
+    CyclicLR,
+    ExponentialLR,
+    LRScheduler,
+    OneCycleLR,
+    SequentialLR,
+)
 
 import superconv as sc
 from superconv.schedules import Piecewise
@@ -205,6 +213,47 @@ def test_a_part_of_a_sequence_is_refused_when_the_sequence_is_made(place):
         parts.reverse()
     with pytest.raises(ValueError, match="no part of a sequence; make one Schedule"):
         SequentialLR(optimizer, parts, [3])
+
+
+def exponential(optimizer):
+    return ExponentialLR(optimizer, 0.9)
+
+
+def constant(optimizer):
+    return sc.ScheduleLR(optimizer, sc.constant(8, lr=0.3))
+
+
+@pytest.mark.parametrize("other", [exponential, constant])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_member_of_a_chain_says_that_it_composes_with_no_other(place, other):
+    optimizer = sgd()
+    parts = [other(optimizer), sc.ScheduleLR(optimizer, MODERATE)]
+    if place == 0:
+        parts.reverse()
+    chain = ChainedScheduler(parts)
+    with pytest.warns(UserWarning, match="ScheduleLR composes with no other, so make one Schedule"):
+        follow(optimizer, chain, 2)
+
+
+def test_a_learning_rate_that_the_user_writes_is_said_once_to_be_written_over():
+    optimizer = sgd(2)
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    follow(optimizer, scheduler, 2)
+    optimizer.param_groups[1]["lr"] = 7.0
+    update(optimizer)
+    with pytest.warns(UserWarning, match=r"learning rate 7 where ScheduleLR wrote 0\.") as seen:
+        scheduler.step()
+    assert seen[0].filename == __file__
+    optimizer.param_groups[1]["lr"] = 7.0
+    update(optimizer)
+    scheduler.step()
+    assert [group["lr"] for group in optimizer.param_groups] == [MODERATE(4)["lr"]] * 2
+
+
+def test_a_chain_of_one_is_followed():
+    optimizer = sgd()
+    chain = ChainedScheduler([sc.ScheduleLR(optimizer, MODERATE)])
+    assert follow(optimizer, chain, TOTAL) == first_lrs(MODERATE, 0, TOTAL)
 
 
 def test_one_schedule_holds_all_phases_of_a_sequence():

@@ -42,6 +42,11 @@ class ScheduleLR(LRScheduler):
       it leaves none (k is the new one's last step, or past it) the new one's last values follow at once;
     * other levels (another `max_lr`): the new schedule from step k, which may jump: it was asked for.
 
+    It composes with no other scheduler, since both write learning rates and the last one counts: torch's
+    `SequentialLR` is refused, and in `ChainedScheduler`, or beside a scheduler or code of your own that writes them
+    too, `step()` warns once that what it finds is not what it wrote (but for LRs that are tensors, which would have to
+    be read from the device). One `Schedule` whose curve is what both should give together does it.
+
     Args:
         optimizer: any torch optimizer.
         schedule: what to follow.
@@ -74,7 +79,7 @@ class ScheduleLR(LRScheduler):
         self._given_scales = group_scales is not None
         self._groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
         self._position = _Position(self._groups)
-        self._warned_of_gap = False
+        self._warned_of_gap = self._warned_of_another = False
         self._last_epoch = 0
         self._step_count = 1  # read and written by Accelerate
         self._attach()
@@ -123,9 +128,25 @@ class ScheduleLR(LRScheduler):
                 UserWarning,
                 stacklevel=2,
             )
+        if not self._warned_of_another:
+            self._look_for_another()
         position.write(position.made)
         self._last_epoch = position.made
         self._step_count += 1
+
+    def _look_for_another(self) -> None:
+        changed = self._groups.changed
+        if changed is not None:
+            self._warned_of_another = True
+            found, written = changed
+            warnings.warn(
+                f"a param group has learning rate {found:g} where ScheduleLR wrote {written:g}: another scheduler (as "
+                "in torch's ChainedScheduler) or code of yours writes it too, and the last to write counts; ScheduleLR "
+                "composes with no other, so make one Schedule of what both should give together (its curve a "
+                "superconv.schedules.Piecewise, say) and step that alone",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def get_last_lr(self) -> list[float | Tensor]:
         """The learning rate of every group, as last written."""

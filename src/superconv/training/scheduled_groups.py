@@ -84,6 +84,14 @@ class ScheduledGroups:
         groups = self.optimizer.param_groups
         return groups is not self._bound or len(groups) != self._count
 
+    @property
+    def changed(self) -> tuple[float, float] | None:
+        """A learning rate that is not as it was last written, and what was; LRs that are tensors are not looked at."""
+        if self.stale:
+            return None
+        lr = self.values["lr"]
+        return next(((group["lr"], lr * scale) for group, scale in self._lr_groups if group["lr"] != lr * scale), None)
+
     def write(self, step: int) -> dict[str, float]:
         """Write the values of update `step` and return them, unscaled; the last ones from `total_steps` on."""
         step = min(int(step), self._last)  # a numpy integer would put numpy scalars into the groups
