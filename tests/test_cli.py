@@ -230,6 +230,47 @@ def test_sigterm_in_a_range_test_is_the_same(run: Run, task: str, monkeypatch: p
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+FAKE_TORCH = """
+import os, signal, time
+
+try:
+    os.kill(os.getpid(), signal.{number})
+    time.sleep(0.2)
+except BaseException as error:
+    print("lost", repr(error))  # as torch does where its import of numpy fails, whatever the reason
+"""
+IMPORTING = """
+import time
+from superconv.cli.interrupt import interruptible
+
+@interruptible
+def verb():
+    import torch
+    print("imported")
+    time.sleep(60)
+
+try:
+    verb()
+except BaseException as error:
+    print(type(error).__name__, error.exit_code)
+"""
+
+
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+def test_a_signal_during_the_import_of_torch_is_not_lost(tmp_path: Path, number: str) -> None:
+    (tmp_path / "torch.py").write_text(FAKE_TORCH.format(number=number))
+    (tmp_path / "importing.py").write_text(IMPORTING)
+    line = [sys.executable, str(tmp_path / "importing.py")]
+    done = subprocess.run(line, text=True, capture_output=True, timeout=30, preexec_fn=terminal_interrupts)
+    assert done.stdout.splitlines() in (["imported", "Exit 130"], ["Exit 130"])
+    assert "superconv: interrupted" in done.stderr
+
+
+def terminal_interrupts() -> None:
+    """SIGINT as a terminal delivers it: a shell ignores it in what it starts in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_without_a_length_it_is_thirty_epochs_and_two_lengths_are_refused(run: Run, task: str) -> None:
     options = ("train", "--task", task, "--batch-size", "32", "--schedule", "one_cycle:max_lr=.1")
     code, out, _ = run(*options, "--json")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import _thread
 import functools
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from types import FrameType
+from typing import Any
 
 import typer
 
 from .stopped import command_again
 
 EXIT_INTERRUPTED = 130
+_LATER_SECONDS = 0.05
 
 
 def interruptible(verb: Callable[..., None]) -> Callable[..., None]:
@@ -27,7 +30,7 @@ def interruptible(verb: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(verb)
     def call(*args: Any, **kwargs: Any) -> None:
         try:
-            with _sigterm_interrupts():
+            with _signals_interrupt():
                 verb(*args, **kwargs)
         except KeyboardInterrupt:
             text = "superconv: interrupted; what was finished is kept, and the same command again does the rest:"
@@ -38,16 +41,47 @@ def interruptible(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
+def _signals_interrupt() -> Iterator[None]:
+    """Ctrl-C and SIGTERM raise KeyboardInterrupt in the block, but not before an import of torch is over.
+
+    torch imports numpy from C, and takes whatever goes wrong there for a numpy that cannot be used: an interrupt would
+    be lost, and numpy with it. A signal that comes meanwhile is sent again a little later.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    later: list[threading.Timer] = []
 
-    def interrupt(*_: Any) -> NoReturn:
-        raise KeyboardInterrupt
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if not _in_torch_import(frame):
+            raise KeyboardInterrupt
+        later.append(threading.Timer(_LATER_SECONDS, _send, (number,)))
+        later[-1].daemon = True
+        later[-1].start()
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    caught = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell ignores it in the background
+        caught.append(signal.SIGINT)
+    previous = {number: signal.signal(number, interrupt) for number in caught}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous if previous is not None else signal.SIG_DFL)
+        for timer in later:
+            timer.cancel()
+        for number, handler in previous.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _in_torch_import(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "<module>" and frame.f_globals.get("__name__") == "torch":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _send(number: int) -> None:
+    if sys.platform == "win32":
+        _thread.interrupt_main(number)
+    else:  # a real one, which ends waiting too
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
