@@ -110,7 +110,7 @@ def test_schedule_and_data_print_and_list(run: Run, tmp_path: Path) -> None:
         ("train --task nowhere:make --steps 5 --schedule constant:lr=1", "nowhere"),
         ("train --task TASK --steps 5 --schedule constant:lr=1 --optimizer sdg", "did you mean 'sgd'"),
         ("train --task TASK --steps 5 --schedule constant:lr=1 --precision fp8", "fp16"),
-        ("train --task TASK --steps 5 --schedule constant:lr=1 --batch-size 0", "batch_size must be at least 1"),
+        ("train --task TASK --steps 5 --schedule constant:lr=1 --batch-size 0", "--batch-size must be at least 1"),
         ("train --task TASK --steps 5 --schedule constant:lr=1 --batch-size 9999", "9999"),
         ("train --task TASK --steps 5 --schedule constant:lr=1 --evaluate-with runing", "'running'"),
         ("range-test --task TASK --start-lr 1 --end-lr .1", "must be below"),
@@ -123,9 +123,9 @@ def test_schedule_and_data_print_and_list(run: Run, tmp_path: Path) -> None:
         ("demo --tune --quick", "leave --quick out"),
         (
             "train --task TASK --steps 5 --schedule constant:lr=1 --evaluate-every 0",
-            "evaluate_every must be at least 1",
+            "--evaluate-every must be at least 1",
         ),
-        ("range-test --task TASK --evaluate-every 0", "evaluate_every must be at least 1"),
+        ("range-test --task TASK --evaluate-every 0", "--evaluate-every must be at least 1"),
     ],
 )
 def test_a_mistake_is_one_clear_sentence(run: Run, tmp_path: Path, task: str, arguments: str, words: str) -> None:
@@ -423,7 +423,7 @@ def test_every_verb_that_trains_takes_the_options_of_data(run: Run, verb: str) -
     schedule = ("--schedule", "constant:lr=.1") if verb == "train" else ()
     code, _, err = run(verb, "--task", "toy.py:make", "--image-size", "8", "--in-memory", *length, *schedule)
     assert code != 0
-    assert "--image-size, --streaming: of --data alone; a --task has its pictures already" in err
+    assert "--image-size, --in-memory: of --data alone; a --task has its pictures already" in err
     code, _, err = run(verb, "--model", "lenet", *length, *schedule)
     assert code != 0
     assert "say what to train: --data NAME --model NAME" in err

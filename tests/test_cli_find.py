@@ -119,7 +119,7 @@ def test_a_recipe_of_another_version_is_one_sentence(run: Run, recipe: Path) -> 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--budget", "10%"), "budget='10%' allows 60 updates, one range test needs 116"),
+        (("--budget", "10%"), "--budget 10% allows 60 updates, one range test needs 116"),
         (("--weight-decays", "1e-4,-1"), "weight_decay: got -1.0"),
         (("--weight-decays", "1e-4,x"), "--weight-decays must be numbers joined by commas"),
         (("--momenta", ".9-.8-.7"), "--momenta must be numbers or ranges"),

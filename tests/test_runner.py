@@ -174,7 +174,7 @@ def test_a_loss_that_is_not_finite_before_any_update_is_an_error(tmp_path: Path)
     ("task", "arm", "words"),
     [
         ({"model": lambda: nn.Linear(6, 5)}, {}, "5 outputs.*3 classes.*num_classes=3"),
-        ({"loss": lambda outputs, targets: outputs.sum()}, {"label_smoothing": 0.1}, "takes no label_smoothing"),
+        ({"loss": lambda outputs, targets: outputs.sum()}, {"label_smoothing": 0.1}, "takes no such argument"),
         ({}, {"accumulation_steps": 0}, "accumulation_steps must be at least 1"),
         ({}, {"precision": "fp8"}, "bf16"),
         ({}, {"evaluate_with": "bath"}, "'batch'"),

@@ -86,10 +86,11 @@ def test_the_program_trains_on_a_folder_that_stays_on_the_disk(run: Run, folder:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--data", "cifar10", "--image-size", "16"), "cifar10 takes no options, got image_size"),
-        (("--crop-scale", "2"), "crop_scale (2.0, 1.0)"),
-        (("--in-memory", "--crop-scale", ".5"), "crop_scale: of streamed pictures alone"),
-        (("--corrupt", "ignore"), "allowed are 'refuse' and 'skip'"),
+        (("--data", "cifar10", "--image-size", "16"), "--image-size: for folders of pictures"),
+        (("--data", "mnist5k", "--decoding-threads", "2", "--in-memory"), "--in-memory, --decoding-threads: for"),
+        (("--crop-scale", "2"), "--crop-scale (2.0, 1.0)"),
+        (("--in-memory", "--crop-scale", ".5"), "leave it out, or leave out --in-memory"),
+        (("--corrupt", "ignore"), "--corrupt ignore; allowed are 'refuse' and 'skip'"),
         (("--task", "x:y"), "not both"),
     ],
 )

@@ -24,6 +24,7 @@ from .report import report
 from .reproduce import reproduce
 from .schedule import schedule
 from .train import train
+from .wording import in_options, worded
 
 if TYPE_CHECKING:
     from ..training.launched import Rank
@@ -48,7 +49,7 @@ for _name, _verb in (
     ("schedule", schedule),
     ("report", report),
 ):
-    app.command(_name)(interruptible(_verb))
+    app.command(_name)(worded(interruptible(_verb)))
 app.add_typer(data, name="data")
 
 
@@ -121,7 +122,7 @@ def _leave(message: str | None, code: int, stderr: Any = None) -> NoReturn:
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """A warning is a sentence too: a line of source code tells the user of a program nothing."""
-    print(f"superconv: {message}", file=sys.stderr)
+    print(f"superconv: {in_options(str(message))}", file=sys.stderr)
 
 
 def _end(message: str, code: int) -> None:

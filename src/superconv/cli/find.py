@@ -21,6 +21,7 @@ from .options import (
 )
 from .stopped import end_stopped
 from .task_options import TaskOptions, with_task_options
+from .wording import in_options
 
 if TYPE_CHECKING:
     from ..experiments.recipe import Recipe
@@ -102,7 +103,7 @@ def _print(recipe: Recipe, path: Path, as_json: bool) -> None:
 
     print_tables(recipe_tables(recipe))
     for sentence in sentences(recipe):
-        print(sentence)
+        print(in_options(sentence))
     print(f"The recipe: {path} (superconv train --recipe {path} ...)")
     print(f"The report: {page}")
 

@@ -26,6 +26,7 @@ from .options import (
     optimizer_options,
 )
 from .task_options import TaskOptions, with_task_options
+from .wording import in_options
 
 if TYPE_CHECKING:
     from ..analysis.range_test import RangeTest
@@ -114,7 +115,7 @@ def range_test(
     if as_json:
         print(json.dumps(_plain(ramps, paths)))
     else:
-        print(summary(ramps))
+        print(in_options(summary(ramps)))
         if plot:
             print("\nThe first of them:" if seeds > 1 else "")
             print(ramps[0].plot().to_text(columns(90)))

@@ -84,21 +84,28 @@ class TaskOptions:
         return self.make
 
     def _find(self) -> Task:
+        from ..data.catalog import is_folder
         from ..task import load_task, named_task
 
         if self.task is not None:
             if self.data is not None or self.model is not None:
                 raise ValueError("give either --task, or --data and --model, not both")
-            given = [f"--{name.replace('_', '-')}" for name in _OF_FOLDERS if getattr(self, name) is not None]
-            if given:
-                raise ValueError(f"{', '.join(given)}: of --data alone; a --task has its pictures already")
+            self._refuse_of_folders("of --data alone; a --task has its pictures already")
             return load_task(self.task)
         if self.data is None or self.model is None:
             raise ValueError(
                 "say what to train: --data NAME --model NAME (for example --data mnist5k --model lenet-bn), or --task "
                 "package.module:function"
             )
+        if not is_folder(self.data):
+            self._refuse_of_folders(f"for folders of pictures alone (--data folder:PATH); {self.data} is none")
         return named_task(self.data, self.model, data_dir=self.data_dir, data_options=self._pictures())
+
+    def _refuse_of_folders(self, why: str) -> None:
+        given = {name: getattr(self, name) for name in _OF_FOLDERS if getattr(self, name) is not None}
+        names = ["--in-memory" if value is False else f"--{name.replace('_', '-')}" for name, value in given.items()]
+        if names:
+            raise ValueError(f"{', '.join(names)}: {why}")
 
     def _pictures(self) -> dict[str, Any]:
         """Arguments of `superconv.data.load` for a folder of pictures; what was not given is left to it."""

@@ -325,6 +325,6 @@ def _check(samples: Samples, batch_size: int, seed: int, drop_last: bool, rank: 
     if drop_last and batch_size * world_size > len(samples):
         ranks = f" on each of {world_size} ranks" if world_size > 1 else ""
         raise DataError(
-            f"batch_size {batch_size}{ranks} is more than the {len(samples)} samples of {samples.name}: with drop_last "
-            f"nothing would be yielded; use at most {len(samples) // world_size}, or drop_last=False"
+            f"batch_size {batch_size}{ranks} is more than the {len(samples)} samples of {samples.name}: not one batch "
+            f"is full; use at most {len(samples) // world_size} (in Python also: drop_last=False)"
         )

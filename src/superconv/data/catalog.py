@@ -295,6 +295,9 @@ NAMES: Mapping[str, Source] = MappingProxyType(
 """Every data set that `load` and `fetch` know by name; `folder:PATH` comes on top."""
 
 
+FOLDER = "folder:"  # what the name of a folder of one's own begins with
+
+
 def source_named(name: str) -> Source:
     """The entry of `NAMES`.
 
@@ -303,3 +306,8 @@ def source_named(name: str) -> Source:
     if name in NAMES:
         return NAMES[name]
     raise DataError(f"unknown data set {name!r}; {near(name, [*NAMES, 'folder:PATH'])}")
+
+
+def is_folder(name: str) -> bool:
+    """Whether it lies as a folder per class, so that `FolderOptions` are for it. Raises: DataError: no such name."""
+    return name.startswith(FOLDER) or source_named(name).is_folder

@@ -57,11 +57,11 @@ class FolderOptions:
         if self.image_size < 1 or self.image_size % 1 != 0:
             raise DataError(f"image_size {self.image_size}; give the side of the pictures in pixels, from 1 on")
         if self.corrupt not in CORRUPT:
-            raise DataError(f"corrupt {self.corrupt!r}; allowed are 'refuse' and 'skip'")
+            raise DataError(f"corrupt={self.corrupt!r}; allowed are 'refuse' and 'skip'")
         decoding_threads(self.workers)  # refuses none
         if self.streaming is False and self._of_files:
             raise DataError(
-                f"{', '.join(self._of_files)}: of streamed pictures alone; leave it out, or streaming=False"
+                f"{', '.join(self._of_files)}: of streamed pictures alone; leave it out, or leave out streaming=False"
             )
 
     @property

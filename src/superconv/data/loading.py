@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..near_names import near
 from .archive import read_members
-from .catalog import NAMES, Source, source_named
+from .catalog import FOLDER, NAMES, Source, source_named
 from .cifar import decode_binary, decode_python
 from .embedded import mnist5k
 from .errors import DataError
@@ -27,7 +27,6 @@ from .splits import Splits
 
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
-_FOLDER = "folder:"
 _CARVING_SEED = 0
 _MNIST5K_TEST, _MNIST5K_VALIDATION = 1000, 500
 # The first ten labels tell MNIST and Fashion-MNIST apart, whose files have the same names and sizes.
@@ -53,8 +52,8 @@ def load(name: str, data_dir: str | Path | None = None, **options: Any) -> Split
     """
     if not isinstance(name, str):
         raise DataError(f"a data set is named by a string, got {name!r}; pass tensors to superconv.Splits instead")
-    if name.startswith(_FOLDER):
-        folder = name.removeprefix(_FOLDER)
+    if name.startswith(FOLDER):
+        folder = name.removeprefix(FOLDER)
         if not folder.strip():
             raise DataError(f"{name!r} names no folder; give folder:PATH with one sub-folder per class")
         return load_folder(Path(folder).expanduser(), name, _folder_options(options))

@@ -53,8 +53,8 @@ def loss_of(task: Task, arm: Arm) -> Any:
         inspect.signature(loss).bind(None, None, label_smoothing=arm.label_smoothing)
     except TypeError:
         raise ValueError(
-            f"label_smoothing={arm.label_smoothing:g}, but the loss of task {task.name!r} takes no label_smoothing; "
-            "use a cross entropy that does, or 0"
+            f"label_smoothing={arm.label_smoothing:g}, but the loss of task {task.name!r} takes no "
+            "such argument; use a cross entropy that does, or 0"
         ) from None
     return partial(loss, label_smoothing=arm.label_smoothing)
 

@@ -21,6 +21,11 @@ def image_shape(image_size: int | tuple[int, int] | None, default: int) -> tuple
     return int(height), int(width)
 
 
+def size_text(size: tuple[int, int]) -> str:
+    """ "28x32", height first."""
+    return "x".join(map(str, size))
+
+
 def check_images(images: Tensor, channels: int, size: tuple[int, int] | None = None, multiple: int = 1) -> None:
     """Complain about a batch that the network cannot take.
 

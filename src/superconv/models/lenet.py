@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .batch_norm import NormalisedBatchNorm1d, NormalisedBatchNorm2d
 from .initialisation import initialise
-from .inputs import check_images, image_shape
+from .inputs import check_images, image_shape, size_text
 
 
 class LeNet(nn.Module):
@@ -39,7 +39,7 @@ class LeNet(nn.Module):
         height, width = (((side - 4 + 1) // 2 - 4 + 1) // 2 for side in self.image_size)
         if height < 1 or width < 1:
             raise ValueError(
-                f"image_size: got {self.image_size}, LeNet needs at least 13x13 pixels; enlarge the images"
+                f"pictures of {size_text(self.image_size)} pixels: LeNet needs at least 13x13; enlarge the images"
             )
         first, second, hidden = widths
 

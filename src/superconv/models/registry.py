@@ -14,7 +14,7 @@ from .bottleneck import BottleneckResNet
 from .cifar3 import Cifar3
 from .companion import CompanionResNet
 from .densenet import DenseNet
-from .inputs import image_shape
+from .inputs import image_shape, size_text
 from .lenet import LeNet
 from .mlp import MLP
 from .resnet import ResNet
@@ -75,7 +75,8 @@ def _check_size(name: str, image_size: int | tuple[int, int] | None, multiple: i
     height, width = image_shape(image_size, multiple)
     if height % multiple or width % multiple:
         raise ValueError(
-            f"image_size: got {image_size!r}, model {name!r} takes multiples of {multiple}; resize or pad the images"
+            f"pictures of {size_text((height, width))} pixels: model {name!r} takes multiples of {multiple}; resize or "
+            "pad the images"
         )
 
 

@@ -46,7 +46,8 @@ def total_steps(
     updates = round(checks.number("epochs times the updates of one", count * left))
     if updates < 1:
         raise ValueError(
-            f"{count:g} epochs of {samples} samples give no update at {size * accumulated * ranks} samples an update "
-            f"(drop_last={drop_last}); use more epochs, a smaller batch_size or accumulation_steps, or drop_last=False"
+            f"{count:g} epochs of {samples} samples give no update at {size * accumulated * ranks} samples an update"
+            + (" where only full ones count; " if drop_last else "; ")
+            + "use more epochs, or a smaller batch_size or accumulation_steps (in Python also: drop_last=False)"
         )
     return updates
