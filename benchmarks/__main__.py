@@ -19,20 +19,20 @@ import torch
 
 import superconv
 
-from . import peers
+from .peers import packages
 from .table import Goal, Table
 
 # The first give tables; the others are scripts that print, and run alone as well.
 TABLES = (
-    "loop_overhead",
-    "range_test",
-    "suggested_lrs",
-    "suggestion_stability",
-    "echo_exponents",
-    "curvature_cost",
-    "curvature_advice",
+    "speed.loop_overhead",
+    "speed.range_test",
+    "suggestions.suggested_lrs",
+    "suggestions.stability",
+    "curvature.echo_exponents",
+    "curvature.cost",
+    "curvature.advice",
 )
-SCRIPTS = ("suggestion_error", "scheduler_step", "import_time")
+SCRIPTS = ("suggestions.error", "speed.scheduler_step", "speed.import_time")
 
 
 def run_script(name: str) -> Table:
@@ -69,7 +69,7 @@ def conditions(options: argparse.Namespace) -> dict[str, Any]:
         "superconv": superconv.__version__,
         "torch": torch.__version__,
         "numpy": numpy.__version__,
-        **peers.versions(),
+        **packages.versions(),
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
         "machine": f"{platform.system()} {platform.machine()}",

@@ -83,9 +83,9 @@ def over_seeds(slopes: Sequence[float], confidence: float = 0.95) -> EchoExponen
     return EchoExponent(mean, mean - half, mean + half, n)
 
 
-# estimator -> regime -> exponent, by `python -m benchmarks echo_exponents` (2-core CPU, torch 2.13, 2026-11): 3,500
-# MNIST images, SGD with momentum .9 and weight decay 1e-4, batch 128, n = 3 seeds, five LRs half a decade apart from
-# 10^-1.5 to 10^.5 times the best constant LR. Mean of lenet-slim-bn, lenet-slim and mlp-bn, whose own values stand
+# estimator -> regime -> exponent, by `python -m benchmarks curvature.echo_exponents` (2-core CPU, torch 2.13, 2026-11):
+# 3,500 MNIST images, SGD with momentum .9 and weight decay 1e-4, batch 128, n = 3 seeds, five LRs half a decade apart
+# from 10^-1.5 to 10^.5 times the best constant LR. Mean of lenet-slim-bn, lenet-slim and mlp-bn, whose own values stand
 # behind it in this order; intervals are over seeds, not over networks.
 #   "along": after 200 steps at each LR; how an estimate read while training depends on the LR one chose.
 #   "common": after 24 steps at each LR from one checkpoint (60 steps at a third of the best LR).

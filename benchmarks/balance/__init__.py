@@ -1,0 +1,1 @@
+"""Must other regularisation shrink under a large learning rate?"""

@@ -1,0 +1,1 @@
+"""What do estimates from curvature know, and what do they cost?"""

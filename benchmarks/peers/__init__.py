@@ -1,0 +1,1 @@
+"""The other tools' ways of doing the same thing."""

@@ -1,0 +1,1 @@
+"""What is a recipe worth that was found in a tenth of the steps?"""

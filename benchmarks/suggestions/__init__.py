@@ -1,0 +1,1 @@
+"""What does a suggested learning rate cost in accuracy, ours and that of others?"""

@@ -1,0 +1,1 @@
+"""The small tasks that several measurements share."""

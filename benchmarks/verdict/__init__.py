@@ -1,0 +1,1 @@
+"""Does a range test tell who can train faster?"""
