@@ -677,3 +677,22 @@ def test_forks_that_share_a_step_are_named() -> None:
     assert caught[0].filename == __file__
     assert [fork.lr for fork in ramp.forks] == pytest.approx([0.1, 1.0], rel=0.2)
     sc.lr_range_test(model, optimizer, F.cross_entropy, loader, forks=[0.1, 1.0], **given)
+
+
+def error_rate(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Share of wrong answers."""
+    return (outputs.argmax(1) != targets).float()
+
+
+def test_an_error_that_is_read_as_better_when_higher_is_named() -> None:
+    model, optimizer, loader = setup()
+    given = {"end_lr": 1.0, "total_steps": 30, "forks": 4, "eval_batches": eval_batches(), "seed": 0}
+    with pytest.warns(
+        UserWarning, match="metric 'error_rate' rises and falls with the loss.*higher_is_better=False"
+    ) as w:
+        sc.lr_range_test(model, optimizer, F.cross_entropy, loader, metric=error_rate, **given)
+    assert w[0].filename == __file__
+    for said in (True, False):  # warnings are errors
+        sc.lr_range_test(model, optimizer, F.cross_entropy, loader, metric=error_rate, higher_is_better=said, **given)
+    accuracy = lambda outputs, targets: 1.0 - error_rate(outputs, targets)  # noqa: E731
+    sc.lr_range_test(model, optimizer, F.cross_entropy, loader, metric=accuracy, **given)

@@ -239,6 +239,21 @@ def test_best_fork_ignores_diverged_branches_and_needs_three():
     assert "do not tell" in best_fork(forks([0.5, 0.5, 0.5])).reason
 
 
+@pytest.mark.parametrize("exploded", [2.3, 20.0, 200.0, 1e6])
+def test_a_branch_that_all_but_blew_up_does_not_make_the_others_equal(exploded):
+    """Losses have no bound: 4% of a spread up to 200 is more than all that the good branches differ by."""
+    losses = [2.3, 2.2, 1.9, 1.2, 0.6, exploded]
+    found = best_fork([Fork(i, 1e-3 * 3**i, math.nan, loss, 30) for i, loss in enumerate(losses)])
+    assert found.lr == pytest.approx(1e-3 * 3**4, rel=0.01)
+    assert "the best of 6 forks is at LR 0.081" in found.reason
+
+
+def test_half_of_the_branches_equally_good_and_one_that_blew_up():
+    losses = [0.6, 0.6, 0.6, 0.6, 20.0]  # best and median do not differ, so that the whole spread has to do
+    found = best_fork([Fork(i, 1e-3 * 3**i, math.nan, loss, 30) for i, loss in enumerate(losses)])
+    assert "4 of 5 forks tie" in found.reason
+
+
 def test_best_fork_by_loss_where_no_metric_was_measured():
     branches = [Fork(i, 0.1 * 2**i, math.nan, loss, 30) for i, loss in enumerate([1.0, 0.5, 0.2, 0.6])]
     assert best_fork(branches).lr == pytest.approx(0.4, rel=1e-3)
@@ -252,6 +267,35 @@ def test_the_default_rule_is_the_best_that_was_measured():
     with_forks = RangeTest(lr=lr, train_loss=loss, forks=tuple(forks([0.2, 0.5, 0.9, 0.6, 0.3])))
     assert [r.suggest().rule for r in (bare, with_metric, with_forks)] == ["blow_up", "plateau_edge", "best_fork"]
     assert suggest([with_forks, bare]).rule == "blow_up"  # what both allow
+
+
+def test_where_the_default_rule_says_nothing_the_next_one_answers_and_says_so():
+    """Asking for forks must not tell less than not asking: accuracy at a guesser's, a loss that falls and blows up."""
+    lr = np.geomspace(1e-4, 1.0, 100)
+    loss = synthetic.fixed_centre(lr, 0.01, np.random.default_rng(0))
+    flat = np.full(100, 0.95)
+    ramp = RangeTest(lr=lr, train_loss=loss, metric=flat, chance=0.95, eval_samples=500, forks=tuple(forks([0.95] * 5)))
+    said = ramp.suggest()
+    assert said.rule == "blow_up"
+    assert said.lr == ramp.suggest("blow_up").lr
+    assert said.reason.startswith(ramp.suggest("blow_up").reason)
+    assert said.reason.endswith(f"best_fork gives none: {ramp.suggest('best_fork').reason}")
+    assert ramp.suggest("best_fork").lr is None  # asked for by name
+    assert suggest([ramp, ramp]).rule == "blow_up"  # one rule for all repeats
+    dead = dataclasses.replace(ramp, train_loss=np.full(100, 2.3))
+    assert dead.suggest() == dead.suggest("best_fork")
+    assert dead.suggest().lr is None
+
+
+def test_a_short_ramp_without_forks_is_called_rough():
+    lr = np.geomspace(1e-4, 1.0, 100)
+    bare = RangeTest.from_arrays(
+        lr=lr, train_loss=synthetic.fixed_centre(lr, 0.01, np.random.default_rng(0)), updates_per_row=1
+    )
+    assert "\nrough: " in bare.summary()
+    with_forks = dataclasses.replace(bare, forks=tuple(forks([0.2, 0.5, 0.9, 0.6, 0.3])))
+    long = dataclasses.replace(bare, settings={"updates_per_row": 100})
+    assert not any("rough" in ramp.summary() for ramp in (with_forks, long))
 
 
 def test_an_unknown_rule_is_refused_with_the_near_one():
@@ -304,7 +348,7 @@ def test_best_fork_says_nothing_where_no_branch_beats_a_guesser():
     forks = [Fork(k, 10.0**-k, 0.1 + 0.004 * k, 2.3, 30) for k in range(5)]
     silent = best_fork(forks, eval_samples=1000, chance=0.1)
     assert silent.lr is None
-    assert "no fork learned anything: the best reaches 0.116, a guesser 0.1" in silent.reason
+    assert "no fork's accuracy is told from a guesser's: the best reaches 0.116, a guesser 0.1" in silent.reason
     assert best_fork(forks, eval_samples=100_000, chance=0.1).lr is not None
     assert best_fork(forks, eval_samples=1000).lr is not None  # chance unknown
     learned = [dataclasses.replace(fork, metric=fork.metric + 0.1) for fork in forks]

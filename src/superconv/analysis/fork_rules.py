@@ -51,7 +51,9 @@ def best_fork(
     trimming: diverged and unmeasured branches are out.
 
         error    = two standard errors of a difference of two evaluations,  2 sqrt(2 m (1 - m) / eval_samples)
-                   for an accuracy m, and at least 4% of the spread between the best and the worst branch
+                   for an accuracy m, and at least 4% of the spread between the best and the worst branch; without a
+                   bound on the metric of twice that between best and median, where this is less: one branch that
+                   all but blew up must not make the others equal
         lr       = exp(sum_i w_i log lr_i),   w_i ~ exp(-(best - metric_i) / error) x its stretch of log LR
         interval = the central 90% of the weight
 
@@ -87,10 +89,13 @@ def best_fork(
     noise = _standard_error(abs(top), eval_samples) if binomial and uses_metric else 0.0
     if binomial and uses_metric and not _learned(top, chance, eval_samples):
         return nowhere(
-            f"no fork learned anything: the best reaches {top:.3g}, a guesser {chance:.3g}; pass a range of "
-            "learning rates (start_lr=1e-6, end_lr=10), more fork_steps, or check the model"
+            f"no fork's accuracy is told from a guesser's: the best reaches {top:.3g}, a guesser {chance:.3g}; pass "
+            'metric="loss", more fork_steps, a range of learning rates (start_lr=1e-6, end_lr=10), or check the model'
         )
-    error = 2.0 * max(noise, 0.02 * (top - worst))
+    spread = top - worst
+    if not (binomial and uses_metric):
+        spread = min(spread, 2.0 * (top - float(np.nanmedian(scores)))) or spread
+    error = 2.0 * max(noise, 0.02 * spread)
     found = likely_best(lrs, scores, error=error)
     tied = lrs[scores >= top - error]  # False for NaN
     text = f"the best of {len(forks)} forks is at LR {tied[0]:.3g}"

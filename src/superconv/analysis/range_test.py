@@ -15,7 +15,7 @@ from ..records import StopReason
 from .fork_rules import Fork
 from .judge import judge
 from .reference import GridEdge, stored_grid_edge
-from .suggestion import Suggestion, combine, default_rule, suggest_one
+from .suggestion import Suggestion, suggest_all
 from .thresholds import Thresholds
 from .verdict import Verdict
 
@@ -187,7 +187,7 @@ class RangeTest:
         return own + (self.scout.total_updates if self.scout is not None else 0)
 
     def suggest(self, rule: str | None = None) -> Suggestion:
-        """What to use as max_lr (`suggestion.RULES`; None: best_fork, else plateau_edge, else blow_up).
+        """What to use as max_lr (`suggestion.RULES`; None: the first of `suggestion.BY_TRUST` that says one).
 
         Raises: ValueError: no rule of that name.
         """
@@ -244,7 +244,7 @@ def suggest(ramps: Sequence[RangeTest], rule: str | None = None) -> Suggestion:
 
     Args:
         ramps: repeats of one range test.
-        rule: None: the default rule of the repeat that allows the least.
+        rule: None: the most trustworthy one that all repeats allow, and the next one where it says nothing.
     Raises:
         ValueError: no ramp, or no rule of that name.
         TypeError: something else than a list of range tests.
@@ -256,10 +256,8 @@ def suggest(ramps: Sequence[RangeTest], rule: str | None = None) -> Suggestion:
         raise ValueError("suggest() needs at least one range test, got none")
     if other := [ramp for ramp in ramps if not isinstance(ramp, RangeTest)]:
         raise TypeError(f"suggest() takes range tests, got a {type(other[0]).__name__} among them")
-    order = ("blow_up", "plateau_edge", "best_fork")
-    name = rule or min((default_rule(ramp) for ramp in ramps), key=order.index)
     seeds = [ramp.settings["seed"] for ramp in ramps if isinstance(ramp.settings.get("seed"), int)]
-    return combine([suggest_one(ramp, name) for ramp in ramps], seeds if len(seeds) == len(ramps) else ())
+    return suggest_all(ramps, rule, seeds if len(seeds) == len(ramps) else ())
 
 
 def _frozen(name: str, values: ArrayLike, shape: tuple[int, ...]) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -109,8 +109,11 @@ RULES: dict[str, Callable[[Ramp], Found]] = {
 }
 
 
+BY_TRUST = ("best_fork", "plateau_edge", "blow_up")  # the rules that are used where none is asked for
+
+
 def default_rule(ramp: Ramp) -> str:
-    """The most trustworthy rule that the measurement allows: forks, else the metric, else the losses.
+    """The most trustworthy rule that the measurement allows: forks, else the metric, else the losses (`BY_TRUST`).
 
     Of the losses "blow_up": as max_lr of 1cycle on fifty small tasks it cost 11.5% of the height above chance on
     average, "steepest", which points at an LR to begin with, 53% (results/suggestions).
@@ -122,16 +125,35 @@ def default_rule(ramp: Ramp) -> str:
     return "blow_up"
 
 
-def suggest_one(ramp: Ramp, rule: str | None = None) -> Suggestion:
-    """Apply one rule (None: `default_rule`) to one range test.
+def suggest_one(ramp: Ramp, rule: str) -> Suggestion:
+    """Apply one rule to one range test.
 
     Raises: ValueError: no rule of that name.
     """
-    name = default_rule(ramp) if rule is None else rule
-    if name not in RULES:
-        raise ValueError(f"no suggestion rule {name!r}; {near(name, RULES)}, or None for the default")
-    found = RULES[name](ramp)
-    return _suggestion(name, found.lr, found.interval, found.reason, at_edge=found.at_edge)
+    if rule not in RULES:
+        raise ValueError(f"no suggestion rule {rule!r}; {near(rule, RULES)}, or None for the default")
+    found = RULES[rule](ramp)
+    return _suggestion(rule, found.lr, found.interval, found.reason, at_edge=found.at_edge)
+
+
+def suggest_all(ramps: Sequence[Ramp], rule: str | None = None, seeds: Sequence[int] = ()) -> Suggestion:
+    """One suggestion from repeats of a range test, all read by the same rule.
+
+    Args:
+        ramps: at least one.
+        rule: None: the default rule of the repeat that allows the least; where it says nothing, the next one of
+            `BY_TRUST` that does, and the reason names what the first one missed. A rule that is asked for by name
+            is the only one.
+        seeds: of the repeats, where known.
+    Raises: ValueError: no ramp, or no rule of that name.
+    """
+    rules = (rule,) if rule is not None else BY_TRUST[max(BY_TRUST.index(default_rule(ramp)) for ramp in ramps) :]
+    first = combine([suggest_one(ramp, rules[0]) for ramp in ramps], seeds)
+    for name in rules[1:] if first.lr is None else ():
+        other = combine([suggest_one(ramp, name) for ramp in ramps], seeds)
+        if other.lr is not None:
+            return replace(other, reason=f"{other.reason}; {first.rule} gives none: {first.reason}")
+    return first
 
 
 def combine(suggestions: Sequence[Suggestion], seeds: Sequence[int] = ()) -> Suggestion:

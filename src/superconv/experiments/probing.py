@@ -169,7 +169,7 @@ class Prober:
             self.score.refuse("validation")
         if self.chance is None:
             self.chance = ramp.chance
-        return Outcome(None, ramp.total_updates, lr=ramp.suggest().lr)
+        return Outcome(None, ramp.total_updates, lr=ramp.suggest("best_fork").lr)
 
     def _measure(self, probe: Probe, spent: int) -> RangeTest:
         candidate, count = probe.candidate, iter(range(spent + 1, spent + probe.cost + 1))

@@ -44,6 +44,8 @@ MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean, sqrt(pi
 EVALUATIONS = 25  # along a ramp, where `evaluate_every` is not given
 FORK_DECADES = 2.5  # of a ramp whose upper end a scout found; where it was given, RAMP_DECADES
 FORK_FRACTION = 0.3  # of the ramp's length: 30 steps of annealing for 100 of ramp
+AGREEMENT = 0.5  # rank correlation of a metric with the loss from which on it looks like an error
+AGREEMENT_FROM = 6  # evaluations
 NOT_FINITE = (
     "the loss is not finite at the first step: check the data, the model's initialisation and the loss function before "
     "testing learning rates"
@@ -108,10 +110,12 @@ def lr_range_test(
         chance: metric of a guesser; for accuracy the share of the largest class in `eval_batches` by default.
         reference_lr: the best constant learning rate, if known; the verdict measures tolerance against it. "grid"
             finds it by eight short trainings of `total_steps` each (`find_reference`), up to six more where the lowest
-            rate is the best one, and needs `eval_batches`; "fixed-grid" by no more than eight. Where the best one is
-            still at an edge `RangeTest.reference_edge` says so, and the verdict is inconclusive.
+            rate is the best one, and needs `eval_batches` (the verdict `chance` as well, where a metric has no
+            bounds); "fixed-grid" by no more than eight. Where the best one is still at an edge
+            `RangeTest.reference_edge` says so, and the verdict is inconclusive.
     Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored; several of
-        the learning rates in `forks` come closest to the same step, which is forked once.
+        the learning rates in `forks` come closest to the same step, which is forked once; a metric function that goes
+        with the loss, where `higher_is_better` was not given.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
         ValueError: a range, length or fork that is not possible; nothing to train on; an iterator that the scout used
@@ -131,7 +135,7 @@ def lr_range_test(
     check_forks(forks, fork_steps, total_steps)
     check_reference(reference_lr)
     check_seed(seed)
-    higher_is_better = direction(metric, higher_is_better)
+    direction_given, higher_is_better = higher_is_better is not None, direction(metric, higher_is_better)
     trained_parameters(model, optimizer)
     if scaler is None:
         scaler = make_scaler(precision, device.type)
@@ -191,7 +195,7 @@ def lr_range_test(
         "reference_grid": reference.to_dict(),
         "updates": probe.updates,
     }
-    return curve.value(
+    ramp = curve.value(
         metric_name=guess.name,
         higher_is_better=higher_is_better,
         chance=guess.level(),
@@ -202,6 +206,9 @@ def lr_range_test(
         settings=settings,
         scout=scout,
     )
+    if callable(metric) and not direction_given:
+        _warn_of_direction(ramp)
+    return ramp
 
 
 def _scout(probe: Probe, source: BatchSource) -> RangeTest:
@@ -321,6 +328,22 @@ def _nearest(forks: Sequence[float], lrs: Any) -> frozenset[int]:
             stacklevel=4,
         )
     return frozenset(nearest)
+
+
+def _warn_of_direction(ramp: RangeTest) -> None:
+    """A metric of the user's own that falls where the loss falls is an error: its worst value would be chosen."""
+    branches = np.array([(fork.metric, fork.loss) for fork in ramp.forks if not fork.diverged]).reshape(-1, 2)
+    seen = np.concatenate([np.stack([ramp.metric, ramp.eval_loss], axis=1), branches])
+    seen = seen[np.isfinite(seen).all(axis=1)]
+    if len(seen) < AGREEMENT_FROM or not np.ptp(seen, axis=0).all():
+        return
+    ranks = seen.argsort(axis=0).argsort(axis=0)
+    if np.corrcoef(ranks.T)[0, 1] > AGREEMENT:
+        warnings.warn(
+            f"metric {ramp.metric_name!r} rises and falls with the loss, and is read as better when higher; pass "
+            "higher_is_better=False for an error, higher_is_better=True to keep it",
+            stacklevel=3,
+        )
 
 
 def _evaluations(total_steps: int, every: int, forks: int | Sequence[float], reference_lr: float | str | None) -> int:
