@@ -63,6 +63,16 @@ def test_a_contender_pickles_and_keeps_its_options():
         (lambda: Contender("x", "constant:lr=.1", {"lr": Interval(0.1, 1.0)}), "does not stand in"),
         (lambda: Contender("x", "constant:lr={lr}", {"lr": Interval(0.1, 1.0)}).arm(10), "needs values for lr"),
         (lambda: Contender("x", "constnt:lr=.1").arm(10), "constant"),
+        (
+            lambda: Contender("x", "one_cycle:max_lr=1", optimizer_options={"momentum": 0.9}).arm(10),
+            "momentum in optimizer_options would be ignored",
+        ),
+        (
+            lambda: Contender(
+                "x", "constant:lr=1", fixed={"weight_decay": 1e-3}, optimizer_options={"weight_decay": 1e-4}
+            ),
+            "weight_decay in optimizer_options would be written over",
+        ),
         (lambda: Interval(1.0, 0.1), "positive and increasing"),
         (lambda: Interval(0.0, 1.0), "positive and increasing"),
         (lambda: contenders_named(["1cyle"]), "1cycle"),

@@ -69,7 +69,8 @@ class Contender:
         batch_size: samples per update.
         evaluate_with: BatchNorm's statistics in evaluation; the running ones are not those of averaged weights.
         common: whether this is the common default, whose settings are those people start with.
-    Raises: ValueError: a setting of the schedule that is neither searched nor fixed, or one that stands nowhere.
+    Raises: ValueError: a setting of the schedule that is neither searched nor fixed, one that stands nowhere, or one
+        that is given twice.
     """
 
     name: str
@@ -89,6 +90,10 @@ class Contender:
         for name, interval in self.space.items():
             if not isinstance(interval, Interval):
                 raise TypeError(f"contender {self.name!r}: {name} is searched in an Interval, got {interval!r}")
+        if WEIGHT_DECAY in {**self.space, **self.fixed} and WEIGHT_DECAY in self.optimizer_options:
+            raise ValueError(
+                f"contender {self.name!r}: the weight_decay in optimizer_options would be written over; give it once"
+            )
         used = {name for _, name, _, _ in Formatter().parse(self.schedule) if name is not None}
         known = {*self.space, *self.fixed}
         for name in sorted(used - known):
@@ -111,8 +116,11 @@ class Contender:
         if WEIGHT_DECAY in values:
             options[WEIGHT_DECAY] = values[WEIGHT_DECAY]
         schedule = parse_schedule(self.schedule.format(**values), steps)
-        if "momentum" in schedule(0):
-            options.pop("momentum", None)  # the schedule sets it
+        if "momentum" in options and "momentum" in schedule.curves:
+            raise ValueError(
+                f"contender {self.name!r}: the momentum in optimizer_options would be ignored, since the schedule sets "
+                "it; leave it out, or write max_momentum=none into the schedule"
+            )
         return Arm(
             f"{self.name} {steps} steps", schedule, self.optimizer, options, self.batch_size,
             evaluate_every=max(1, steps // 5), evaluate_with=self.evaluate_with,
