@@ -68,7 +68,7 @@ def test_it_is_lr_range_test_with_the_parts_of_the_plan(tmp_path: Path) -> None:
         {"total_steps": 13},
         {"end_lr": 0.5},
         {"evaluate_with": "running"},
-        {"forks": 0},
+        {"forks": 0, "fork_steps": None},
         {"batch_size": 21},
         {"eval_samples": 10},
         {"optimizer_options": {"momentum": 0.5}},
@@ -186,7 +186,7 @@ def test_the_model_is_made_under_the_seed(tmp_path: Path) -> None:
         return model
 
     for seed in (0, 1):
-        measure(tmp_path, make_task(model=net, name=f"seen {seed}"), seed=seed, forks=0)
+        measure(tmp_path, make_task(model=net, name=f"seen {seed}"), seed=seed, forks=0, fork_steps=None)
     assert not torch.equal(made[0], made[1])
     assert torch.equal(made[0], make_task().build_model(0)[0].weight)
 

@@ -165,6 +165,7 @@ def test_bad_arguments_and_batches_are_named() -> None:
     for options, words in [
         ({"accumulation_steps": 0}, "accumulation_steps must be at least 1, got 0"),
         ({"evaluate_every": 0}, "evaluate_every"),
+        ({"evaluate_every": 1}, "evaluate_every=1 would be ignored without eval_batches"),
         ({"clip_grad_norm": -1.0}, "clip_grad_norm must be positive"),
         ({"evaluate_with": "bacth"}, "'batch'"),
         ({"precision": "fp17"}, "fp16"),

@@ -323,7 +323,7 @@ def test_forks_do_not_move_the_ramp_and_are_annealed_copies() -> None:
             end_lr=1.0,
             total_steps=20,
             forks=forks,
-            fork_steps=6,
+            fork_steps=6 if forks else None,
             eval_batches=eval_batches(),
             seed=2,
         )
@@ -565,6 +565,9 @@ def test_a_scout_that_broke_and_went_constant_ends_the_ramp_where_it_broke(dead:
         ({"evaluate_every": "5"}, "evaluate_every must be a whole number.*got '5'"),
         ({"accumulation_steps": "2"}, "accumulation_steps must be a whole number.*got '2'"),
         ({"seed": "a"}, "seed must be a whole number or None, got 'a'"),
+        ({"evaluate_every": 2}, "evaluate_every=2 would be ignored without eval_batches"),
+        ({"fork_steps": 5}, "fork_steps=5 without forks would be ignored"),
+        ({"reference_lr": "grid", "metric": None, "eval_batches": eval_batches()}, "pass eval_batches and a metric"),
         ({"metric": lambda o, t: o[:3], "eval_batches": eval_batches(), "end_lr": 1.0}, "one value per sample"),
         ({"eval_batches": iter(eval_batches())}, "eval_batches is an iterator .*but 25 evaluations"),
     ],

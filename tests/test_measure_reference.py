@@ -79,7 +79,7 @@ def test_the_warm_up_is_a_fifth_and_ends_at_the_rate() -> None:
 
 def test_given_rates_are_taken_and_a_grid_without_data_is_refused() -> None:
     assert ramp(reference_lr=0.3).reference_lr == 0.3
-    with pytest.raises(ValueError, match="pass eval_batches"):
+    with pytest.raises(ValueError, match="pass eval_batches and a metric"):
         ramp(reference_lr="grid", eval_batches=None)
 
 

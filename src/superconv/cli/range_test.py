@@ -51,9 +51,12 @@ def range_test(
     evaluate_with: EvaluateWith = "batch",
     eval_samples: Annotated[int | None, typer.Option(help="Validation samples that are measured.")] = 1000,
     reference_lr: Annotated[
-        str,
-        typer.Option(help="Best constant LR: a number, 'grid' (8 to 14 short trainings), 'fixed-grid' (8) or 'none'."),
-    ] = "grid",
+        str | None,
+        typer.Option(
+            help="Best constant LR: a number, 'grid' (8 to 14 short trainings), 'fixed-grid' (8) or 'none'; default: "
+            "grid, where there is a metric."
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="How many repeats.", min=1)] = 2,
     precision: Precision = "fp32",
     clip_grad_norm: ClipGradNorm = None,
@@ -95,7 +98,7 @@ def range_test(
         eval_samples=eval_samples,
         precision=precision,
         clip_grad_norm=clip_grad_norm,
-        reference_lr=_reference(reference_lr),
+        reference_lr=_reference(reference_lr or ("none" if made.metric is None else "grid")),
     )
     ramps, paths = [], []
     with bar(quiet) as display:

@@ -148,6 +148,7 @@ class Probe:
         norm_every = max(1, schedule.total_steps // WEIGHT_NORMS)
         state = TrainState(self.model, self.optimizer, source, scaler=self.scaler)
         eval_batches = self.eval_batches if evaluate_every else None
+        evaluate_every = None if eval_batches is None else evaluate_every
         updates = self.steps(state, schedule, eval_batches, evaluate_every)
         with ScaleInvariantNorm(self.model) as norm, closing(updates) as steps:
             for record in steps:

@@ -28,7 +28,7 @@ from .chance import ChanceLevel
 from .memory import naming_batch_size
 from .progress import Progress, reporter
 from .ramp import Probe
-from .range_test_arguments import check_forks, check_ramp, check_reference, check_seed
+from .range_test_arguments import check_forks, check_measured, check_ramp, check_reference, check_seed
 from .reference import GRID_POINTS, MOST_TRAININGS, Reference, find_reference
 from .trained_parameters import trained_parameters
 
@@ -118,9 +118,9 @@ def lr_range_test(
         with the loss, where `higher_is_better` was not given.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
-        ValueError: a range, length or fork that is not possible; nothing to train on; an iterator that the scout used
-            up; an optimizer made for another model; a metric that does not fit the outputs, or a loss said to be better
-        when higher.
+        ValueError: a range, length or fork that is not possible; an option that would be ignored; nothing to train on;
+            an iterator that the scout used up; an optimizer made for another model; a metric that does not fit the
+            outputs, or a loss said to be better when higher.
         TypeError: a loss that is no function.
         OutOfMemory, a ValueError and a torch.OutOfMemoryError: everything is as before, and the message names a batch
         size that fits.
@@ -134,6 +134,7 @@ def lr_range_test(
     check_ramp(start_lr, end_lr, total_steps, shape)
     check_forks(forks, fork_steps, total_steps)
     check_reference(reference_lr)
+    check_measured(evaluate_every, reference_lr, eval_batches, metric)
     check_seed(seed)
     direction_given, higher_is_better = higher_is_better is not None, direction(metric, higher_is_better)
     trained_parameters(model, optimizer)
@@ -247,8 +248,6 @@ def _reference(
     """What was given, or what a grid finds."""
     if not isinstance(given, str):
         return Reference(given, (), ())
-    if probe.eval_batches is None:
-        raise ValueError(f"reference_lr={given!r} compares metrics: pass eval_batches, or the learning rate itself")
     extend = given == "grid"
     return find_reference(probe, source, end_lr=end_lr, steps=steps, higher_is_better=higher_is_better, extend=extend)
 

@@ -55,10 +55,23 @@ def check_ramp(start_lr: float | None, end_lr: float | None, total_steps: int, s
         raise ValueError(f"start_lr={start_lr:g} must be below end_lr={end_lr:g}")
 
 
+def check_measured(evaluate_every: int | None, reference_lr: Any, eval_batches: Any, metric: Any) -> None:
+    """What only a metric on evaluation data has a use for. Raises: ValueError: it would be ignored."""
+    if evaluate_every is not None and eval_batches is None:
+        raise ValueError(f"evaluate_every={evaluate_every} would be ignored without eval_batches; pass both or none")
+    if isinstance(reference_lr, str) and (eval_batches is None or metric is None):
+        raise ValueError(
+            f"reference_lr={reference_lr!r} compares metrics, and none is measured; pass eval_batches and a "
+            "metric, or the learning rate itself"
+        )
+
+
 def check_forks(forks: Any, fork_steps: int | None, total_steps: int) -> None:
     """Their number or learning rates, and their length: each ends at a learning rate of 0. Raises: ValueError."""
     if fork_steps is not None:
         checks.whole("fork_steps", fork_steps, at_least=2)
+        if isinstance(forks, (int, np.integer, list, tuple)) and not forks:
+            raise ValueError(f"fork_steps={fork_steps} without forks would be ignored; give forks, or leave it out")
     if isinstance(forks, (int, np.integer)) and not 0 <= forks <= total_steps:
         raise ValueError(f"forks must lie between 0 and total_steps={total_steps}, got {forks}")
     if isinstance(forks, (int, np.integer)):

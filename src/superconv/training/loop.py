@@ -84,6 +84,8 @@ def train_steps(
     """
     check_parts(optimizer, loss_fn)
     check_options(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
+    if evaluate_every is not None and eval_batches is None:
+        raise ValueError(f"evaluate_every={evaluate_every} would be ignored without eval_batches; pass both or none")
     device = device_of(model)
     state = _state(state, model, optimizer, batches, precision, device)
     groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
