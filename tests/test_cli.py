@@ -423,7 +423,7 @@ def test_every_verb_that_trains_takes_the_options_of_data(run: Run, verb: str) -
     schedule = ("--schedule", "constant:lr=.1") if verb == "train" else ()
     code, _, err = run(verb, "--task", "toy.py:make", "--image-size", "8", "--in-memory", *length, *schedule)
     assert code != 0
-    assert "--image-size, --in-memory: of --data alone; a --task has its pictures already" in err
+    assert "--image-size, --in-memory: of --data alone; a --task has its data already" in err
     code, _, err = run(verb, "--model", "lenet", *length, *schedule)
     assert code != 0
     assert "say what to train: --data NAME --model NAME" in err

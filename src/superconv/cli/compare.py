@@ -19,7 +19,6 @@ from .task_options import TaskOptions, with_task_options
 
 if TYPE_CHECKING:
     from ..experiments.compare import Comparison
-    from ..experiments.contenders import Contender
 
 ARMS = "1cycle,piecewise constant,cosine,common default"
 
@@ -74,6 +73,8 @@ def compare(
     from .recipe_options import tell_task
 
     plan = None if recipe is None else Recipe.load(recipe)
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"--batch-size must be at least 1, got {batch_size}")
     size = batch_size or (128 if plan is None else plan.batch_size)
     contenders = [replace(c, batch_size=size) for c in contenders_named([n.strip() for n in arms.split(",")])]
     if plan is not None:
@@ -88,7 +89,7 @@ def compare(
         )  # fmt: skip
     if result is None:
         end_stopped(stop)
-    _print(result, contenders, as_json)
+    _print(result, as_json)
 
 
 def _whole_numbers(text: str) -> list[int]:
@@ -98,7 +99,7 @@ def _whole_numbers(text: str) -> list[int]:
         raise ValueError(f"--ladder must be whole numbers joined by commas, such as 1,2,4,8; got {text!r}") from None
 
 
-def _print(result: Comparison, contenders: list[Contender], as_json: bool) -> None:
+def _print(result: Comparison, as_json: bool) -> None:
     from ..report import build_report
 
     page = build_report(result.path)

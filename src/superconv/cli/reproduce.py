@@ -24,6 +24,7 @@ MOST_COLUMNS = 110  # of a list: longer lines are hard to read
 
 
 def reproduce(
+    context: typer.Context,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -67,14 +68,13 @@ def reproduce(
     The test images are tested along the way, as in the paper; nothing is chosen by them. Finished runs are found again.
     """
     if overview:
-        beside = {"--json": as_json, "--list": show_list, "a name": bool(names)}
-        if any(beside.values()):
-            raise ValueError(f"{next(n for n, given in beside.items() if given)} does not go with --overview; drop one")
+        _refuse_beside("--overview", context, {"overview", "long", "out", "runs_dir", "quiet"})
         _overview(out, long)
         return
     if long:
         raise ValueError("--long goes with --overview")
     if show_list:
+        _refuse_beside("--list", context, {"show_list", "names", "data_dir", "as_json", "out", "runs_dir", "quiet"})
         _list(names or [], data_dir, as_json)
         return
     from ..experiments.stopping import StopSignal
@@ -106,6 +106,16 @@ def reproduce(
     if missing:
         left = f"Another process is at {'; '.join(missing)}: left to it. The same command finds what it finishes."
         print(left, file=sys.stderr)
+
+
+def _refuse_beside(option: str, context: typer.Context, allowed: set[str]) -> None:
+    """Name what was given beside an option that has no use for it. Raises: ValueError."""
+    from .recipe_options import given_options
+
+    written = {each.name: each.opts[0] if each.opts[0].startswith("-") else "a name" for each in context.command.params}
+    for name in given_options(context):
+        if name not in allowed:
+            raise ValueError(f"{written[name]} does not go with {option}; drop one")
 
 
 def _chosen(names: list[str], scale: str, out: Path) -> tuple[list[tuple[Claim, Experiment]], ScaleName]:

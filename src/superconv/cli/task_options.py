@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -78,6 +78,13 @@ class TaskOptions:
         prepared = splits.prepared(self.preparation, mirror=self.mirror, crop_padding=self.crop_padding)
         return replace(found, data=prepared)
 
+    def check_augmentation(self, augment: bool) -> None:
+        """Refuse an augmentation that was asked for where there shall be none. Raises: ValueError."""
+        asked = {"--mirror": self.mirror, "--crop-padding": self.crop_padding, "--crop-scale": self.crop_scale}
+        given = [option for option, value in asked.items() if value]
+        if given and not augment:
+            raise ValueError(f"{', '.join(given)} would be ignored with --no-augment; leave one of them out")
+
     def maker(self) -> Callable[[], Task]:
         """A function that makes the task, here and in every worker; what is wrong with it is said now."""
         self.make()
@@ -90,7 +97,7 @@ class TaskOptions:
         if self.task is not None:
             if self.data is not None or self.model is not None:
                 raise ValueError("give either --task, or --data and --model, not both")
-            self._refuse_of_folders("of --data alone; a --task has its pictures already")
+            self._refuse(("data_dir", *_OF_FOLDERS), "of --data alone; a --task has its data already")
             return load_task(self.task)
         if self.data is None or self.model is None:
             raise ValueError(
@@ -98,11 +105,12 @@ class TaskOptions:
                 "package.module:function"
             )
         if not is_folder(self.data):
-            self._refuse_of_folders(f"for folders of pictures alone (--data folder:PATH); {self.data} is none")
+            self._refuse(_OF_FOLDERS, f"for folders of pictures alone (--data folder:PATH); {self.data} is none")
         return named_task(self.data, self.model, data_dir=self.data_dir, data_options=self._pictures())
 
-    def _refuse_of_folders(self, why: str) -> None:
-        given = {name: getattr(self, name) for name in _OF_FOLDERS if getattr(self, name) is not None}
+    def _refuse(self, options: Sequence[str], why: str) -> None:
+        """Options that would be ignored are named. Raises: ValueError."""
+        given = {name: getattr(self, name) for name in options if getattr(self, name) is not None}
         names = ["--in-memory" if value is False else f"--{name.replace('_', '-')}" for name, value in given.items()]
         if names:
             raise ValueError(f"{', '.join(names)}: {why}")

@@ -95,7 +95,7 @@ def train(
     from ..experiments.monitoring import Monitoring
     from ..experiments.runner import run_arm
     from ..experiments.stopping import StopSignal
-    from ..models import averaging_fraction_for
+    from ..models import averaging_fraction_for, has_batch_norm
     from ..schedules import parse_schedule, total_steps
     from ..task import metric_name
     from .progress import bar
@@ -112,11 +112,14 @@ def train(
         raise ValueError("give the length as --epochs or as --steps, not both")
     if (monitor_every or eigenvalues_every) and not monitor_lr:
         raise ValueError("--monitor-every and --eigenvalues-every are for --monitor-lr; give that too, or none")
+    what.check_augmentation(augment)
     _check_schedule(schedule, steps)  # before the data are loaded, which may take minutes
     made = what.make()
     if plan is not None:
         tell_task(plan, made.name)
         made = plan.applied(made)
+    if averaging_fraction is not None and not has_batch_norm(made.build_model(seed)):
+        raise ValueError("--averaging-fraction: the model has no BatchNorm; leave it out")
     if steps is None:
         samples = train_samples or len(made.data.with_validation(VALIDATION_SAMPLES).train)
         length = DEFAULT_EPOCHS if epochs is None else epochs

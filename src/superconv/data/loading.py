@@ -44,7 +44,7 @@ def load(name: str, data_dir: str | Path | None = None, **options: Any) -> Split
     Args:
         name: one of `NAMES`, or "folder:PATH": one sub-folder per class, or train, validation (val), test with those.
         data_dir: data folder; None: $SUPERCONV_DATA, else ~/.cache/superconv. Layouts of the publishers and of
-            torchvision are found in it.
+            torchvision are found in it. Not beside "folder:PATH", which says it all.
         options: `FolderOptions`, of "folder:PATH", "imagenet" and "imagenette" alone: image_size, corrupt, streaming,
             crop_scale, crop_ratio, resize, workers.
     Raises: DataError: an unknown name or option, missing or damaged files; DataNotFoundError names the command that
@@ -56,6 +56,8 @@ def load(name: str, data_dir: str | Path | None = None, **options: Any) -> Split
         folder = name.removeprefix(FOLDER)
         if not folder.strip():
             raise DataError(f"{name!r} names no folder; give folder:PATH with one sub-folder per class")
+        if data_dir is not None:
+            raise DataError(f"data_dir={str(data_dir)!r}: {name} says itself where its pictures lie; leave it out")
         return load_folder(Path(folder).expanduser(), name, _folder_options(options))
     source = source_named(name)
     if source.is_folder:

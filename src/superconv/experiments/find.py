@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import runs
 from ..analysis.range_test import suggest
@@ -24,6 +23,7 @@ from ..analysis.recipe.ramps import budget_for_verdict, smallest_budget
 from ..analysis.recipe.search import STRATEGIES, next_probes
 from ..analysis.repeats import joint_verdict
 from ..data import Splits
+from ..models import has_batch_norm
 from ..near_names import near
 from ..schedules import constant
 from ..task import Task, metric_name
@@ -255,7 +255,7 @@ def _has_batch_norm(task: Task) -> bool:
         model = task.build_model(0)
     except Exception as error:
         raise ValueError(f"task {task.name!r}: its model cannot be built, {type(error).__name__}: {error}") from error
-    return any(isinstance(module, _BatchNorm) for module in model.modules())
+    return has_batch_norm(model)
 
 
 def _check_values(plan: Plan, fixed: Fixed) -> None:

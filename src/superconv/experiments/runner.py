@@ -193,6 +193,8 @@ class _Training:
             # BatchNorm of parts of a batch is a view in the default layout; here it takes a pass a part, and a copy
             in_parts = arm.statistics_of is not None and arm.statistics_of < share_of(arm.batch_size)
             wanted = not in_parts and wants_channels_last(self.model, device)
+        elif wanted and all(parameter.ndim != 4 for parameter in self.model.parameters()):
+            raise ValueError("channels_last=True: the model has no weights of pictures (4 dimensions); leave it out")
         if wanted:
             to_channels_last(self.model)
         return wanted

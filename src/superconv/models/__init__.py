@@ -4,6 +4,7 @@ from .batch_norm import (
     NormalisedBatchNorm1d,
     NormalisedBatchNorm2d,
     averaging_fraction_for,
+    has_batch_norm,
     set_averaging_fraction,
     set_statistics_of,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "NormalisedBatchNorm2d",
     "averaging_fraction_for",
     "build_model",
+    "has_batch_norm",
     "seeded",
     "set_averaging_fraction",
     "set_statistics_of",

@@ -128,6 +128,11 @@ def check_averaging_fraction(fraction: float) -> float:
     return float(fraction)
 
 
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether any of its layers is a BatchNorm."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
 def set_averaging_fraction(model: nn.Module, fraction: float) -> int:
     """Set how slowly BatchNorm's running statistics move, in every BatchNorm layer: torch's `momentum` = 1 - fraction.
 

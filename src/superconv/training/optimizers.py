@@ -143,7 +143,7 @@ def _check_options(name: str, choice: _Choice, options: Mapping[str, Any], setti
             raise ValueError(f"optimizer {name!r} has no option {key!r}; {near(key, accepted)}")
     decays = (settings.weight_decay, settings.norm_weight_decay, settings.bias_weight_decay)
     if "weight_decay" not in accepted and any(decays):
-        raise ValueError(f"weight_decay: optimizer {name!r} has none; leave it out, or use 'sgd' or 'adamw'")
+        raise ValueError(f"weight_decay: optimizer {name!r} has none; use 0, or 'sgd' or 'adamw'")
     for pattern, override in settings.overrides.items():
         for key in override:
             if key == LR_SCALE:
