@@ -183,7 +183,7 @@ def test_a_range_test_on_two_ranks_is_that_of_one_process(tmp_path: Path, on_two
 
 
 WRONG = {
-    "a batch that two do not divide": (["--batch-size", "33"], {}, "batch_size 33 is not divisible by the 2 ranks"),
+    "a batch that two do not divide": (["--batch-size", "33"], {}, "--batch-size 33 is not divisible by the 2 ranks"),
     "a GPU where there is none": (["--device", "cuda"], {}, "cannot be used here"),
     "other data on one rank": ([], {"DATA": "RANK"}, "rank 1 has another data set than rank 0: t"),
     "groups over ranks": (["--statistics-of", "20"], {"NORM": "sc.models.NormalisedBatchNorm1d(16)"}, "reaches over"),
