@@ -699,3 +699,26 @@ def test_an_error_that_is_read_as_better_when_higher_is_named() -> None:
         sc.lr_range_test(model, optimizer, F.cross_entropy, loader, metric=error_rate, higher_is_better=said, **given)
     accuracy = lambda outputs, targets: 1.0 - error_rate(outputs, targets)  # noqa: E731
     sc.lr_range_test(model, optimizer, F.cross_entropy, loader, metric=accuracy, **given)
+
+
+def test_a_head_that_the_optimizer_alone_holds_is_restored_and_not_trained_by_forks() -> None:
+    ramps = []
+    for forks in (0, 3):
+        torch.manual_seed(0)
+        encoder, head = nn.Linear(6, 16), nn.Linear(16, 3)
+        parameters = [*encoder.parameters(), *head.parameters()]
+        optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+        before = [parameter.detach().clone() for parameter in parameters]
+
+        def loss_fn(hidden: torch.Tensor, targets: torch.Tensor, head: nn.Module = head) -> torch.Tensor:
+            return F.cross_entropy(head(hidden), targets)
+
+        loader = DataLoader(make_data(), batch_size=16)
+        options = {"total_steps": 12, "start_lr": 0.01, "end_lr": 3.0, "metric": None, "reference_lr": None}
+        ramps.append(sc.lr_range_test(encoder, optimizer, loss_fn, loader, forks=forks, fork_steps=4, **options))
+        assert all(map(torch.equal, parameters, before))
+        assert all(parameter.grad is None for parameter in parameters)
+        assert not optimizer.state
+    assert len(ramps[1].forks) == 3
+    assert np.array_equal(ramps[0].train_loss, ramps[1].train_loss), "a fork leaves the head as it was"
+    assert ramps[0].train_loss[0] != ramps[0].train_loss[6], "the ramp does train it"

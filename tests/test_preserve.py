@@ -297,3 +297,32 @@ def test_what_cannot_be_brought_back_leaves_nothing_else_undone() -> None:
         train(model.train(), optimizer, 2)
     assert everything(model, optimizer) == before
     assert torch.equal(torch.get_rng_state(), states)
+
+
+@pytest.mark.parametrize("optimizer_first", [False, True])
+def test_parameters_that_the_optimizer_alone_holds_come_back(optimizer_first: bool) -> None:
+    model, head = make_model(), nn.Linear(3, 2)
+    head.bias.requires_grad_(False)
+    with_gradient = nn.Parameter(torch.ones(2))
+    with_gradient.grad = gradient = torch.full((2,), 5.0)
+    groups = [{"params": model.parameters()}, {"params": [*head.parameters(), with_gradient], "lr": 1.0}]
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+    held = [*head.parameters(), with_gradient]
+    before = [each.detach().clone() for each in held]
+    things = (optimizer, model) if optimizer_first else (model, optimizer)
+    with preserved(*things) as rewind:
+        for _ in range(2):
+            assert torch.equal(with_gradient.grad, gradient)
+            assert with_gradient.grad is not gradient
+            head.bias.requires_grad_(True)
+            (head(model(torch.randn(4, 6))).sum() + with_gradient.sum()).backward()
+            optimizer.step()
+            assert not torch.equal(head.weight, before[0])
+            rewind()
+            assert all(map(torch.equal, held, before))
+    assert all(map(torch.equal, held, before))
+    assert (head.weight.grad, head.bias.grad) == (None, None)
+    assert with_gradient.grad is gradient
+    assert gradient.tolist() == [5.0, 5.0]
+    assert [each.requires_grad for each in held] == [True, False, True]
+    assert all(parameter.grad is None for parameter in model.parameters())

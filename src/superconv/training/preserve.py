@@ -31,14 +31,16 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
 
     * `nn.Module`: parameters and all buffers (non-persistent, sparse and expanded ones too), the very same tensor
       objects; `.grad` (None stays None); `requires_grad`; the train/eval flag of every submodule.
-    * `Optimizer`: its state and its param groups, keys that were added included. Its step hooks are off in the block,
-      so that a scheduler or monitor that watches it sees only the training's own updates.
+    * `Optimizer`: its state, its param groups (keys that were added included) and the parameters that it holds, whether
+      or not a module among `things` has them. Its step hooks are off in the block, so that a scheduler or monitor that
+      watches it sees only the training's own updates.
     * a gradient scaler, a `torch.Generator`, a `DataLoader` (its generators);
       anything else with `state_dict` and `load_state_dict`.
     * always: the random states of Python, numpy, torch and every CUDA device.
 
-    Not claimed: plain attributes of a module that are neither parameter nor buffer, the state of a data set, and the
-    random states inside persistent `DataLoader` workers (a warning says so).
+    Not claimed: plain attributes of a module that are neither parameter nor buffer; `.grad` and buffers of a module
+    that is not named but that the loss runs through (the discriminator beside a generator: name it too); the state of
+    a data set; and the random states inside persistent `DataLoader` workers (a warning says so).
 
     The block is given a function that restores everything at once and goes on with the same copy:
     `with preserved(model, optimizer) as rewind: ...; rewind(); ...` tries several things from one state.
@@ -81,10 +83,12 @@ class _Kept:
     Args:
         copies: of tensors.
         renewals: what must be done anew whenever the block begins again.
+        parameters: ids of those that are kept: module and optimizer share them, and one copy of each is enough.
     """
 
     copies: Copies
     renewals: list[Restore] = field(default_factory=list)
+    parameters: set[int] = field(default_factory=set)
 
 
 def _capture(thing: Any, kept: _Kept) -> Restore:
@@ -150,8 +154,7 @@ def _module(module: nn.Module, kept: _Kept) -> Restore:
     for part in module.modules():
         tables += [(part._parameters, dict(part._parameters)), (part._buffers, dict(part._buffers))]
     flags = [(part, part.training) for part in module.modules()]
-    for parameter in module.parameters():
-        restores += [_tensor(parameter, kept), _gradient(parameter, kept)]
+    restores += [_parameter(parameter, kept) for parameter in module.parameters()]
     restores += [_tensor(buffer, kept) for buffer in module.buffers()]
 
     def restore() -> None:
@@ -165,7 +168,15 @@ def _module(module: nn.Module, kept: _Kept) -> Restore:
     return restore
 
 
-def _gradient(parameter: nn.Parameter, kept: _Kept) -> Restore:
+def _parameter(parameter: torch.Tensor, kept: _Kept) -> Restore:
+    if id(parameter) in kept.parameters:
+        return _nothing
+    kept.parameters.add(id(parameter))
+    restores = [_tensor(parameter, kept), _gradient(parameter, kept)]
+    return lambda: _each(restores)
+
+
+def _gradient(parameter: torch.Tensor, kept: _Kept) -> Restore:
     requires_grad, gradient = parameter.requires_grad, parameter.grad
     content: Restore = _nothing
     if gradient is not None and gradient._is_view():
@@ -184,7 +195,7 @@ def _gradient(parameter: nn.Parameter, kept: _Kept) -> Restore:
     return restore
 
 
-def _lend(parameter: nn.Parameter, gradient: torch.Tensor) -> None:
+def _lend(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
     parameter.grad = gradient.clone()
 
 
@@ -193,6 +204,7 @@ def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
     state = _value(optimizer.state, kept)[1]
     groups = list(optimizer.param_groups)
     settings = [_value({**group, "params": tuple(group["params"])}, kept) for group in groups]
+    parameters = [_parameter(each, kept) for group in groups for each in group["params"]]
     hooks = [(table, dict(table)) for table in _step_hooks(optimizer)]
 
     def silence() -> None:
@@ -210,7 +222,7 @@ def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
         for group, (values, _) in zip(groups, settings, strict=True):
             group.clear()
             group.update({**values, "params": list(values["params"])})
-        _each([state, *(content for _, content in settings)])
+        _each([state, *(content for _, content in settings), *parameters])
 
     return restore
 
