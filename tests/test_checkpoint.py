@@ -141,3 +141,57 @@ def test_numbers_that_differ_do_not_go_into_an_expanded_buffer(tmp_path: Path) -
     with pytest.raises(ValueError, match=r"x: expanded in this model.*differ; give the model a tensor of its own"):
         state.load(tmp_path / "c.pt")
     assert expanded.x is buffer
+
+
+class WithCentres(nn.Module):
+    """A loss that learns: the distance to one centre a class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.randn(3, 3))
+
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(outputs, targets) + (outputs - self.centres[targets]).square().mean()
+
+
+def with_centres() -> tuple[nn.Module, WithCentres, torch.optim.Optimizer, DataLoader]:
+    model, _, loader = setup()
+    loss_fn = WithCentres()
+    groups = [{"params": model.parameters()}, {"params": loss_fn.parameters(), "lr": 0.05}]
+    return model, loss_fn, torch.optim.AdamW(groups, lr=0.01), loader
+
+
+def test_parameters_beside_the_model_are_resumed_bit_for_bit(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    model, loss_fn, optimizer, loader = with_centres()
+    state = sc.TrainState(model, optimizer, loader)
+    losses = []
+    for record in sc.train_steps(model, optimizer, loss_fn, loader, SCHEDULE, state=state):
+        losses.append(record.loss.item())
+        if record.step + 1 == 5:
+            state.save(path)
+    expected = everything(model), loss_fn.centres.detach().clone()
+
+    model, loss_fn, optimizer, loader = with_centres()
+    state = sc.TrainState(model, optimizer, loader)
+    torch.manual_seed(12345)
+    state.load(path)
+    resumed = sc.train_steps(model, optimizer, loss_fn, loader, SCHEDULE, state=state)
+    assert [record.loss.item() for record in resumed] == losses[5:]
+    assert torch.equal(everything(model), expected[0])
+    assert torch.equal(loss_fn.centres, expected[1])
+
+
+def test_parameters_beside_the_model_that_do_not_fit_are_refused_and_older_checkpoints_have_none() -> None:
+    model, loss_fn, optimizer, loader = with_centres()
+    state = sc.TrainState(model, optimizer, loader)
+    saved = state.state_dict()
+    older = {key: value for key, value in saved.items() if key != "other_parameters"}
+    before = loss_fn.centres.detach().clone()
+    state.load_state_dict(older)
+    assert torch.equal(loss_fn.centres, before)
+    for others, shapes in (([], r"\[\]"), ([torch.zeros(1, 3)], r"\[\(1, 3\)\]")):
+        with pytest.raises(ValueError, match=rf"another optimizer: .* had shapes {shapes}, now they have \[\(3, 3\)\]"):
+            state.load_state_dict({**saved, "other_parameters": others})
+    with pytest.raises(ValueError, match="damaged"):
+        state.load_state_dict({**saved, "other_parameters": 7})

@@ -17,6 +17,7 @@ from ..runs import atomic_write
 from .batch_source import BatchSource
 from .distributed import gather_from_ranks, rank
 from .expanded import plain_while_loaded, write
+from .param_groups import flat
 from .preserve import generators_of
 from .random_states import get_random_states, plain, seed_random_states_of_rank, set_random_states
 
@@ -39,7 +40,9 @@ class DamagedCheckpoint(ValueError):
 class TrainState:
     """Counters, batch order, random states, gradient scaler, model and optimizer of one training.
 
-    Resuming on the same machine with the same thread count gives the same weights, bit for bit, as never stopping.
+    Parameters that the optimizer holds beside the model's (a head's, a loss's) are among them. Resuming on the same
+    machine with the same thread count gives the same weights, bit for bit, as never stopping. Not saved: buffers of
+    modules other than the model.
 
     Args:
         batches: the training batches; wrapped in a `BatchSource`, which knows where it stands.
@@ -78,6 +81,7 @@ class TrainState:
             "model": kept,
             "non_persistent_buffers": hidden,
             "optimizer": self.optimizer.state_dict(),
+            "other_parameters": [parameter.detach() for parameter in self._other_parameters()],
             "scaler": self.scaler.state_dict() if self.scaler is not None else None,
             "source": self.source.state_dict(),
             "random": plain(get_random_states(generators_of(self.source.batches))),
@@ -119,6 +123,7 @@ class TrainState:
         buffers = dict(self.model.named_buffers())
         for name, value in state["non_persistent_buffers"].items():
             write(buffers[name], value)
+        self._restore_others(state.get("other_parameters"))
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler is not None and state.get("scaler") is not None:
             self.scaler.load_state_dict(state["scaler"])
@@ -128,6 +133,24 @@ class TrainState:
         set_random_states(of_ranks[rank() % len(of_ranks)], generators_of(self.source.batches))
         if rank() >= len(of_ranks):
             seed_random_states_of_rank(self.step)
+
+    def _other_parameters(self) -> list[torch.Tensor]:
+        """What the optimizer trains beside the model, in its order."""
+        own = {id(parameter) for parameter in self.model.parameters()}
+        return [each for each in flat(self.optimizer.param_groups) if id(each) not in own]
+
+    def _restore_others(self, saved: list[torch.Tensor] | None) -> None:
+        if saved is None:  # an older checkpoint has none
+            return
+        others = self._other_parameters()
+        shapes, expected = ([tuple(each.shape) for each in tensors] for tensors in (saved, others))
+        if shapes != expected:
+            raise ValueError(
+                "this checkpoint belongs to another optimizer: the parameters that it trains beside the model's had "
+                f"shapes {shapes}, now they have {expected}"
+            )
+        for parameter, value in zip(others, saved, strict=True):
+            write(parameter, value)
 
     def state_dict_of_ranks(self) -> dict[str, Any]:
         """`state_dict` with the random states of all ranks, which must all call it; in one process the same."""
