@@ -143,6 +143,61 @@ def test_numbers_that_differ_do_not_go_into_an_expanded_buffer(tmp_path: Path) -
     assert expanded.x is buffer
 
 
+@pytest.mark.parametrize(
+    "longer",
+    [
+        sc.one_cycle(100, max_lr=1.0),
+        sc.one_cycle(200, max_lr=1.0),
+        sc.one_cycle(60, max_lr=1.0),
+        sc.one_cycle(42, max_lr=1.0),
+        sc.one_cycle(200, max_lr=0.5),
+        sc.constant(60, lr=0.1),
+    ],
+    ids=["same", "longer", "shorter", "too short for the phases", "other levels", "another policy"],
+)
+def test_resuming_in_another_length_is_what_the_scheduler_does(tmp_path: Path, longer: sc.Schedule) -> None:
+    def made() -> tuple[nn.Module, torch.optim.Optimizer]:
+        model = nn.Linear(2, 2)
+        return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def rates(optimizer: torch.optim.Optimizer, scheduler: sc.ScheduleLR, steps: int) -> list[float]:
+        found = []
+        for _ in range(steps):
+            found.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        return found
+
+    first, batches = sc.one_cycle(100, max_lr=1.0), [(torch.randn(4, 2), torch.tensor([0, 1, 0, 1]))]
+    _, optimizer = made()
+    stopped = sc.ScheduleLR(optimizer, first)
+    expected = rates(optimizer, stopped, 40)
+    _, optimizer = made()
+    resumed = sc.ScheduleLR(optimizer, longer)
+    resumed.load_state_dict(stopped.state_dict())
+    expected += rates(optimizer, resumed, longer.total_steps - 40)
+
+    found = []
+    model, optimizer = made()
+    state = sc.TrainState(model, optimizer, batches)
+    for record in sc.train_steps(model, optimizer, F.cross_entropy, batches, first, state=state):
+        found.append(record.lr[0])
+        if record.step == 39:
+            state.save(tmp_path / "c.pt")
+            break
+    model, optimizer = made()
+    state = sc.TrainState(model, optimizer, batches)
+    state.load(tmp_path / "c.pt")
+    for record in sc.train_steps(model, optimizer, F.cross_entropy, batches, longer, state=state):
+        found.append(record.lr[0])
+    assert found == expected
+    assert state.schedule == resumed.schedule
+
+    older = {key: value for key, value in state.state_dict().items() if key != "schedule"}
+    state.load_state_dict(older)
+    assert state.schedule is None
+
+
 class WithCentres(nn.Module):
     """A loss that learns: the distance to one centre a class."""
 

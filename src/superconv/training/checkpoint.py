@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from ..records import StopReason
 from ..runs import atomic_write
+from ..schedules import Schedule
 from .batch_source import BatchSource
 from .distributed import gather_from_ranks, rank
 from .expanded import plain_while_loaded, write
@@ -38,7 +39,7 @@ class DamagedCheckpoint(ValueError):
 
 
 class TrainState:
-    """Counters, batch order, random states, gradient scaler, model and optimizer of one training.
+    """Counters, schedule, batch order, random states, gradient scaler, model and optimizer of one training.
 
     Parameters that the optimizer holds beside the model's (a head's, a loss's) are among them. Resuming on the same
     machine with the same thread count gives the same weights, bit for bit, as never stopping. Not saved: buffers of
@@ -68,6 +69,7 @@ class TrainState:
         self.scaler = scaler
         self.step = 0  # updates done
         self.samples = 0  # samples those updates used
+        self.schedule: Schedule | None = None  # that those updates followed
         self.stop: StopReason | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -78,6 +80,7 @@ class TrainState:
             "format": FORMAT,
             "step": self.step,
             "samples": self.samples,
+            "schedule": self.schedule.to_dict() if self.schedule is not None else None,
             "model": kept,
             "non_persistent_buffers": hidden,
             "optimizer": self.optimizer.state_dict(),
@@ -128,6 +131,8 @@ class TrainState:
         if self.scaler is not None and state.get("scaler") is not None:
             self.scaler.load_state_dict(state["scaler"])
         self.step, self.samples = state["step"], state["samples"]
+        schedule = state.get("schedule")  # older checkpoints have none
+        self.schedule = None if schedule is None else Schedule.from_dict(schedule)
         self.source.load_state_dict(state["source"])
         of_ranks = [state["random"], *state.get("random_of_other_ranks", [])]
         set_random_states(of_ranks[rank() % len(of_ranks)], generators_of(self.source.batches))

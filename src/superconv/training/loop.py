@@ -21,7 +21,7 @@ from .distributed import any_rank, mean_over_ranks, without_synchronisation
 from .evaluate import EvaluateWith, check_evaluate_with, check_metric, check_readable, evaluate
 from .evaluation_point import begin_training, evaluation_point
 from .precision import autocast, make_scaler
-from .schedule_lr import ScheduledGroups
+from .schedule_lr import ScheduledGroups, resumed_schedule
 
 # An fp16 scale of 2^16 that was halved this often is below 1e-10: the gradients themselves are not finite.
 MAX_SKIPPED_IN_A_ROW = 50
@@ -75,7 +75,9 @@ def train_steps(
         try_metric: try the metric on one evaluation batch before the first update (`check_metric`).
         split: batch -> (inputs, targets); by default the batch is that pair. A tensor goes in as model(x), a tuple
             as model(*x), a mapping as model(**x).
-        state: a `TrainState` to continue, and to checkpoint from.
+        state: a `TrainState` to continue, and to checkpoint from. Where `schedule` is not the one that its updates
+            followed, the policy is that of `ScheduleLR`: the same levels in another length are stretched, so that
+            nothing jumps.
         cycle_momentum, group_scales: as in `ScheduleLR`.
     Raises:
         ValueError: nothing to train on; a batch that `split` cannot take apart; an option out of range; a metric that
@@ -88,7 +90,10 @@ def train_steps(
         raise ValueError(f"evaluate_every={evaluate_every} would be ignored without eval_batches; pass both or none")
     device = device_of(model)
     state = _state(state, model, optimizer, batches, precision, device)
+    if state.step and state.schedule is not None:
+        schedule = resumed_schedule(state.schedule, schedule, state.step)
     groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
+    state.schedule = schedule
     update = _Update(model, optimizer, loss_fn, split or pair, device, precision, state.scaler, clip_grad_norm)
     if eval_batches is not None and state.step < schedule.total_steps:
         check_readable(eval_batches, _evaluations(state.step, evaluate_every, schedule.total_steps))
