@@ -1,4 +1,5 @@
 import copy
+import doctest
 import gc
 import io
 import warnings
@@ -17,6 +18,7 @@ from torch.optim.lr_scheduler import (
 
 import superconv as sc
 from superconv.schedules import Piecewise
+from superconv.training import schedule_lr
 
 TOTAL = 21
 MODERATE = sc.one_cycle(TOTAL, max_lr=0.5, initial_lr=0.05)
@@ -144,6 +146,12 @@ def test_follows_torch_cyclic_lr():
         assert mine == pytest.approx(other, rel=1e-12)
 
 
+def test_the_examples_run():
+    outcome = doctest.testmod(schedule_lr)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
+
+
 # ---- the course -------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +262,43 @@ def test_a_chain_of_one_is_followed():
     optimizer = sgd()
     chain = ChainedScheduler([sc.ScheduleLR(optimizer, MODERATE)])
     assert follow(optimizer, chain, TOTAL) == first_lrs(MODERATE, 0, TOTAL)
+
+
+@pytest.mark.parametrize("start", [0, 1, 9, TOTAL - 1, TOTAL + 3])
+def test_a_start_step_is_where_as_many_updates_lead(start):
+    optimizer, other = sgd(2), sgd(2)
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    follow(optimizer, scheduler, start)
+    started = sc.ScheduleLR(other, MODERATE, start_step=start)
+    assert started.last_epoch == start
+    assert started.get_last_lr() == started.get_lr() == scheduler.get_last_lr()
+    assert other.param_groups[1]["momentum"] == MODERATE(start)["momentum"]
+    other.load_state_dict(other.state_dict())  # what is loaded gives way to the schedule
+    assert follow(other, started, 5) == follow(optimizer, scheduler, 5)
+    assert started.state_dict() == scheduler.state_dict()
+
+
+def test_a_start_step_gives_way_to_a_saved_state():
+    saved = sc.ScheduleLR(sgd(), MODERATE, start_step=4).state_dict()
+    optimizer = sgd()
+    scheduler = sc.ScheduleLR(optimizer, MODERATE, start_step=9)
+    scheduler.load_state_dict(saved)
+    assert scheduler.last_epoch == 4
+    assert optimizer.param_groups[0]["lr"] == MODERATE(4)["lr"]
+    for wrong in (-1, 2.5, "4"):
+        with pytest.raises(ValueError, match="start_step must be"):
+            sc.ScheduleLR(sgd(), MODERATE, start_step=wrong)
+
+
+def test_a_position_that_is_written_is_refused():
+    optimizer = sgd()
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    follow(optimizer, scheduler, 5)
+    for wrong in (40, 0, None):
+        with pytest.raises(ValueError, match=rf"last_epoch of a ScheduleLR was set from 5 to {wrong}; .*start_step="):
+            scheduler.last_epoch = wrong
+    scheduler.last_epoch = 5
+    assert scheduler.last_epoch == 5
 
 
 def test_one_schedule_holds_all_phases_of_a_sequence():

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from ..schedules import Schedule
+from ..schedules import Schedule, checks
 from ..schedules.curve import Stretched
 from .scheduled_groups import ScheduledGroups, own_scales
 from .step_nesting import StepNesting
@@ -22,7 +22,7 @@ FORMAT = 1
 
 
 class ScheduleLR(LRScheduler):
-    """A torch LR scheduler that follows a `Schedule`; the constructor applies step 0.
+    """A torch LR scheduler that follows a `Schedule`; the constructor applies step 0, or `start_step`.
 
     It counts optimizer updates through the optimizer's step hooks, and `step()` writes the values of the update
     that comes next. An update that AMP skipped does not count (nor does one that a `fused` optimizer skipped by
@@ -52,14 +52,19 @@ class ScheduleLR(LRScheduler):
         schedule: what to follow.
         cycle_momentum: as in `ScheduledGroups`.
         group_scales: as in `ScheduledGroups`; scales given here win over saved ones.
-    Raises: ValueError: as `ScheduledGroups`; `step(epoch)`, since the position is counted; or being made a part of
-        torch's `SequentialLR`: one `Schedule` can hold all phases.
+        start_step: updates that were made before, where there is no saved scheduler to load: the values of this step
+            are written, and counting goes on from it (torch's `last_epoch` is one less).
+    Raises: ValueError: as `ScheduledGroups`; `step(epoch)` or another `last_epoch`, since the position is counted; or
+        being made a part of torch's `SequentialLR`: one `Schedule` can hold all phases.
     Example:
         >>> import torch, superconv as sc
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
         >>> scheduler = sc.ScheduleLR(optimizer, sc.one_cycle(101, max_lr=1.0))
         >>> optimizer.step(); scheduler.step(); [round(lr, 3) for lr in scheduler.get_last_lr()]
         [0.12]
+        >>> scheduler = sc.ScheduleLR(optimizer, sc.one_cycle(101, max_lr=1.0), start_step=45)  # 45 updates were made
+        >>> [round(lr, 3) for lr in scheduler.get_last_lr()]
+        [1.0]
 
     Differs: from torch's schedulers in that it wraps no method of the optimizer, and in that `step()` after several
         updates goes to where they lead.
@@ -72,15 +77,17 @@ class ScheduleLR(LRScheduler):
         *,
         cycle_momentum: bool | None = None,
         group_scales: Sequence[float] | None = None,
+        start_step: int = 0,
     ) -> None:
+        start_step = checks.whole("start_step", start_step, at_least=0)
         # LRScheduler.__init__ is left out: it would wrap optimizer.step and hold a counter of its own.
         self.optimizer = optimizer
         self._given = schedule
         self._given_scales = group_scales is not None
         self._groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
-        self._position = _Position(self._groups)
+        self._position = _Position(self._groups, start_step)
         self._warned_of_gap = self._warned_of_another = False
-        self._last_epoch = 0
+        self._last_epoch = start_step
         self._step_count = 1  # read and written by Accelerate
         self._attach()
 
@@ -96,14 +103,19 @@ class ScheduleLR(LRScheduler):
 
     @last_epoch.setter
     def last_epoch(self, step: int) -> None:
-        if step < self._last_epoch:  # how SequentialLR takes back the first step of what it is given
+        if step == self._last_epoch - 1:  # how SequentialLR takes back the first step of what it is given
             raise ValueError(
                 f"last_epoch of a ScheduleLR was set back from {self._last_epoch} to {step}, as by torch's "
                 "SequentialLR; ScheduleLR counts all updates of its optimizer and writes what its schedule says, so it "
                 "can be no part of a sequence; make one Schedule that holds all phases (its curve a "
                 "superconv.schedules.Piecewise, say), and give that to one ScheduleLR"
             )
-        self._last_epoch = step
+        if step != self._last_epoch:
+            raise ValueError(
+                f"last_epoch of a ScheduleLR was set from {self._last_epoch} to {step!r}; it counts the updates of its "
+                "optimizer by itself. To go on from a saved state use load_state_dict; where there is none, make it "
+                "with start_step=..., the number of updates that were made"
+            )
 
     @property
     def base_lrs(self) -> list[float | Tensor]:  # type: ignore[override]
@@ -210,12 +222,11 @@ def _remove(handles: tuple[Any, ...]) -> None:
 class _Position:
     """Updates made and values written; its methods are the optimizer's hooks (which hold no scheduler alive)."""
 
-    def __init__(self, groups: ScheduledGroups) -> None:
+    def __init__(self, groups: ScheduledGroups, start_step: int) -> None:
         self.groups = groups
-        self.made = 0
-        self.written = 0
+        self.made = start_step
         self.nesting = StepNesting()
-        groups.write(0)
+        self.write(start_step)
 
     def write(self, step: int) -> None:
         self.groups.write(step)
