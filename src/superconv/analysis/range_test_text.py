@@ -12,6 +12,8 @@ from .suggestion import Suggestion
 def summary(ramps: Sequence[RangeTest], rule: str | None = None) -> str:
     """Text for the screen; its first line is what to do, its second the line to paste.
 
+    Where param groups differ, the next line says which of them the learning rates belong to.
+
     Args:
         ramps: one range test, or repeats of it over seeds.
         rule: suggestion rule; None: the default.
@@ -25,6 +27,7 @@ def summary(ramps: Sequence[RangeTest], rule: str | None = None) -> str:
     lines = [f"{headline(suggestion)}, {cost}"]
     if suggestion.max_lr is not None:
         lines.append(paste_line(suggestion))
+    lines += _of_groups(ramps[0])
     lines.append(f"why ({suggestion.rule}): {suggestion.reason}")
     if suggestion.max_lr is not None and len(ramps) == 1 and ramps[0].short and not ramps[0].forks:
         lines.append("rough: read off one ramp; forks=10 with evaluation batches judge rates by what they lead to")
@@ -33,6 +36,18 @@ def summary(ramps: Sequence[RangeTest], rule: str | None = None) -> str:
             lines.append(f"the ramp ended at LR {_last_lr(ramp)}: {ramp.stop.message}")
     lines.extend(str(joint_verdict(ramps)).splitlines())
     return "\n".join(lines)
+
+
+def _of_groups(ramp: RangeTest) -> list[str]:
+    """Which param group the learning rates belong to, where they differ, and the factors of all: a line or none."""
+    rising = ramp.lr > 0.0
+    if ramp.group_lrs is None or not rising.any():
+        return []
+    factors = [float(f"{factor:.3g}") for factor in ramp.group_lrs[rising][-1] / ramp.lr[rising][-1]]
+    if len(set(factors)) < 2:
+        return []
+    whose = f"those of param group {factors.index(1.0)}" if 1.0 in factors else "the schedule's, of no param group"
+    return [f"the learning rates are {whose}: group_scales=[{', '.join(f'{factor:g}' for factor in factors)}]"]
 
 
 def headline(suggestion: Suggestion) -> str:

@@ -24,6 +24,8 @@ from ..training.loop import LossFunction, Metric, check_options, check_parts
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
 from ..training.preserve import warn_of_persistent_workers
+from ..training.scheduled_groups import given_scales, own_scales
+from ..training.unclear_scales import warn_of_unclear_scales
 from .chance import ChanceLevel
 from .memory import naming_batch_size
 from .progress import Progress, reporter
@@ -80,6 +82,7 @@ def lr_range_test(
     progress: Progress = False,
     chance: float | None = None,
     reference_lr: float | Literal["grid", "fixed-grid"] | None = None,
+    group_scales: Sequence[float] | None = None,
 ) -> RangeTest:
     """Train under a rising learning rate, record what happens, and put everything back.
 
@@ -113,9 +116,10 @@ def lr_range_test(
             rate is the best one, and needs `eval_batches` (the verdict `chance` as well, where a metric has no
             bounds); "fixed-grid" by no more than eight. Where the best one is still at an edge
             `RangeTest.reference_edge` says so, and the verdict is inconclusive.
+        group_scales: one factor a param group, as in `ScheduleLR`; the ramp's learning rates are those before it.
     Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored; several of
         the learning rates in `forks` come closest to the same step, which is forked once; a metric function that goes
-        with the loss, where `higher_is_better` was not given.
+        with the loss, where `higher_is_better` was not given; as `ScheduleLR`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
         ValueError: a range, length or fork that is not possible; an option that would be ignored; nothing to train on;
@@ -141,6 +145,8 @@ def lr_range_test(
     if scaler is None:
         scaler = make_scaler(precision, device.type)
     warn_of_persistent_workers(train_batches, stacklevel=3)
+    warn_of_unclear_scales(optimizer, group_scales)
+    scales = own_scales(optimizer) if group_scales is None else given_scales(group_scales, optimizer)
     guess = ChanceLevel(metric, chance)
     probe = Probe(
         model,
@@ -157,6 +163,7 @@ def lr_range_test(
             "clip_grad_norm": clip_grad_norm,
             "split": split,
             "evaluate_with": evaluate_with,
+            "group_scales": scales,
         },
     )
     fork_steps = max(2, round(FORK_FRACTION * total_steps)) if fork_steps is None else fork_steps

@@ -22,6 +22,7 @@ from .evaluate import EvaluateWith, check_evaluate_with, check_metric, check_rea
 from .evaluation_point import begin_training, evaluation_point
 from .precision import autocast, make_scaler
 from .schedule_lr import ScheduledGroups, resumed_schedule
+from .unclear_scales import warn_of_unclear_scales
 
 # An fp16 scale of 2^16 that was halved this often is below 1e-10: the gradients themselves are not finite.
 MAX_SKIPPED_IN_A_ROW = 50
@@ -93,6 +94,7 @@ def train_steps(
     if state.step and state.schedule is not None:
         schedule = resumed_schedule(state.schedule, schedule, state.step)
     groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
+    warn_of_unclear_scales(optimizer, group_scales)
     state.schedule = schedule
     update = _Update(model, optimizer, loss_fn, split or pair, device, precision, state.scaler, clip_grad_norm)
     if eval_batches is not None and state.step < schedule.total_steps:

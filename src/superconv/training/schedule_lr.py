@@ -15,6 +15,7 @@ from ..schedules import Schedule, checks
 from ..schedules.curve import Stretched
 from .scheduled_groups import ScheduledGroups, own_scales
 from .step_nesting import StepNesting
+from .unclear_scales import warn_of_unclear_scales
 
 __all__ = ["ScheduleLR", "ScheduledGroups", "own_scales", "resumed_schedule"]
 
@@ -51,9 +52,12 @@ class ScheduleLR(LRScheduler):
         optimizer: any torch optimizer.
         schedule: what to follow.
         cycle_momentum: as in `ScheduledGroups`.
-        group_scales: as in `ScheduledGroups`; scales given here win over saved ones.
+        group_scales: one factor a param group; given here they win over saved ones. None: the ratios of the groups'
+            own learning rates, as in `ScheduledGroups`. They are the place for a list of `max_lr`s as torch's
+            OneCycleLR takes it: the largest goes into the schedule, and each over the largest here.
         start_step: updates that were made before, where there is no saved scheduler to load: the values of this step
             are written, and counting goes on from it (torch's `last_epoch` is one less).
+    Warns: nobody may have typed the learning rate that the groups' are measured by (`warn_of_unclear_scales`).
     Raises: ValueError: as `ScheduledGroups`; `step(epoch)` or another `last_epoch`, since the position is counted; or
         being made a part of torch's `SequentialLR`: one `Schedule` can hold all phases.
     Example:
@@ -65,6 +69,15 @@ class ScheduleLR(LRScheduler):
         >>> scheduler = sc.ScheduleLR(optimizer, sc.one_cycle(101, max_lr=1.0), start_step=45)  # 45 updates were made
         >>> [round(lr, 3) for lr in scheduler.get_last_lr()]
         [1.0]
+
+        Discriminative learning rates: .01, .1 and 1 at the peak of one cycle.
+
+        >>> layers = [{"params": [torch.nn.Parameter(torch.ones(1))]} for _ in range(3)]
+        >>> optimizer = torch.optim.SGD(layers, lr=0.1, momentum=0.9)
+        >>> schedule = sc.one_cycle(101, max_lr=1.0)
+        >>> scheduler = sc.ScheduleLR(optimizer, schedule, group_scales=[1 / 100, 1 / 10, 1], start_step=45)
+        >>> scheduler.get_last_lr()
+        [0.01, 0.1, 1.0]
 
     Differs: from torch's schedulers in that it wraps no method of the optimizer, and in that `step()` after several
         updates goes to where they lead.
@@ -85,6 +98,7 @@ class ScheduleLR(LRScheduler):
         self._given = schedule
         self._given_scales = group_scales is not None
         self._groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
+        warn_of_unclear_scales(optimizer, group_scales)
         self._position = _Position(self._groups, start_step)
         self._warned_of_gap = self._warned_of_another = False
         self._last_epoch = start_step

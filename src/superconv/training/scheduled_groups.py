@@ -52,7 +52,7 @@ class ScheduledGroups:
             raise ValueError(f"cycle_momentum must be None, True or False, got {cycle_momentum!r}")
         self.optimizer = optimizer
         self.cycle_momentum = cycle_momentum
-        given = None if group_scales is None else _given_scales(group_scales, optimizer)
+        given = None if group_scales is None else given_scales(group_scales, optimizer)
         self.lr_scales: list[float] = own_scales(optimizer) if given is None else given
         self.decay_scales: list[float] = []
         self.cycled: list[bool] = []  # per group: is its momentum written?
@@ -211,14 +211,18 @@ def own_scales(optimizer: Optimizer) -> list[float]:
     if len(groups) == 1:
         return [1.0]
     base = _own_base(optimizer)
-    return [_ratio(_own_lr(group), base, index) for index, group in enumerate(groups)]
+    return [_ratio(lr, base, index) for index, lr in enumerate(own_lrs(optimizer))]
+
+
+def own_lrs(optimizer: Optimizer) -> list[float | None]:
+    """LR of every group, `initial_lr` where it is set."""
+    return [_plain(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
 
 
 def _own_base(optimizer: Optimizer) -> float | None:
     """What `own_scales` are over; the default for a single group, whose own LR says nothing."""
     default = _default(optimizer)
-    groups = optimizer.param_groups
-    return default if len(groups) == 1 else _base([_own_lr(group) for group in groups], default)
+    return default if len(optimizer.param_groups) == 1 else _base(own_lrs(optimizer), default)
 
 
 def _base(own: Sequence[float | None], default: float | None) -> float | None:
@@ -232,16 +236,19 @@ def _default(optimizer: Optimizer) -> float | None:
     return _plain(optimizer.defaults.get("lr"))
 
 
-def _own_lr(group: Group) -> float | None:
-    return _plain(group.get("initial_lr", group["lr"]))
-
-
 def _own_decay(group: Group) -> float:
     return _plain(group.get("initial_weight_decay", group.get("weight_decay"))) or 0.0
 
 
-def _given_scales(scales: Sequence[float], optimizer: Optimizer) -> list[float]:
-    result = [float(s) for s in scales]
+def given_scales(scales: Sequence[float], optimizer: Optimizer) -> list[float]:
+    """A user's factors as floats.
+
+    Raises: ValueError: not one finite number a param group, or a negative one.
+    """
+    try:
+        result = [float(s) for s in scales]
+    except (TypeError, ValueError):
+        raise ValueError(f"group_scales needs one factor a param group, got {scales!r}") from None
     if len(result) != len(optimizer.param_groups):
         raise ValueError(
             f"group_scales needs one factor a param group: {len(optimizer.param_groups)} groups, got {len(result)}"

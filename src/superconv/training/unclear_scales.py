@@ -1,0 +1,70 @@
+"""A warning where nobody may have typed the learning rate that a schedule's is measured by."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from torch.optim import Optimizer
+
+from .scheduled_groups import own_lrs, own_scales
+
+
+def warn_of_unclear_scales(optimizer: Optimizer, group_scales: Sequence[float] | None) -> None:
+    """Say, at the first caller outside this package, which group a schedule's learning rate belongs to.
+
+    `AdamW([{"params": a, "lr": 1e-3}, {"params": b, "lr": 1e-2}])` has a default of 1e-3 that nobody typed. It is the
+    first group's by coincidence, so that the second gets ten times the schedule's learning rate; with 1.1e-3 it would
+    get the schedule's, and the first a ninth of it. What `build_optimizer` made from a model was given its default.
+
+    Args:
+        group_scales: as given by the user; None: the factors are taken from the groups.
+    """
+    groups, default = optimizer.param_groups, _default_that_nobody_typed(optimizer)
+    if group_scales is not None or default is None or all("kind" in group for group in groups):
+        return
+    own = [lr for lr in own_lrs(optimizer) if lr is not None]
+    same = [index for index, lr in enumerate(own) if math.isclose(lr, default)]
+    if not same or len(own) < len(groups) or max(own) <= default or math.isclose(max(own), default):
+        return
+    scales = own_scales(optimizer)
+    over_largest = _listed([scale / max(scales) for scale in scales])
+    warnings.warn(
+        f"the schedule's learning rate is taken for that of param group {same[0]}, whose {default:g} is the default of "
+        f"{type(optimizer).__name__}; the groups use {_listed(scales)} times as much. Pass "
+        f"group_scales={_listed(scales)} if that is meant, or group_scales={over_largest} if the schedule's is that of "
+        "the group with the largest",
+        UserWarning,
+        stacklevel=_callers_level(),
+    )
+
+
+def _listed(scales: Sequence[float]) -> str:
+    """ "[1, 10]": factors as they may be pasted, three figures each."""
+    return f"[{', '.join(f'{scale:.3g}' for scale in scales)}]"
+
+
+def _default_that_nobody_typed(optimizer: Any) -> float | None:
+    """The optimizer's default LR where it is also that of its class, so that it may not have been given."""
+    while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = optimizer.optimizer
+    try:
+        of_class = inspect.signature(type(optimizer)).parameters["lr"].default
+    except (KeyError, TypeError, ValueError):
+        return None
+    default = optimizer.defaults.get("lr")
+    if not isinstance(of_class, int | float) or default is None or not math.isclose(float(default), of_class):
+        return None
+    return float(default)
+
+
+def _callers_level() -> int:
+    """What `stacklevel` a warning of the calling function needs for the first line outside this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "superconv":
+        frame, level = frame.f_back, level + 1
+    return level
