@@ -29,7 +29,7 @@ def main() -> float:
     model = Classifier()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     epochs, batch_size, accumulation = 4, 32, 2
-    steps = sc.total_steps(epochs, len(rows), batch_size, drop_last=False, accumulation_steps=accumulation)
+    steps = sc.total_steps(epochs, len(rows), batch_size, accumulation_steps=accumulation)
     scheduler = sc.ScheduleLR(optimizer, sc.one_cycle(steps, max_lr=0.01))
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(

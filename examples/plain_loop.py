@@ -15,7 +15,7 @@ def main() -> float:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
     epochs = 4
-    steps = sc.total_steps(epochs, samples=512, batch_size=32)
+    steps = sc.total_steps(epochs, loader)
     scheduler = sc.ScheduleLR(optimizer, sc.one_cycle(steps, max_lr=0.5))
     for _ in range(epochs):
         for batch, labels in loader:

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, OneCycleLR
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import superconv as sc
 
@@ -202,17 +203,55 @@ def test_constant_and_triangular():
 def test_pitfall_29_numpy_integers_and_total_steps():
     assert sc.one_cycle(np.int64(101), max_lr=1.0) == sc.one_cycle(101, max_lr=1.0)
     assert sc.one_cycle(101, max_lr=1.0)(np.int32(45)) == sc.one_cycle(101, max_lr=1.0)(45)
-    assert sc.total_steps(3, 1000, 32) == 3 * 31
-    assert sc.total_steps(3, 1000, 32, drop_last=False) == 3 * 32
-    assert sc.total_steps(3, 1000, 32, accumulation_steps=4) == 3 * 7
-    assert sc.total_steps(3, 1000, 32, accumulation_steps=4, drop_last=False) == 3 * 8
-    assert sc.total_steps(2, 1001, 100, world_size=2) == 2 * 5
-    assert sc.total_steps(2, 1001, 100, world_size=2, drop_last=False) == 2 * 6
+    assert sc.total_steps(3, 1000, 32) == 3 * 32
+    assert sc.total_steps(3, 1000, 32, drop_last=True) == 3 * 31
+    assert sc.total_steps(3, 1000, 32, accumulation_steps=4) == 3 * 8
+    assert sc.total_steps(3, 1000, 32, accumulation_steps=4, drop_last=True) == 3 * 7
+    assert sc.total_steps(2, 1001, 100, world_size=2) == 2 * 6
+    assert sc.total_steps(2, 1001, 100, world_size=2, drop_last=True) == 2 * 5
     assert sc.total_steps(0.5, np.int64(1000), np.int64(100)) == 5
-    with pytest.raises(ValueError, match="drop_last=False"):
-        sc.total_steps(3, 20, 32)
+    with pytest.raises(ValueError, match=r"no update at 32 samples an update .*drop_last=False"):
+        sc.total_steps(3, 20, 32, drop_last=True)
     with pytest.raises(ValueError, match="whole number"):
         sc.total_steps(3, 1000, 32.5)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("samples", [150, 160, 31])
+def test_total_steps_are_those_of_a_data_loader(samples, drop_last):
+    loader = DataLoader(TensorDataset(torch.zeros(samples)), batch_size=32, drop_last=drop_last)
+    updates = sum(1 for _ in range(10) for _ in loader)
+    if not updates:
+        with pytest.raises(ValueError, match="length must be at least 1"):
+            sc.total_steps(10, loader)
+        return
+    assert sc.total_steps(10, loader) == updates
+    assert sc.total_steps(10, samples, 32, drop_last=drop_last) == updates
+    assert sc.total_steps(10, samples, 32) == 10 * -(-samples // 32), "a DataLoader's own default"
+
+
+def test_total_steps_of_a_loader():
+    batches = [[1, 2], [3, 4], [5]]
+    assert sc.total_steps(2, batches) == 6
+    assert sc.total_steps(2, batches, accumulation_steps=2) == 4
+    assert sc.total_steps(2, batches, accumulation_steps=2, drop_last=True) == 2
+    with pytest.raises(ValueError, match="no update at 4 batches an update"):
+        sc.total_steps(2, batches, accumulation_steps=4, drop_last=True)
+    for ignored in ({"batch_size": 32}, {"world_size": 2}):
+        with pytest.raises(ValueError, match="would be ignored"):
+            sc.total_steps(2, batches, **ignored)
+    data = TensorDataset(torch.zeros(150))
+    with pytest.raises(TypeError, match="got a TensorDataset, whose length is no number of batches"):
+        sc.total_steps(2, data)
+    with pytest.raises(ValueError, match="batch_size is missing"):
+        sc.total_steps(2, 150)
+
+    class Endless(IterableDataset):
+        def __iter__(self):
+            return iter([])
+
+    with pytest.raises(ValueError, match="does not know its length"):
+        sc.total_steps(2, DataLoader(Endless(), batch_size=4))
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def train(
     if steps is None:
         samples = train_samples or len(made.data.with_validation(VALIDATION_SAMPLES).train)
         length = DEFAULT_EPOCHS if epochs is None else epochs
-        batches = total_steps(length, samples, batch_size)
+        batches = total_steps(length, samples, batch_size, drop_last=True)  # as Batches does
         steps = max(1, round(batches / accumulation_steps))  # the loop carries micro-batches over an epoch's end
     chosen = Arm(
         name=arm or ("recipe" if plan is not None else schedule.partition(":")[0]),
