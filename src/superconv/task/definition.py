@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models.seeding import seeded
+from .loss_function import check_no_class
 from .metrics import Metric, metric_function
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Task:
             or their mean.
         higher_is_better: of the metric; False for an error. None: True, but for "loss" False.
         split: batch -> (inputs, targets), where a batch is no pair.
-    Raises: ValueError: a part of the wrong kind; a loss that is said to be better when higher.
+    Raises: ValueError: a part of the wrong kind; a loss that is said to be better when higher. TypeError: a loss that
+        is a class.
     Example:
         >>> from superconv.data import Splits
         >>> import torch
@@ -69,6 +71,7 @@ class Task:
                 f"task {self.name!r}: model is a module, a function that makes one is needed, so that every run has "
                 "fresh weights; pass model=lambda: Net(...)"
             )
+        check_no_class(f"task {self.name!r}: loss", self.loss)
         for part in ("model", "loss", "split"):
             value = getattr(self, part)
             if not callable(value) and not (part == "split" and value is None):

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from ..records import History, StepRecord, StopReason
 from ..schedules import Schedule, checks
+from ..task.loss_function import check_no_class
 from .batch_source import BatchesExhausted, BatchSource, Split, call_model, device_of, move, pair, sample_count
 from .checkpoint import TrainState
 from .distributed import any_rank, mean_over_ranks, without_synchronisation
@@ -83,7 +84,7 @@ def train_steps(
     Raises:
         ValueError: nothing to train on; a batch that `split` cannot take apart; an option out of range; a metric that
             does not fit the outputs; an iterator to evaluate on more than once; an optimizer that needs a closure.
-        TypeError: a loss that is no function.
+        TypeError: a loss that is no function, or a class.
     """
     check_parts(optimizer, loss_fn)
     check_options(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
@@ -252,6 +253,7 @@ def check_parts(optimizer: Any, loss_fn: Any) -> None:
     """Raise TypeError for a loss that is no function or no optimizer, ValueError for one that needs a closure."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"a torch.optim.Optimizer is needed, got {type(optimizer).__name__}; pass the inner one")
+    check_no_class("loss_fn", loss_fn)
     if not callable(loss_fn):
         raise TypeError(
             f"loss_fn must be a function (outputs, targets) -> mean loss over the batch, got {loss_fn!r}; pass "

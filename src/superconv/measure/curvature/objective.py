@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...models.synchronised import statistics_of_this_rank
+from ...task.loss_function import check_no_class
 from ...training.batch_source import Split, call_model, device_of, move, pair, sample_count
 from ...training.distributed import inner_module
 from ...training.preserve import preserved
@@ -45,7 +46,7 @@ class BatchObjective:
         split: batch -> (inputs, targets); by default a batch is that pair.
         seed: of the random state before each pass.
     Raises: ValueError: batches that cannot be passed over twice, none, or empty ones; no trainable parameter. From the
-        methods: a loss that is no scalar tensor or does not depend on the model.
+        methods: a loss that is no scalar tensor or does not depend on the model. TypeError: a loss that is a class.
     Example:
         >>> line = nn.Linear(1, 1, bias=False)
         >>> batch = torch.ones(4, 1), torch.zeros(4, 1)
@@ -70,6 +71,7 @@ class BatchObjective:
             )
         if not batches:
             raise ValueError("batches: got none, at least one is needed; pass [batch]")
+        check_no_class("loss_fn", loss_fn)
         self.model, self.loss_fn, self.seed = inner_module(model), loss_fn, seed
         self._split, self._batches = split or pair, list(batches)
         self.sizes = tuple(self._size(batch) for batch in self._batches)
