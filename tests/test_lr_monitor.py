@@ -227,6 +227,14 @@ def test_sparse_and_complex_parameters_are_left_out_and_named():
     assert monitor.latest.probes.signal_share.value is not None
 
 
+def test_complex_parameters_alone_are_refused_by_name():
+    model = nn.Linear(3, 2, dtype=torch.complex64)
+    model.frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+    words = "complex parameters are not supported here, and the optimizer trains no other: weight, bias; "
+    with pytest.raises(ValueError, match=words):
+        LRMonitor(model, torch.optim.SGD(model.parameters(), lr=0.1))
+
+
 def test_divergence_is_a_reading_and_no_exception():
     model = nn.Linear(6, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
