@@ -54,6 +54,18 @@ def test_other_precisions_are_refused(precision):
             function(precision, "cpu")
 
 
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("bfloat16", "bf16"), (torch.bfloat16, "bf16"), ("float16", "fp16"), ("torch.half", "fp16"), ("FP32", "fp32"),
+        (torch.float32, "fp32"), ("bf16-mixed", "bf16"),
+    ],
+)  # fmt: skip
+def test_the_names_of_others_are_answered_with_ours(name, ours):
+    with pytest.raises(ValueError, match=rf"got .*; (that is|did you mean) '{ours}'.* allowed are fp32, bf16, fp16"):
+        make_scaler(name, "cpu")
+
+
 def test_channels_last_is_for_convolutions_on_cpu_and_cuda():
     assert wants_channels_last(build_model("resnet8"), "cpu")
     assert wants_channels_last(build_model("lenet"), torch.device("cuda", 1))
