@@ -128,6 +128,9 @@ def lr_range_test(
         TypeError: a loss that is no function.
         OutOfMemory, a ValueError and a torch.OutOfMemoryError: everything is as before, and the message names a batch
         size that fits.
+    Differs: from other finders in names. Their num_iter, num_it or num_training is `total_steps`; min_lr and max_lr are
+        `start_lr` and `end_lr`; step_mode or mode is `shape`; val_loader is `eval_batches`; metrics is `metric`;
+        diverge_th, stop_div or early_stop_threshold is `stop_when_diverged`, whose threshold is not chosen.
     """
     started = time.perf_counter()
     total_steps = DEFAULT_STEPS if total_steps is None else checks.whole("total_steps", total_steps, at_least=0)
