@@ -65,6 +65,12 @@ def test_triangular_meets_its_bounds_exactly():
     assert [curve(t) for t in (0, 3, 6, 9, 12)] == [0.1, 0.7, 0.1, 0.7, 0.1]
 
 
+def test_knots_end_where_they_are_asked_to():
+    curves = [Triangular(0.1, 0.7, 3), Piecewise([0, 3, 6, 9], [0.1, 0.7, 0.1, 0.7])]
+    for until, knots in ((0, [0]), (2, [0]), (3, [0, 3]), (7.5, [0, 3, 6]), (9, [0, 3, 6, 9])):
+        assert [list(curve.knots(until)) for curve in curves] == [knots, knots]
+
+
 def test_piecewise_against_formulas():
     a, b, n, t = 0.5, 2.0, 8, 3
     u = t / n
@@ -154,6 +160,7 @@ def test_stretched_is_the_identity_before_and_meets_old_knots_after():
         (lambda: Triangular(2, 1, 5), "swap them"),
         (lambda: Triangular(0, 1, 5, "triangle"), "did you mean 'triangular'"),
         (lambda: Triangular(0, 1, 5, gamma=0.9), "exp_range"),
+        (lambda: Triangular(0, 1, 5, "exp_range", 1.1), "gamma must be finite, above 0 and at most 1"),
         (lambda: Triangular(0, 1, 2.5), "whole number"),
         (lambda: Triangular(0, 1, 0), "at least 1"),
         (lambda: Stretched(Piecewise([0], [1]), [0, 0], [0, 1]), "steps that grow"),

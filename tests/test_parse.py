@@ -1,7 +1,8 @@
 import contextlib
+from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import superconv as sc
@@ -17,6 +18,19 @@ def test_parse_schedule():
     assert parse_schedule("one_cycle:max_lr=1,max_momentum=none,shape=caffe", 101) == sc.one_cycle(
         101, max_lr=1, max_momentum=None, shape="caffe"
     )
+    assert parse_schedule("constant:lr=1", 1) == sc.constant(1, lr=1)
+
+
+@given(st.integers(0, 100), st.integers(2, 400))
+def test_a_percentage_is_rounded_to_the_nearest_step(percent, total):
+    line = f"constant:lr=1,warmup_steps={percent}%"
+    assume(percent * total % 100 != 50)  # a half may go either way
+    nearest = round(Fraction(percent * total, 100))
+    if nearest < total:
+        assert parse_schedule(line, total) == sc.constant(total, lr=1, warmup_steps=nearest)
+    else:
+        with pytest.raises(ValueError, match="below total_steps"):
+            parse_schedule(line, total)
 
 
 @pytest.mark.parametrize(

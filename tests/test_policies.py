@@ -145,6 +145,17 @@ def test_pitfall_19_the_remedy_of_the_refusal_works(total, fraction):
         sc.one_cycle(4, max_lr=1.0, cycle_fraction=fraction)
 
 
+@given(st.integers(4, 60), st.floats(0.001, 1.0))
+def test_the_advised_fraction_puts_the_peak_at_the_nearest_step_that_fits(total, fraction):
+    wanted = round(fraction * (total - 1) / 2)
+    nearest = min(range(1, (total - 2) // 2 + 1), key=lambda peak: abs(peak - wanted))
+    if nearest != wanted:
+        with pytest.raises(ValueError, match="use cycle_fraction=") as refusal:
+            sc.one_cycle(total, max_lr=1.0, cycle_fraction=fraction)
+        fraction = float(str(refusal.value).split("use cycle_fraction=")[1].split(",")[0])
+    assert sc.one_cycle(total, max_lr=1.0, cycle_fraction=fraction)(nearest)["lr"] == 1.0
+
+
 def test_pitfall_21_phases_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="do not fit"):
         sc.warmup_stable_decay(20, max_lr=1.0, warmup_steps=10, decay_steps=10)
@@ -178,6 +189,18 @@ def test_warmup_stable_decay_at_any_length(total, warmup, decay):
     assert found.count(1.0) == total - warmup - decay
 
 
+@given(st.integers(1, 50), st.integers(0, 50))
+def test_cosine_at_any_length(total, warmup):
+    if warmup > total - 2:
+        with pytest.raises(ValueError, match="no step for the descent"):
+            sc.cosine(total, max_lr=1.0, warmup_steps=warmup)
+        return
+    found = lrs(sc.cosine(total, max_lr=1.0, warmup_steps=warmup, final_lr=0.01))
+    assert found[: warmup + 1] == pytest.approx([t / warmup for t in range(warmup)] + [1.0])
+    assert found[-1] == 0.01
+    assert found[warmup:] == sorted(set(found[warmup:]), reverse=True)
+
+
 @pytest.mark.parametrize("shape", ["linear", "exponential"])
 def test_pitfall_16_ramp(shape):
     found = lrs(sc.lr_ramp(11, start_lr=0.01, end_lr=1.0, shape=shape))
@@ -202,7 +225,8 @@ def test_constant_and_triangular():
 
 def test_pitfall_29_numpy_integers_and_total_steps():
     assert sc.one_cycle(np.int64(101), max_lr=1.0) == sc.one_cycle(101, max_lr=1.0)
-    assert sc.one_cycle(101, max_lr=1.0)(np.int32(45)) == sc.one_cycle(101, max_lr=1.0)(45)
+    for step in (0, 45, 200):
+        assert sc.one_cycle(101, max_lr=1.0)(np.int32(step)) == sc.one_cycle(101, max_lr=1.0)(step)
     assert sc.total_steps(3, 1000, 32) == 3 * 32
     assert sc.total_steps(3, 1000, 32, drop_last=True) == 3 * 31
     assert sc.total_steps(3, 1000, 32, accumulation_steps=4) == 3 * 8
@@ -265,12 +289,14 @@ def test_total_steps_of_a_loader():
         (lambda: sc.one_cycle(100, max_lr=1, initial_lr=2), "initial_lr must not be above"),
         (lambda: sc.one_cycle(100, max_lr=1, final_lr=0.5), "final_lr must not be above"),
         (lambda: sc.one_cycle(100, max_lr=1, shape="cosin"), "did you mean 'cosine'"),
+        (lambda: sc.one_cycle(100, max_lr=1, shape="exponential"), "allowed are linear, cosine, caffe"),
         (lambda: sc.one_cycle(100, max_lr=1, max_momentum=0.8), "swap them"),
         (lambda: sc.one_cycle(100, max_lr=1, max_momentum=1.0), "stay below 1"),
         (lambda: sc.one_cycle(100, max_lr=1, max_momentum=None, min_momentum=0.8), "needs a max_momentum"),
         (lambda: sc.one_cycle(100, max_lr=1, min_momentum=None), "needs a min_momentum"),
         (lambda: sc.cosine(10, max_lr=1, initial_lr=0.1), "needs a warm-up"),
         (lambda: sc.cosine(10, max_lr=1, final_lr=2), "final_lr must not be above"),
+        (lambda: sc.piecewise_constant(10, lr=0, milestones=[5]), "lr must be finite, above 0"),
         (lambda: sc.piecewise_constant(10, lr=1, milestones=[]), "use constant"),
         (lambda: sc.piecewise_constant(10, lr=1, milestones=[5, 5]), "must increase"),
         (lambda: sc.piecewise_constant(10, lr=1, milestones=[5, 10]), "stay below total_steps=10"),

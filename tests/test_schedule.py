@@ -113,6 +113,7 @@ def test_longer_stretch_keeps_the_past_is_continuous_and_meets_peak_and_end(tota
     assert [longer(t) for t in range(start + 1)] == [schedule(t) for t in range(start + 1)]
     assert longer(total + more - 1) == schedule(total - 1)
     found = lrs(longer)
+    np.testing.assert_allclose(longer.values()["lr"], found, rtol=1e-13)
     assert max(found) == 1.0
     assert max(abs(np.diff(found))) <= 1.1 * max(abs(np.diff(lrs(schedule))))
 
