@@ -105,6 +105,37 @@ def test_a_group_added_later_has_its_scale_over_what_the_others_have():
     assert [g["weight_decay"] for g in optimizer.param_groups] == pytest.approx([0.01, 0.1, 0.1, 0.01, 0.2])
 
 
+def test_another_schedule_may_set_other_keys():
+    optimizer = torch.optim.AdamW([parameter()], lr=0.1, weight_decay=0.01)
+    groups = started(optimizer, PLAIN)
+    groups.schedule = MODERATE.replace(weight_decay=0.3)
+    groups.write(9)
+    group = optimizer.param_groups[0]
+    assert (group["lr"], group["betas"][0], group["weight_decay"]) == (0.5, 0.85, 0.3)
+    groups.schedule = PLAIN
+    group["weight_decay"] = 0.7
+    groups.write(9)
+    assert group["weight_decay"] == 0.7
+
+
+@pytest.mark.parametrize("total", [12, 15, 20])
+def test_a_cycle_that_was_cut_off_holds_its_last_value(total):
+    schedule = sc.triangular(total, base_lr=0.1, max_lr=1.0, step_size=5)
+    groups = started(sgd(), schedule)
+    for step in (total - 1, total, total + 1, total + 7):
+        assert groups.write(step) == schedule(step) == schedule(total - 1)
+
+
+def test_exchanged_groups_are_written_from_the_next_update_on():
+    optimizer = sgd()
+    groups = started(optimizer, PLAIN)
+    optimizer.param_groups = [{**group, "lr": 9.0} for group in optimizer.param_groups]
+    assert groups.stale
+    groups.write(10)
+    assert optimizer.param_groups[0]["lr"] == PLAIN(10)["lr"]
+    assert not groups.stale
+
+
 def test_ratios_that_are_not_defined_are_refused():
     groups = [{"params": [parameter()], "lr": 0.1}, {"params": [parameter()]}]
     with pytest.raises(ValueError, match=r"default is 0.*pass group_scales"):
@@ -123,8 +154,9 @@ def test_pitfall_22_momentum_is_left_alone_where_the_optimizer_has_none():
     with pytest.warns(UserWarning, match="left alone") as caught:
         groups = ScheduledGroups(optimizer, MODERATE)
     assert len(caught) == 1
+    optimizer.add_param_group({"params": [parameter()]})
     groups.write(9)  # a second warning would be an error
-    assert optimizer.param_groups[0]["momentum"] == 0.0
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.0, 0.0]
     forced = sgd(momentum=0.0)
     started(forced, MODERATE, cycle_momentum=True)
     assert forced.param_groups[0]["momentum"] == 0.95
