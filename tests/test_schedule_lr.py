@@ -159,6 +159,7 @@ def test_pitfall_7_and_20_update_i_uses_step_i_and_the_last_value_holds():
     optimizer = sgd()
     scheduler = sc.ScheduleLR(optimizer, MODERATE)
     assert isinstance(scheduler, LRScheduler)
+    assert scheduler.last_epoch == 0
     assert follow(optimizer, scheduler, TOTAL + 5) == first_lrs(MODERATE)
     assert scheduler.get_last_lr() == scheduler.get_lr() == [MODERATE(TOTAL - 1)["lr"]]
     assert scheduler.last_epoch == TOTAL + 5
@@ -311,11 +312,15 @@ def test_one_schedule_holds_all_phases_of_a_sequence():
 # ---- param groups -----------------------------------------------------------------------------------------------
 
 
-def test_pitfall_26_a_group_added_midway_is_scheduled_from_its_first_update():
+@pytest.mark.parametrize("told", [False, True])
+def test_pitfall_26_a_group_added_midway_is_scheduled_from_its_first_update(told):
     optimizer = sgd()
     scheduler = sc.ScheduleLR(optimizer, MODERATE)
     follow(optimizer, scheduler, 5)
     optimizer.add_param_group({"params": [parameter()], "lr": 0.01})
+    if told:  # else the update itself finds it
+        scheduler.step()
+        assert scheduler.get_last_lr() == pytest.approx([MODERATE(5)["lr"], MODERATE(5)["lr"] / 10])
     update(optimizer)
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([MODERATE(5)["lr"], MODERATE(5)["lr"] / 10])
     assert optimizer.param_groups[1]["momentum"] == MODERATE(5)["momentum"]
@@ -471,8 +476,9 @@ def test_pitfall_27_state_is_plain_copied_data_and_loads_twice():
         scheduler.load_state_dict(state)
         assert state == kept
         assert scheduler.get_last_lr() == [MODERATE(4)["lr"]] * 2
-    with pytest.raises(ValueError, match="no state of ScheduleLR"):
-        scheduler.load_state_dict({"last_epoch": 3})
+    for foreign in ({"last_epoch": 3}, {"format": 1, "step": 3}):  # torch's, and a TrainState's
+        with pytest.raises(ValueError, match="no state of ScheduleLR"):
+            scheduler.load_state_dict(foreign)
     assert scheduler.get_last_lr() == [MODERATE(4)["lr"]] * 2
 
 
@@ -483,6 +489,36 @@ def test_explicit_choices_win_over_saved_ones():
     scheduler.load_state_dict(state)
     assert scheduler.get_last_lr() == [MODERATE(4)["lr"], MODERATE(4)["lr"] * 0.5]
     assert optimizer.param_groups[0]["momentum"] == 0.9
+
+
+def test_momentum_that_was_cycled_is_cycled_on():
+    before = sgd()
+    saved = sc.ScheduleLR(before, MODERATE)
+    follow(before, saved, 4)
+    optimizer = sgd(momentum=0.0)
+    with pytest.warns(UserWarning, match="made without it"):
+        scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    scheduler.load_state_dict(saved.state_dict())
+    assert optimizer.param_groups[0]["momentum"] == MODERATE(4)["momentum"]
+
+
+class Wrapped(torch.optim.Optimizer):
+    """As Accelerate's: an optimizer by class, all of which is in another one."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    param_groups = property(lambda self: self.optimizer.param_groups)
+    defaults = property(lambda self: self.optimizer.defaults)
+
+    def step(self, closure=None):
+        self.optimizer.step(closure)
+
+
+def test_updates_of_a_wrapped_optimizer_count():
+    optimizer = Wrapped(Wrapped(sgd()))
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    assert follow(optimizer, scheduler, TOTAL + 5) == first_lrs(MODERATE)
 
 
 def test_a_deep_copy_counts_on_its_own():
