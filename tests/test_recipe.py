@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from superconv.analysis.recipe.balance import finalists, stepped_down
 from superconv.analysis.recipe.companion import MOMENTA
 from superconv.analysis.recipe.conclusion import conclude, edges
-from superconv.analysis.recipe.course import FIRST_SEED, lay_out
-from superconv.analysis.recipe.knowledge import Candidate, Knowledge, Outcome, Plan, Probe
+from superconv.analysis.recipe.course import FIRST_SEED, ORDER, lay_out
+from superconv.analysis.recipe.knowledge import MIN_STEPS, Candidate, Knowledge, Outcome, Plan, Probe
 from superconv.analysis.recipe.ramps import RAMP_STEPS, budget_for_verdict, ramp_size, smallest_budget
 from superconv.analysis.recipe.search import STRATEGIES, next_probe, next_probes
 
@@ -174,6 +174,32 @@ def test_more_budget_buys_more_factors_then_longer_trainings() -> None:
     assert lay_out(make_plan(steps=100), 10**6).long == 100  # never longer than what is planned
 
 
+def test_lengths_are_what_is_left_over_what_the_trainings_of_a_course_cost() -> None:
+    plan = make_plan(momenta=(), batch_sizes=())
+    # four decays short and three long; two new neighbours short and one long, twice; two finalists, long, on two seeds
+    units = (4 + 3 * 2) + 2 * (2 + 1 * 2) + 2 * 2 * 2
+    for left, short in ((70 * units, 70), (70 * units - 1, 69)):
+        course = lay_out(plan, left)
+        assert (course.factors, course.short) == (("weight decay", "learning rate", "balance"), short)
+        assert (course.long, course.reserve) == (2 * short, 8 * short)
+    one_seed = (4 + 3 * 2) + 2 * 1 * 2
+    scarce = lay_out(plan, one_seed * MIN_STEPS)
+    assert (scarce.factors, scarce.fresh_seeds, scarce.short) == (("weight decay",), 1, MIN_STEPS)
+    assert lay_out(plan, (4 + 3 * 2) * MIN_STEPS).fresh_seeds == 0
+    assert lay_out(plan, (4 + 3 * 2) * MIN_STEPS - 1) is None
+    assert lay_out(make_plan(steps=101), 10**6).short == 50
+    small = lay_out(make_plan(batch_sizes=(32, 512)), 10**6)
+    assert small.reserve == 2 * 2 * small.long * 128 / 32  # as many updates as its smallest batch takes
+
+
+def test_a_course_has_the_factors_that_there_are() -> None:
+    plenty = 10**6
+    assert lay_out(make_plan(), plenty).factors == ORDER[:-1]
+    assert lay_out(make_plan(base=Candidate(0.1, dropout=0.1), dropouts=(0.1, 0.2)), plenty).factors == ORDER
+    bare = make_plan(base=Candidate(0.1, None, None), dropouts=(0.1, 0.2))
+    assert lay_out(bare, plenty).factors == ("learning rate", "batch size")
+
+
 def test_batch_sizes_are_compared_at_equal_samples_and_cost_what_they_take() -> None:
     plan = make_plan()
     small, large = (plan.training(plan.base.with_batch_size(size), 100, 0, "", "") for size in (64, 256))
@@ -262,6 +288,14 @@ def test_settings_that_diverged_are_never_picked_while_others_did_not(
         assert "diverged" not in found.reason
 
 
+def test_what_diverged_in_a_short_training_is_not_trained_long_while_others_did_not() -> None:
+    knowledge = run(make_plan(2000), unbalanced("accuracy", lambda probe: probe.candidate.weight_decay != 1e-4))
+    trials = [probe for probe in knowledge if probe.factor == "weight decay"]
+    short = min(probe.steps for probe in trials)
+    assert {p.candidate.weight_decay for p in trials if p.steps == short} == set(DECAYS)
+    assert {p.candidate.weight_decay for p in trials if p.steps > short} == {1e-4}
+
+
 @pytest.mark.parametrize("scale", ["accuracy", "no chance", "loss"])
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES))
 def test_where_every_training_diverged_it_says_so_and_steps_down(scale: str, strategy: str) -> None:
@@ -324,7 +358,10 @@ def test_what_differs_by_less_than_its_noise_changes_nothing() -> None:
         return Outcome(0.95 + 0.001 * math.log10(probe.candidate.weight_decay * probe.candidate.max_lr), probe.cost)
 
     usual = replace(plan.base, max_lr=0.5)
-    assert conclude(run(plan, flat), plan).candidate == usual
+    known = run(plan, flat)
+    assert conclude(known, plan).candidate == usual
+    momenta = {probe.candidate for probe in known if probe.factor == "momentum"}
+    assert momenta == {replace(usual, momentum=(0.9, 0.9))}  # nor on the way there
     exact = replace(plan, eval_samples=None)
     assert conclude(run(exact, flat), exact).candidate.weight_decay > 1e-3
     assert plan.ties(0.95, 0.955)  # a standard error is .0093
