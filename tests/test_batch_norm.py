@@ -21,6 +21,16 @@ def caffe_statistics(batches, fraction):
     return sums[0] / count, sums[1] / count
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_statistics_of_half_precision_are_in_single(kind):
+    torch.manual_seed(0)
+    layer, batch = NormalisedBatchNorm2d(3), (torch.randn(16, 3, 8, 8) + 5).to(kind)
+    layer(batch)
+    assert layer.running_mean.dtype == torch.float32
+    torch.testing.assert_close(layer.running_mean, batch.double().mean((0, 2, 3)).float(), rtol=1e-4, atol=0)
+    torch.testing.assert_close(layer.running_var, batch.double().var((0, 2, 3)).float(), rtol=1e-3, atol=0)
+
+
 @pytest.mark.parametrize("fraction", [0.0, 0.5, 0.8, 0.999])
 @pytest.mark.parametrize("length", [1, 2, 30])
 def test_running_statistics_are_caffes(fraction, length):
@@ -199,6 +209,7 @@ def test_groups_leave_evaluation_alone_and_can_be_taken_back() -> None:
     assert torch.equal(layer.eval()(inputs), plain.eval()(inputs))
     set_statistics_of(layer, None)
     assert torch.equal(layer.train()(inputs), plain.train()(inputs))
+    assert set_statistics_of(layer, 2) == 1  # the fewest that have a variance
     set_statistics_of(layer, 64)  # a batch that is smaller than a group is one
     assert torch.equal(layer(inputs), plain(inputs))
 

@@ -62,6 +62,26 @@ def test_a_checkpoint_holds_plain_data_only(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
 
 
+def test_the_gradient_scaler_goes_on_where_it_was(tmp_path: Path) -> None:
+    saved = sc.TrainState(*setup(), scaler=torch.amp.GradScaler("cpu", init_scale=8.0))
+    saved.save(tmp_path / "c.pt")
+    resumed = sc.TrainState(*setup(), scaler=torch.amp.GradScaler("cpu"))
+    resumed.load(tmp_path / "c.pt")
+    assert resumed.scaler.state_dict() == saved.scaler.state_dict()
+    with pytest.raises(ValueError, match="this training none"):
+        sc.TrainState(*setup()).load(tmp_path / "c.pt")
+    sc.TrainState(*setup()).save(tmp_path / "none.pt")
+    resumed.load(tmp_path / "none.pt")  # of a training in another precision: the scale stays
+    assert resumed.scaler.state_dict() == saved.scaler.state_dict()
+
+
+def test_a_state_is_of_a_module_and_an_optimizer() -> None:
+    model, optimizer, loader = setup()
+    for wrong in ((model, model), (optimizer, optimizer), (None, None)):
+        with pytest.raises(TypeError, match="a TrainState is of"):
+            sc.TrainState(*wrong, loader)
+
+
 def test_damaged_foreign_and_newer_checkpoints_are_refused(tmp_path: Path) -> None:
     model, optimizer, loader = setup()
     state = sc.TrainState(model, optimizer, loader)

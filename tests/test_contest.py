@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from superconv.analysis.comparison import holm, paired_difference
+from superconv.analysis.comparison import holm, outcome, paired_difference
 from superconv.analysis.contest import contest
 
 LENGTHS, SEEDS = (100, 200, 400), range(6)
@@ -46,6 +46,26 @@ def test_p_values_are_adjusted_over_opponents_and_over_opponents_and_lengths(arm
     assert many.against("twin 0").p_value > alone.against("twin 0").p_value
     said = [sum(word == "faster" for word in c.against("twin 0").words.values()) for c in (many, alone)]
     assert said[0] <= said[1]
+
+
+def test_words_by_length_are_those_of_p_values_adjusted_over_opponents_and_lengths(arms):
+    crowd = {**arms, **{f"twin {k}": values(-0.004, 0.003, seed=10 + k) for k in range(8)}}
+    found = contest(crowd, "1cycle", margin=0.001)
+    single = {(duel.opponent, steps): duel.by_length[steps] for duel in found.duels for steps in LENGTHS}
+    adjusted = holm({f"{name} {steps}": each.p_value for (name, steps), each in single.items()})
+    said = {(duel.opponent, steps): duel.words[steps] for duel in found.duels for steps in LENGTHS}
+    expected = {key: outcome(single[key], margin=0.001, p_value=adjusted[f"{key[0]} {key[1]}"]) for key in single}
+    assert said == expected
+    assert said != {key: outcome(each, margin=0.001) for key, each in single.items()}  # else this tests nothing
+
+
+def test_one_length_has_no_speed_up_and_the_order_of_lengths_does_not_matter(arms):
+    one = {name: {100: by[100]} for name, by in arms.items()}
+    alone = contest(one, "1cycle", margin=0.005)
+    assert [duel.speed_up for duel in alone.duels] == [None, None]
+    assert not any("Speed-up" in told for told in alone.sentences)
+    turned = {name: dict(reversed(by.items())) for name, by in arms.items()}
+    assert contest(turned, "1cycle", margin=0.005) == contest(arms, "1cycle", margin=0.005)
 
 
 def test_sentences_name_default_and_rival(arms):

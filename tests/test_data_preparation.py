@@ -85,6 +85,11 @@ def test_nothing_random_without_a_generator_and_the_input_is_left_alone(batch):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_to_moves_both_tensors():
+    away = Preparation.per_channel([0.5], [0.2], mirror=True).to("meta")
+    assert (away.offset.device.type, away.factor.device.type, away.mirror) == ("meta", "meta", True)
+
+
 def test_records_tell_preparations_apart():
     image = torch.rand(3, 8, 8)
     variants = [

@@ -144,6 +144,7 @@ def test_to_moves_tensors_and_keeps_the_rest():
         (lambda: Splits(pictures(), None, None, 3).with_validation(0.001), "leaves nothing"),
         (lambda: Splits(pictures(), None, None, 3).with_validation(2.5), "whole number"),
         (lambda: Splits(pictures(), None, None, 3).subset(61), "allowed are 1 to 60"),
+        (lambda: Splits(pictures(), None, None, 3).subset(0), "allowed are 1 to 60"),
         (lambda: Splits(pictures(), None, None, 3).subset(6, seed=-1), "seed -1 is negative"),
     ],
 )

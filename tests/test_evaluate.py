@@ -137,6 +137,18 @@ def test_trying_a_metric_leaves_an_iterator_whole_and_the_model_alone() -> None:
     assert torch.equal(torch.get_rng_state(), random_state)
 
 
+def test_a_metric_is_not_tried_where_persistent_workers_would_move() -> None:
+    class Persistent(list):
+        persistent_workers = True
+
+        def __iter__(self):
+            raise AssertionError("read")
+
+    model, batches = setup()
+    kept = Persistent(batches)
+    assert check_metric(model, kept, metric="accuracy") is kept
+
+
 @pytest.mark.parametrize("kind", ["sparse", "expanded"])
 def test_the_metric_is_tried_on_models_with_sparse_or_expanded_buffers(kind: str) -> None:
     model, batches = setup()

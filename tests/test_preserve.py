@@ -326,3 +326,16 @@ def test_parameters_that_the_optimizer_alone_holds_come_back(optimizer_first: bo
     assert gradient.tolist() == [5.0, 5.0]
     assert [each.requires_grad for each in held] == [True, False, True]
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_exchanged_data_comes_back_in_the_old_storage():
+    model = nn.Linear(3, 4)
+    weight, bias = model.weight.detach().clone(), model.bias.detach().clone()
+    places = [parameter.data_ptr() for parameter in model.parameters()]
+    for exchange in (torch.zeros_like, lambda p: torch.zeros(7), lambda p: p.data[:2]):
+        with preserved(model):
+            for parameter in model.parameters():
+                parameter.data = exchange(parameter)
+        assert [parameter.data_ptr() for parameter in model.parameters()] == places
+        assert torch.equal(model.weight, weight)
+        assert torch.equal(model.bias, bias)

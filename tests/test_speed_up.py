@@ -2,8 +2,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from superconv.analysis.speed_up import speed_up, speed_up_sentence
+from superconv.analysis.speed_up import _percentiles, speed_up, speed_up_sentence
 
 LENGTHS = (100, 200, 400, 800)
 
@@ -60,6 +61,12 @@ def test_a_baseline_that_never_reaches_a_given_target_is_a_bound_from_below():
     assert result.outcome == "faster"
 
 
+def test_a_baseline_past_a_given_target_at_its_shortest_length_is_a_bound_from_above():
+    result = speed_up(ladder(), ladder(4.0), target=accuracy(200))
+    assert (result.value, result.relation, result.text) == (0.5, "<", "< 0.5x")
+    assert (result.lower, result.upper, result.outcome) == (0.0, 0.5, "slower")
+
+
 def test_a_target_outside_both_arms_is_undefined():
     result = speed_up(ladder(4.0), ladder(), target=0.99)
     assert (result.value, result.text, result.outcome) == (None, "undefined", "undefined (out of reach)")
@@ -70,7 +77,16 @@ def test_a_flat_baseline_is_undefined_and_says_why():
     result = speed_up(ladder(2.0, noise=0.002, rng=rng), ladder(500.0, noise=0.002, rng=rng))
     assert (result.value, result.outcome) == (None, "undefined (flat)")
     assert "from 400 to 800 steps the baseline gains" in result.reason
+    assert "from 100 to 200 steps the baseline gains" in result.others[0].reason
     assert "undefined (flat)" in speed_up_sentence(result)
+
+
+@pytest.mark.parametrize(("errors", "flat"), [(-3.0, True), (1.9, True), (2.1, False)])
+def test_flat_is_a_gain_of_less_than_two_standard_errors(errors, flat):
+    scatter = 0.01 * np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    gains = errors * scatter.std(ddof=1) / math.sqrt(5) + scatter
+    arm = {100: dict.fromkeys(range(5), 0.5), 200: dict(enumerate(0.5 + gains))}
+    assert (speed_up(arm, arm).outcome == "undefined (flat)") == flat
 
 
 def test_a_baseline_that_falls_with_length_is_flat_not_an_error():
@@ -141,6 +157,16 @@ def test_pairing_removes_what_seeds_share():
         ladder(2.0, n=8, noise=0.001, shared=shared[::-1], rng=rng), ladder(n=8, noise=0.001, shared=shared, rng=rng)
     )
     assert paired.upper - paired.lower < 0.3 * (unpaired.upper - unpaired.lower)
+
+
+@pytest.mark.parametrize("n", [5, 8, 20])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_percentiles_are_widened_as_students_t_widens_the_normal(n, confidence):
+    even = np.linspace(0.0, 1.0, 200_001)
+    tail = stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf(0.5 + confidence / 2, n - 1))
+    assert _percentiles(even, even, n, confidence) == pytest.approx((tail, 1 - tail), abs=1e-5)
+    coarse = np.arange(10.0)  # between two resamples the outer one counts
+    assert _percentiles(coarse, coarse, n, confidence) == (math.floor(9 * tail), math.ceil(9 * (1 - tail)))
 
 
 def coverage(n, factor, noise, repeats, seed=0):

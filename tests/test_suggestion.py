@@ -7,6 +7,7 @@ import pytest
 
 from superconv.analysis import loss_rules, synthetic
 from superconv.analysis.fork_rules import Fork, best_fork
+from superconv.analysis.likely_best import likely_best
 from superconv.analysis.metric_rules import accuracy_peak, plateau_edge
 from superconv.analysis.range_test import RangeTest, suggest
 from superconv.analysis.suggestion import RULES, combine, suggest_one
@@ -123,6 +124,13 @@ def test_what_comes_after_the_first_non_finite_loss_does_not_count(bad):
     assert loss_rules.steepest(lr, cut).lr == pytest.approx(loss_rules.steepest(lr, loss).lr, rel=0.1)
 
 
+def test_a_fall_in_a_gap_of_the_ramp_is_not_placed():
+    lr = np.r_[np.geomspace(1e-5, 1e-4, 15), np.geomspace(1e-2, 1e-1, 15)]
+    found = loss_rules.steepest(lr, np.where(lr < 1e-3, 2.3, 0.5))
+    assert found.lr is None
+    assert "the loss falls between LR 0.0001 and 0.01, without a point there" in found.reason
+
+
 def test_blow_up_and_minimum_on_a_clean_curve():
     lr = np.geomspace(1e-5, 1.0, 500)
     loss = synthetic.fixed_centre(lr, 0.0, np.random.default_rng(0))
@@ -205,6 +213,36 @@ def test_metric_rules_say_why_there_is_nothing(rule):
     assert "start the ramp lower" in rule(lr, np.r_[0.9, 0.9, np.full(48, 0.12)], chance=0.1).reason
 
 
+@pytest.mark.parametrize("rule", [plateau_edge, accuracy_peak])
+def test_noise_around_chance_is_rarely_taken_for_learning(rule):
+    lr, rng = np.geomspace(1e-3, 10.0, 60), np.random.default_rng(0)
+    found = [rule(lr, 0.1 + 0.02 * rng.standard_normal(60), chance=0.1) for _ in range(60)]
+    assert sum("never rises clearly" in each.reason for each in found) >= 48
+    assert rule(lr, metric_curve(lr, 1.0, noise=0.02, rng=rng), chance=0.1).lr is not None
+
+
+def test_a_slow_decline_beyond_the_edge_is_tolerated():
+    lr = np.geomspace(1e-3, 10.0, 200)
+    decades = np.clip(np.log10(lr / 0.1), 0.0, None)
+    found = plateau_edge(lr, 0.1 + 0.7 * (1 - 0.2 * decades) / (1 + (0.01 / lr) ** 2), chance=0.1)
+    assert found.lr == pytest.approx(1.0, rel=0.1)  # a decade above the best, a fifth is gone
+    assert found.interval == pytest.approx((found.lr / 3, found.lr))
+    assert "declines slowly" in found.reason
+    assert not found.at_edge
+
+
+def test_the_interval_of_the_peak_is_what_two_standard_errors_leave_open():
+    lr, noise, bend = np.geomspace(0.01, 10.0, 3000), 0.01, 0.1
+    metric = 0.8 - bend * np.log10(lr / 0.3) ** 2 + noise * np.random.default_rng(0).standard_normal(3000)
+    found = accuracy_peak(lr, metric, chance=0.1)
+    half = 10 ** math.sqrt(2 * noise / math.sqrt(5) / bend)  # of medians of five
+    assert found.lr == pytest.approx(0.3, rel=0.3)
+    assert found.interval == pytest.approx((0.3 / half, 0.3 * half), rel=0.15)
+    assert "the peak is an accident" in found.reason
+    sharp = accuracy_peak(lr, 0.8 - 4 * bend * np.log10(lr / 0.3) ** 2, chance=0.1)
+    assert "accident" not in sharp.reason
+
+
 def forks(metrics, diverged=()):
     lrs = np.geomspace(0.01, 10.0, len(metrics))
     return [Fork(i, float(lr), m, 1 - m, 30, i in diverged) for i, (lr, m) in enumerate(zip(lrs, metrics, strict=True))]
@@ -220,6 +258,17 @@ def test_best_fork_is_the_likelihood_weighted_mean():
     assert best_fork(branches[::-1], eval_samples=1000) == found
     lucky = forks([0.5, 0.8, 0.9, 0.9, 0.905, 0.8, 0.1])  # a third of a standard error moves it by less than a fork
     assert 1.0 < best_fork(lucky, eval_samples=1000).lr / found.lr < (branches[4].lr / branches[3].lr) ** 0.25
+
+
+@pytest.mark.parametrize("samples", [None, 200, 20_000])
+def test_the_noise_of_forks_is_that_of_two_evaluations_and_at_least_a_share_of_their_spread(samples):
+    metrics = [0.3, 0.55, 0.6, 0.59, 0.4]
+    branches = forks(metrics)
+    error = max(2 * math.sqrt(2 * 0.6 * 0.4 / samples) if samples else 0.0, 0.04 * 0.3)
+    expected = likely_best([fork.lr for fork in branches], metrics, error=error)
+    found = best_fork(branches, eval_samples=samples)
+    assert found.lr == pytest.approx(expected.lr)
+    assert found.interval == pytest.approx(expected.interval)
 
 
 def test_best_fork_without_ties_and_at_the_upper_end():

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from superconv.analysis.fork_rules import Fork, fork_edge
+from superconv.analysis.likely_best import likely_best
 from superconv.analysis.plateau import find_plateau
 from superconv.analysis.range_test import RangeTest
 from superconv.analysis.reference import best_constant
@@ -167,6 +168,35 @@ def test_one_late_swing_back_does_not_move_the_edge():
     assert dataclasses.replace(ramp, metric=metric).verdict().evidence["edge_ratio"] < 2.5
 
 
+def test_a_late_swing_back_counts_from_the_reference_on():
+    lr = np.geomspace(1e-4, 6.0, 400)  # most points lie below the reference, where every one holds
+    accuracy = 0.1 + 0.7 / (1.0 + (lr / 0.7) ** 16)
+    accuracy[(lr > 3.0) & (lr < 4.0)] = 0.78
+    ramp = RangeTest.from_arrays(
+        lr=lr, train_loss=np.full(400, np.nan), eval_accuracy=accuracy, chance=0.1, reference_lr=0.35
+    )
+    assert ramp.verdict().evidence["edge_ratio"] < 2.5
+
+
+@pytest.mark.parametrize(("low", "tolerance"), [(1, "inconclusive"), (2, "inconclusive"), (5, "narrow")])
+def test_a_few_low_points_at_the_end_are_no_collapse(low, tolerance):
+    lr = 0.7 * 1.3 ** np.arange(-20, low + 1)
+    accuracy = np.where(lr < 0.75, 0.8, 0.1)
+    ramp = RangeTest.from_arrays(
+        lr=lr, train_loss=np.full(len(lr), np.nan), eval_accuracy=accuracy, chance=0.1, reference_lr=0.35
+    )
+    assert ramp.verdict().tolerance == tolerance
+
+
+def test_the_peak_has_the_binomial_error_or_that_of_the_curves_noise():
+    counted = curve(0.7, peak=0.3, noise=0.03, eval_samples=250).verdict().evidence
+    share = 0.1 + 0.9 * counted["peak_kappa"]
+    assert counted["peak_kappa_error"] == pytest.approx(np.sqrt(share * (1 - share) / 250) / 0.9)
+    verdict = curve(0.7, peak=0.3, noise=0.03, eval_samples=None).verdict()
+    assert verdict.evidence["peak_kappa_error"] == pytest.approx(0.03 / np.sqrt(5) / 0.9, rel=0.3)
+    assert verdict.tolerance == "narrow"
+
+
 def short(edge, **about):
     """A ramp of 100 updates: what happened in the last few of them had no time to show."""
     return dataclasses.replace(curve(edge, n=100, updates_per_row=1), **about)
@@ -205,11 +235,27 @@ def test_fork_edge_counts_up_from_the_best_without_a_gap():
     assert fork_edge(branches([0.5, 0.9]), chance=0.1) is None
 
 
+@pytest.mark.parametrize(("metric", "ends_well"), [(0.835, True), (0.805, True), (0.795, False)])
+def test_a_fork_ends_well_within_two_standard_errors_of_nine_tenths(metric, ends_well):
+    error = np.sqrt(0.9 * 0.1 / 1000)
+    assert (metric - 0.1 >= 0.9 * 0.8 - 2 * error) == ends_well  # 0.801 is the least
+    edge = fork_edge(branches([0.5, 0.9, metric, 0.2]), chance=0.1, eval_samples=1000)
+    assert (edge.lr, edge.failed_beyond) == (pytest.approx(0.35 * (4 if ends_well else 2)), True)
+    assert edge.kappa == pytest.approx(0.8)
+    exact = fork_edge(branches([0.5, 0.9, metric, 0.2]), chance=0.1)
+    assert exact.lr == pytest.approx(0.35 * (4 if metric > 0.82 else 2))
+    losses = branches([0.5, 0.1, 1.0 - metric, 0.8])
+    assert fork_edge(losses, chance=0.9, higher_is_better=False).lr == exact.lr
+
+
 def test_best_constant_is_a_likelihood_weighted_mean():
     lrs = [0.001, 0.01, 0.1, 1.0, 10.0]
     assert best_constant(lrs, [0.5, 0.7, 0.9, 0.7, None], samples=1000) == pytest.approx(0.1, rel=0.01)
     tie = best_constant(lrs, [0.5, 0.9, 0.9, 0.9, None], samples=1000)
     assert tie == pytest.approx(0.1, rel=0.01)  # not the lucky or the last one
+    for samples, error in ((1000, np.sqrt(0.9 * 0.1 / 1000)), (None, 0.01 * 0.4), (10**7, 0.01 * 0.4)):
+        expected = likely_best(lrs, [0.5, 0.89, 0.9, 0.88, np.nan], error=error)
+        assert best_constant(lrs, [0.5, 0.89, 0.9, 0.88, None], samples=samples) == pytest.approx(expected.lr)
     lucky = best_constant(lrs, [0.5, 0.9, 0.9, 0.905, None], samples=1000)
     assert 0.1 < lucky < 0.3
     assert best_constant(lrs[:2], [None, 0.5]) == pytest.approx(0.01)
