@@ -41,6 +41,17 @@ def test_candidates_fill_their_ranges():
         assert sum(v < middle for v in values) in range(28, 37)
 
 
+@pytest.mark.parametrize("interval", [Interval(2.0, 12.0, linear=True), Interval(0.01, 100.0)])
+def test_shares_of_a_range_are_even_and_its_outer_tenths_its_edges(interval):
+    shares = [0.0, 0.05, 0.15, 0.5, 0.85, 0.95, 1.0]
+    values = [interval.at(share) for share in shares]
+    if interval.linear:
+        assert values == pytest.approx([2 + 10 * share for share in shares], rel=0.005)
+    else:
+        assert values == pytest.approx([0.01 * 10 ** (4 * share) for share in shares], rel=0.005)
+    assert [interval.at_edge(value) for value in values] == [True, True, False, False, False, True, True]
+
+
 def test_edges_are_flagged_but_for_no_warm_up():
     contender = CONTENDERS["cosine"]
     middle = {"lr": 0.1, "weight_decay": 3e-4, "warmup": 10.0}

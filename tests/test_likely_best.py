@@ -22,6 +22,15 @@ def test_the_interval_holds_the_rate_where_rates_lie_unevenly() -> None:
         assert found.interval[1] <= rates[-1] * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("count", [4, 12, 30])
+def test_equally_good_rates_leave_the_central_nine_tenths_of_their_cells(count: int) -> None:
+    steps = np.arange(count)
+    found = likely_best(0.01 * 2.0**steps, np.full(count, 0.8), error=0.1)
+    assert found.lr == pytest.approx(0.01 * 2 ** ((count - 1) / 2))
+    low, high = np.clip((0.05 * count - 0.5, 0.95 * count - 0.5), 0, count - 1)  # each cell is a step wide
+    assert found.interval == pytest.approx((0.01 * 2**low, 0.01 * 2**high))
+
+
 def test_equal_rates_count_as_one() -> None:
     assert likely_best([0.1, 0.1, 0.1], [0.3, 0.5, math.nan], error=0.1).interval == pytest.approx((0.1, 0.1))
     merged = likely_best([0.1, 0.3, 0.3, 1.0], [0.2, 0.6, 0.8, math.nan], error=0.1)

@@ -12,7 +12,7 @@ from superconv.analysis.recipe.companion import MOMENTA
 from superconv.analysis.recipe.conclusion import conclude, edges
 from superconv.analysis.recipe.course import FIRST_SEED, ORDER, lay_out
 from superconv.analysis.recipe.knowledge import MIN_STEPS, Candidate, Knowledge, Outcome, Plan, Probe
-from superconv.analysis.recipe.ramps import RAMP_STEPS, budget_for_verdict, ramp_size, smallest_budget
+from superconv.analysis.recipe.ramps import RAMP_STEPS, RampSize, budget_for_verdict, ramp_size, smallest_budget
 from superconv.analysis.recipe.search import STRATEGIES, next_probe, next_probes
 
 DECAYS = (1e-5, 1e-4, 1e-3, 1e-2)
@@ -217,6 +217,25 @@ def test_range_tests_fit_the_budget() -> None:
     assert {probe.factor for probe in run(replace(plan, budget=420))} == {"range test", "weight decay"}
     ramps = [probe for probe in run(replace(plan, budget=20_000)) if probe.kind == "range test"]
     assert [probe.seed for probe in ramps] == [2000, 2001]  # no comparison begins with them
+
+
+def test_a_range_test_costs_its_scout_its_ramp_its_branches_and_its_grid() -> None:
+    plan = make_plan()
+    assert RampSize(30, 10, True).cost(plan) == 60 + 30 + 10 * 9 + 8 * 30
+    assert RampSize(20, 6, False).cost(plan) == 60 + 20 + 6 * 6
+    assert smallest_budget(replace(plan, spent=7)) == 7 + 116
+
+
+@pytest.mark.parametrize("spent", [0, 500])
+def test_a_second_range_test_is_made_where_two_take_at_most_their_share(spent: int) -> None:
+    counts = set()
+    for budget in range(200, 12_000, 300):
+        plan = make_plan(budget + spent, spent=spent)
+        asked, cost = next_probes({}, plan), ramp_size(plan).cost(plan)
+        assert len(asked) == (2 if 2 * cost <= 0.4 * budget else 1)
+        assert all((probe.kind, probe.cost) == ("range test", cost) for probe in asked)
+        counts.add(len(asked))
+    assert counts == {1, 2}
 
 
 def test_without_a_suggestion_the_base_rate_is_the_centre() -> None:
