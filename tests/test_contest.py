@@ -44,8 +44,6 @@ def test_p_values_are_adjusted_over_opponents_and_over_opponents_and_lengths(arm
     many = contest(noisy, "1cycle", margin=0.001)
     alone = contest({k: noisy[k] for k in ("1cycle", "twin 0")}, "1cycle", margin=0.001)
     assert many.against("twin 0").p_value > alone.against("twin 0").p_value
-    said = [sum(word == "faster" for word in c.against("twin 0").words.values()) for c in (many, alone)]
-    assert said[0] <= said[1]
 
 
 def test_words_by_length_are_those_of_p_values_adjusted_over_opponents_and_lengths(arms):
