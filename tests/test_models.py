@@ -406,6 +406,12 @@ def test_seeded_restores_after_an_exception():
 # ---- bad input
 
 
+@pytest.mark.parametrize(("name", "least"), [("lenet", 13), ("cifar3", 8)])
+def test_the_smallest_images_that_a_refusal_names_are_taken(name, least):
+    model = build_model(name, image_size=least)
+    assert model(torch.zeros(2, model.in_channels, least, least)).shape == (2, 10)
+
+
 @pytest.mark.parametrize(
     ("name", "keywords", "message"),
     [
@@ -417,9 +423,13 @@ def test_seeded_restores_after_an_exception():
         ("lenet", {"num_classes": 2.5}, "num_classes: got 2.5"),
         ("lenet", {"in_channels": 0}, "in_channels: got 0"),
         ("lenet", {"image_size": 12}, "at least 13x13"),
+        ("lenet", {"image_size": (12, 28)}, "at least 13x13"),
+        ("lenet", {"image_size": (28, 12)}, "at least 13x13"),
         ("lenet", {"image_size": (28, 0)}, "image_size: got"),
         ("lenet", {"image_size": (1, 2, 3)}, "image_size: got"),
         ("cifar3", {"image_size": 2}, "cifar3 needs"),
+        ("cifar3", {"image_size": (7, 32)}, "at least 8x8"),
+        ("cifar3", {"image_size": (32, 7)}, "at least 8x8"),
         ("cifar3", {"filler": "gauss"}, "got 'gauss', allowed are msra and xavier"),
         ("resnet20", {"image_size": 30}, "multiples of 4"),
         ("resnet20", {"averaging_fraction": 1}, "averaging_fraction: got 1"),

@@ -66,7 +66,7 @@ class Cifar3(nn.Module):
         height, width = (_pooled(_pooled(_pooled(side))) for side in self.image_size)
         if height < 1 or width < 1:
             raise ValueError(
-                f"pictures of {size_text(self.image_size)} pixels: cifar3 needs at least 10x10; enlarge the images"
+                f"pictures of {size_text(self.image_size)} pixels: cifar3 needs at least 8x8; enlarge the images"
             )
         self.conv1 = nn.Conv2d(in_channels, 32, 5, padding=2)
         self.conv2 = nn.Conv2d(32, 32, 5, padding=2)
