@@ -20,7 +20,7 @@ def test_the_share_of_the_largest_class_over_all_batches() -> None:
 
 def test_values_are_those_of_the_metric() -> None:
     outputs, targets = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 0.0]]), torch.tensor([0, 1, 1])
-    assert ChanceLevel("accuracy", None)(outputs, targets).tolist() == [1.0, 1.0, 0.0]
+    assert ChanceLevel("accuracy", None)(outputs, targets).values.tolist() == [1.0, 1.0, 0.0]
     own = ChanceLevel(lambda o, t: torch.tensor(0.25), None)
     assert float(own.metric(outputs, targets)) == 0.25
 
@@ -32,7 +32,10 @@ def test_pixels_soft_targets_and_labels_to_be_ignored() -> None:
     chance = ChanceLevel("accuracy", None)
     chance(torch.randn(4, 4), soft)
     assert chance.level() == pytest.approx(2 / 4)
-    assert fed(ChanceLevel("accuracy", None), torch.tensor([-100, 1, 1, 0])).level() == pytest.approx(2 / 4)
+    assert fed(ChanceLevel("accuracy", None), torch.tensor([-100, 1, 1, 0])).level() == pytest.approx(2 / 3)
+    ignoring = ChanceLevel("accuracy", None, 255)
+    assert fed(ignoring, torch.tensor([255, 255, 255, -1, 1, 1, 0])).level() == pytest.approx(2 / 3)
+    assert fed(ChanceLevel("accuracy", None, 255), torch.tensor([255, -100])).level() is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.uint8])

@@ -51,12 +51,15 @@ class Evaluation:
         metric: mean over samples (accuracy in [0, 1] by default), NaN where no metric was asked for.
         samples: how many samples were evaluated.
         evaluate_with: where BatchNorm took its statistics: "batch", "reestimated" or "running".
+        metric_error: standard error of the metric, from the scatter of its values over samples. None where there is
+            one number a batch, and where every sample counts with 0 or 1: then the binomial one says as much.
     """
 
     loss: float
     metric: float
     samples: int
     evaluate_with: str
+    metric_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

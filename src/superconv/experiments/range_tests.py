@@ -20,6 +20,7 @@ from ..models.synchronised import synchronise_batch_norm
 from ..records import StopReason
 from ..runs.errors import explained
 from ..task import Task, check_outputs, source_hash
+from ..task.labels import ignored_label
 from ..training.batch_source import call_model, pair
 from ..training.distributed import (
     agree_on,
@@ -198,7 +199,8 @@ def _reduced(samples: Samples, count: int | None) -> Samples:
 def _check_model(task: Task, model: torch.nn.Module, batches: Batches) -> None:
     inputs, targets = (task.split or pair)(next(iter(batches)))
     with torch.no_grad():
-        check_outputs(call_model(model.eval(), inputs), targets, task.data.num_classes)
+        outputs = call_model(model.eval(), inputs)
+        check_outputs(outputs, targets, task.data.num_classes, ignored_label(task.loss))
     model.train()
 
 

@@ -19,6 +19,7 @@ from ..data import Batches, Splits
 from ..measure.curvature.monitor import LRMonitor
 from ..records import Evaluation, StepRecord, StopReason
 from ..task import Task, check_outputs, metric_name, source_hash
+from ..task.labels import ignored_label
 from ..training.batch_source import call_model, pair
 from ..training.checkpoint import TrainState
 from ..training.compiled import compiled
@@ -271,7 +272,8 @@ class _Training:
         inputs, targets = (self.task.split or pair)(self.state.source.sample(1)[0])
         self.model.eval()
         with torch.no_grad():
-            check_outputs(call_model(self.model, inputs), targets, self.splits.num_classes)
+            outputs = call_model(self.model, inputs)
+            check_outputs(outputs, targets, self.splits.num_classes, ignored_label(self.loss_fn))
         self.model.train()
 
     def _write(self, started: float, progress: Progress | None) -> bool:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..task import metric_function, metric_name
+from ..task import counting_metric, metric_name
+from ..task.labels import counts
 from ..training.distributed import gather_from_ranks
 
 
@@ -18,12 +19,16 @@ class ChanceLevel:
 
     chance = samples of the largest class / samples: the accuracy of the best constant prediction. Only for
     "accuracy" (of images with a class per pixel it counts pixels); other metrics have the level that was given, or
-    none. Negative labels, which torch's cross entropy ignores by default, are samples that no guess gets right.
+    none. Negative labels and those of `ignored`, the loss's `ignore_index`, count neither above nor below the line,
+    as in the accuracy.
     """
 
-    def __init__(self, metric: str | Callable[[Any, Any], Any] | None, given: float | None) -> None:
+    def __init__(
+        self, metric: str | Callable[[Any, Any], Any] | None, given: float | None, ignored: int | None = None
+    ) -> None:
         self.name = metric_name(metric)
-        self._measure = metric_function(metric)
+        self._measure = counting_metric(metric, ignored)
+        self._ignored = ignored
         self._metric = metric
         self._given = given
         self._counting = metric == "accuracy" and given is None
@@ -51,12 +56,13 @@ class ChanceLevel:
         assert self._measure is not None
         values = self._measure(outputs, targets)  # first, since it names what does not fit
         if self._counting:
-            self._count(targets.argmax(1) if targets.shape == outputs.shape else targets)
+            soft = targets.shape == outputs.shape
+            labels = targets.argmax(1) if soft else targets
+            self._count(labels[counts(labels, None if soft else self._ignored)])
         return values
 
     def _count(self, labels: torch.Tensor) -> None:
-        labels = labels.flatten()
-        counts = torch.bincount(labels[labels >= 0].long(), minlength=len(self._counts)).cpu().numpy()
-        counts[: len(self._counts)] += self._counts
-        self._counts = counts
+        found = torch.bincount(labels.long(), minlength=len(self._counts)).cpu().numpy()
+        found[: len(self._counts)] += self._counts
+        self._counts = found
         self._samples += len(labels)

@@ -18,6 +18,7 @@ from ..analysis.smoothing import local_median, noise_level
 from ..records import StopReason
 from ..schedules import Schedule, checks, lr_ramp
 from ..task.definition import direction
+from ..task.labels import ignored_label
 from ..training.batch_source import BatchSource, Split, device_of
 from ..training.evaluate import EvaluateWith, check_metric, check_readable
 from ..training.loop import LossFunction, Metric, check_options, check_parts
@@ -150,7 +151,7 @@ def lr_range_test(
     warn_of_persistent_workers(train_batches, stacklevel=3)
     warn_of_unclear_scales(optimizer, group_scales)
     scales = own_scales(optimizer) if group_scales is None else given_scales(group_scales, optimizer)
-    guess = ChanceLevel(metric, chance)
+    guess = ChanceLevel(metric, chance, ignored_label(loss_fn))
     probe = Probe(
         model,
         optimizer,
@@ -175,7 +176,9 @@ def lr_range_test(
     check_readable(eval_batches, _evaluations(total_steps, evaluate_every, forks, reference_lr))
     with naming_batch_size(probe, train_batches, copies), probe.measuring(train_batches, seed):
         if eval_batches is not None:
-            probe.eval_batches = check_metric(model, eval_batches, metric=metric, split=split, precision=precision)
+            probe.eval_batches = check_metric(
+                model, eval_batches, metric=metric, loss_fn=loss_fn, split=split, precision=precision
+            )
         source = BatchSource(train_batches)
         scout = None if end_lr is not None else _scout(probe, source)
         start_lr, end_lr = _range(start_lr, end_lr, shape, scout)

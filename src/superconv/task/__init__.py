@@ -3,13 +3,15 @@
 from .definition import Task
 from .identity import source_hash
 from .loading import load_task
-from .metrics import METRICS, check_outputs, metric_function, metric_name
+from .metrics import METRICS, Counted, check_outputs, counting_metric, metric_function, metric_name
 from .named import cross_entropy, named_task
 
 __all__ = [
     "METRICS",
+    "Counted",
     "Task",
     "check_outputs",
+    "counting_metric",
     "cross_entropy",
     "load_task",
     "metric_function",

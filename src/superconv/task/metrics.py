@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..near_names import near
+from .labels import counts
 
 Metric = Callable[[Any, Any], Any]
+
+
+class Counted(NamedTuple):
+    """What a metric returns where not every place counts (padding, ignored labels).
+
+    Args:
+        values: (N,) of every sample the mean over its places that count; whatever where none does.
+        counted: (N,) how many of its places count.
+        places: how many places a sample has in this batch.
+    """
+
+    values: Tensor
+    counted: Tensor
+    places: int = 1
 
 
 def _classes(outputs: Any, targets: Any, name: str) -> tuple[Tensor, Tensor]:
@@ -31,21 +47,47 @@ def _classes(outputs: Any, targets: Any, name: str) -> tuple[Tensor, Tensor]:
     return outputs, targets
 
 
-def _per_sample(correct: Tensor) -> Tensor:
-    return correct.flatten(1).float().mean(1) if correct.dim() > 1 else correct.float()
+def _correct(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    outputs, targets = _classes(outputs, targets, "accuracy")
+    return outputs.argmax(1) == targets, targets
+
+
+def _among_five(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    outputs, targets = _classes(outputs, targets, "top5_accuracy")
+    largest = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
+    return (largest == targets.unsqueeze(1)).any(1), targets
+
+
+def _counted(
+    right: Callable[[Any, Any], tuple[Tensor, Tensor]], ignored: int | None, outputs: Any, targets: Any
+) -> Any:
+    """The share of right places among those that count; bit for bit the plain mean where all do."""
+    correct, labels = right(outputs, targets)
+    kept = counts(labels, ignored if labels is targets else None)  # soft targets have no label to ignore
+    if correct.dim() == 1:
+        return Counted((correct & kept).float(), kept)
+    counted, places = kept.flatten(1).sum(1), correct[0].numel()
+    return Counted((correct & kept).flatten(1).float().mean(1) * (places / counted), counted, places)
+
+
+def _values(counted: Counted) -> Tensor:
+    return torch.where(counted.counted > 0, counted.values, torch.nan)
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """1 where the largest logit is the target's: (N, C, ...) and (N, ...) -> (N,) float32; a mean over pixels."""
-    outputs, targets = _classes(outputs, targets, "accuracy")
-    return _per_sample(outputs.argmax(1) == targets)
+    """1 where the largest logit is the target's: (N, C, ...) and (N, ...) -> (N,) float32; a mean over pixels.
+
+    Negative labels (torch ignores -100) do not count; NaN where none of a sample's does.
+    """
+    return _values(_counted(_correct, None, outputs, targets))
 
 
 def top5_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """1 where the target is among the five largest logits (all of them where there are fewer classes)."""
-    outputs, targets = _classes(outputs, targets, "top5_accuracy")
-    largest = outputs.topk(min(5, outputs.shape[1]), dim=1).indices
-    return _per_sample((largest == targets.unsqueeze(1)).any(1))
+    """1 where the target is among the five largest logits (all of them where there are fewer classes).
+
+    As for `accuracy` negative labels do not count.
+    """
+    return _values(_counted(_among_five, None, outputs, targets))
 
 
 METRICS: dict[str, Metric | None] = {"accuracy": accuracy, "top5_accuracy": top5_accuracy, "loss": None}
@@ -66,6 +108,15 @@ def metric_function(metric: str | Metric | None) -> Metric | None:
     return METRICS[metric]
 
 
+def counting_metric(metric: str | Metric | None, ignored: int | None) -> Metric | None:
+    """As `metric_function`, but a metric by name says which places count: not those with a label of `ignored`.
+
+    Raises: ValueError: an unknown name.
+    """
+    right = {"accuracy": _correct, "top5_accuracy": _among_five}.get(metric) if isinstance(metric, str) else None
+    return metric_function(metric) if right is None else functools.partial(_counted, right, ignored)
+
+
 def metric_name(metric: str | Metric | None) -> str:
     """How tables and axes call a metric: its name, its function's, "none"."""
     if metric is None:
@@ -73,7 +124,7 @@ def metric_name(metric: str | Metric | None) -> str:
     return metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
 
 
-def check_outputs(outputs: Any, targets: Any, num_classes: int) -> None:
+def check_outputs(outputs: Any, targets: Any, num_classes: int, ignored: int | None = None) -> None:
     """Complain about a model whose outputs do not fit class labels; once, on a first batch (it waits for the device).
 
     Looks at outputs (N, C, ...) with integer targets (N, ...) alone: anything else is for the loss to judge.
@@ -82,6 +133,7 @@ def check_outputs(outputs: Any, targets: Any, num_classes: int) -> None:
         outputs: what the model returned.
         targets: of the same batch; -100 is a label to be ignored, as in torch.
         num_classes: of the data.
+        ignored: a further label to be ignored, the loss's `ignore_index`.
     Raises: ValueError: a wrong number of outputs or samples, a label out of range.
     """
     if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
@@ -97,7 +149,7 @@ def check_outputs(outputs: Any, targets: Any, num_classes: int) -> None:
         )
     if tuple(outputs.shape) != wanted:
         raise ValueError(f"the model returned {tuple(outputs.shape)}, the batch's targets ask for {wanted}")
-    labels = targets[targets != -100]
+    labels = targets[(targets != -100) & (targets != (-100 if ignored is None else ignored))]
     if labels.numel() and (labels.min() < 0 or labels.max() >= num_classes):
         raise ValueError(
             f"labels: got {int(labels.min())} to {int(labels.max())}, allowed are 0 to {num_classes - 1}; "

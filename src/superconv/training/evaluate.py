@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, islice, zip_longest
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..records import Evaluation
-from ..task import metric_function
+from ..task import counting_metric
+from ..task.labels import ignored_label, label_count
+from .averages import Averages
 from .batch_source import Split, call_model, device_of, move, pair, sample_count
 from .copies import Copies
 from .distributed import copy_from_first_rank, inner_module, is_distributed, sum_over_ranks
@@ -38,6 +41,10 @@ def evaluate(
 ) -> Evaluation:
     """Mean loss and metric over `batches`, weighted by true sample counts.
 
+    Labels that the loss ignores (its `ignore_index`) and negative ones do not count in "accuracy" and "top5_accuracy",
+    nor in the loss, where it has an `ignore_index` and takes a mean: where there are any, both are means over all
+    labels that count. A loss that hides its own (a lambda around `cross_entropy`) is weighted by samples.
+
     BatchNorm's running statistics lag far behind in short runs, so their source is a choice:
     "running" as they are; "batch": those of the evaluated batch, so a prediction depends on its companions;
     "reestimated": the average over `training_batches` under the present weights.
@@ -49,17 +56,18 @@ def evaluate(
     pass in training would spread; "reestimated" are the average of all ranks'.
 
     Args:
-        metric: a name, a function (outputs, targets) -> one value per sample or their mean, or None.
+        metric: a name, a function (outputs, targets) -> one value per sample or their mean (or
+            `superconv.task.Counted`, where not every place counts), or None.
         training_batches: for "reestimated"; a few dozen batches' worth is plenty.
     Raises:
         ValueError: no evaluation data; an unknown `evaluate_with`; "reestimated" without training batches; "batch"
             where one sample is all there is, or does not fit to others, and has no variance.
     """
     check_evaluate_with(evaluate_with)
-    split, measure = split or pair, metric_function(metric)
+    split, measure = split or pair, counting_metric(metric, ignored_label(loss_fn))
     model = inner_module(model)
     device = device_of(model)
-    sums, samples = torch.zeros(2, dtype=torch.double, device=_accumulator(device)), 0
+    averages = Averages(_accumulator(device))
     statistics = _statistics(model, evaluate_with, training_batches, split, precision)
     with preserved(*generators_of(batches)), torch.no_grad(), statistics:
         for batch in _no_lone_sample(batches, evaluate_with):
@@ -71,18 +79,14 @@ def evaluate(
             if not isinstance(loss, torch.Tensor):
                 raise ValueError(f"the loss must be a tensor, got a {type(loss).__name__}; return it from loss_fn")
             count = sample_count(targets, inputs)
-            total_loss = loss.detach().double() * count
-            sums[0] += total_loss
-            if metric == "loss":
-                sums[1] += total_loss
-            else:
-                sums[1] += _total(measure(outputs, targets), count) if measure is not None else float("nan")
-            samples += count
-    total = sum_over_ranks(torch.cat([sums, sums.new_tensor([float(samples)])])).tolist()
-    if total[2] == 0:
+            averages.add_loss(loss, count, label_count(loss_fn, targets))
+            if metric != "loss":
+                averages.add_metric(measure(outputs, targets) if measure is not None else math.nan, count)
+    evaluation = averages.evaluation(evaluate_with)
+    if evaluation is None:
         used_up = ", and a re-iterable where this iterator was used up before" if is_one_shot(batches) else ""
         raise ValueError(f"the evaluation data is empty: pass at least one batch{used_up}")
-    return Evaluation(total[0] / total[2], total[1] / total[2], int(total[2]), evaluate_with)
+    return replace(evaluation, metric=evaluation.loss) if metric == "loss" else evaluation
 
 
 def is_one_shot(batches: Any) -> bool:
@@ -104,6 +108,7 @@ def check_metric(
     batches: Iterable[Any],
     *,
     metric: str | Callable[[Any, Any], Any] | None,
+    loss_fn: Any = None,
     split: Split | None = None,
     precision: str = "fp32",
 ) -> Iterable[Any]:
@@ -112,10 +117,12 @@ def check_metric(
     Nothing is changed: flags, buffers, random states, where `batches` stands. Not tried where there is no metric, and
     on a DataLoader with persistent workers, whose random states would move.
 
+    Args:
+        loss_fn: the labels that it ignores do not count.
     Returns: the batches to evaluate on: `batches`, or an iterator as it was before its first batch was taken.
     Raises: what the metric raises; ValueError: it returns neither one value per sample nor their mean.
     """
-    measure = metric_function(metric)
+    measure = counting_metric(metric, ignored_label(loss_fn))
     if measure is None or getattr(batches, "persistent_workers", False):
         return batches
     model, split = inner_module(model), split or pair
@@ -131,7 +138,7 @@ def check_metric(
                 inputs, targets = move(inputs, device), move(targets, device)
                 with autocast(precision, device.type):
                     outputs = call_model(model, inputs)
-                _total(measure(outputs, targets), sample_count(targets, inputs))
+                Averages(_accumulator(device)).add_metric(measure(outputs, targets), sample_count(targets, inputs))
         finally:
             for module, training in flags:
                 module.training = training
@@ -148,23 +155,6 @@ def check_evaluate_with(value: str) -> None:
 
 def _accumulator(device: torch.device) -> torch.device:
     return torch.device("cpu") if device.type == "mps" else device  # MPS has no float64
-
-
-def _total(values: Any, count: int) -> torch.Tensor | float:
-    """The sum over a batch's samples of per-sample values, or of a mean over `count` samples."""
-    if isinstance(values, (list, tuple, np.ndarray)):
-        values = torch.tensor(values, dtype=torch.double)
-    if not isinstance(values, torch.Tensor):
-        return float(values) * count
-    values = values.detach().double()
-    if values.ndim == 0 or values.numel() == 1:
-        return values.reshape(()) * count
-    if values.shape[0] != count:
-        raise ValueError(
-            f"the metric returned {tuple(values.shape)} for {count} samples; it must return one value per sample, or "
-            "their mean"
-        )
-    return values.reshape(count, -1).mean(dim=1).sum()
 
 
 @contextmanager

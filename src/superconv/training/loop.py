@@ -101,7 +101,9 @@ def train_steps(
     if eval_batches is not None and state.step < schedule.total_steps:
         check_readable(eval_batches, _evaluations(state.step, evaluate_every, schedule.total_steps))
         if try_metric:
-            eval_batches = check_metric(model, eval_batches, metric=metric, split=split, precision=precision)
+            eval_batches = check_metric(
+                model, eval_batches, metric=metric, loss_fn=loss_fn, split=split, precision=precision
+            )
     if not model.training:
         model.train()  # a model that is training keeps its flags: a frozen BatchNorm stays frozen
     begin_training(optimizer)
