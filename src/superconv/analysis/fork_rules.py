@@ -26,6 +26,8 @@ class Fork:
         loss: evaluation loss there.
         steps: length of the branch, in updates.
         diverged: True where it became non-finite or blew up; it then scores as chance.
+        error: standard error of the metric, from the scatter of its values over samples; None where it was not
+            measured, or where every sample counts with 0 or 1 (then an accuracy has the binomial one).
     """
 
     step: int
@@ -34,6 +36,7 @@ class Fork:
     loss: float
     steps: int
     diverged: bool = False
+    error: float | None = None
 
 
 def best_fork(
@@ -51,9 +54,10 @@ def best_fork(
     trimming: diverged and unmeasured branches are out.
 
         error    = two standard errors of a difference of two evaluations,  2 sqrt(2 m (1 - m) / eval_samples)
-                   for an accuracy m, and at least 4% of the spread between the best and the worst branch; without a
-                   bound on the metric of twice that between best and median, where this is less: one branch that
-                   all but blew up must not make the others equal
+                   for an accuracy m; where samples are no trials of their own (an image has a value a pixel) from the
+                   measured error of the best branch instead, 2 sqrt(2) error; and at least 4% of the spread between
+                   the best and the worst branch; without a bound on the metric of twice that between best and median,
+                   where this is less: one branch that all but blew up must not make the others equal
         lr       = exp(sum_i w_i log lr_i),   w_i ~ exp(-(best - metric_i) / error) x its stretch of log LR
         interval = the central 90% of the weight
 
@@ -68,8 +72,9 @@ def best_fork(
         higher_is_better: direction of the metric.
         eval_samples: samples behind each metric; None: only the 2% count.
         binomial: True where the metric is an accuracy in [0, 1].
-        chance: the metric of a guesser. Where no branch of an accuracy is `ABOVE_CHANCE` standard errors better,
-            nothing was learned in any, and there is no suggestion.
+        chance: the metric of a guesser. Where no branch of an accuracy is `ABOVE_CHANCE` standard errors better (the
+            guesser's binomial one, or the best branch's measured one), nothing was learned in any, and there is no
+            suggestion.
     """
     uses_metric = any(math.isfinite(f.metric) for f in forks)
     tried = sorted((f for f in forks if f.lr > 0.0), key=lambda f: f.lr)
@@ -86,8 +91,9 @@ def best_fork(
     top, worst = float(np.nanmax(scores)), float(np.nanmin(scores))
     if top - worst <= 1e-12 * (1.0 + np.nanmax(np.abs(scores))):
         return nowhere("all forks end equally good or bad: they do not tell the learning rates apart")
-    noise = _standard_error(abs(top), eval_samples) if binomial and uses_metric else 0.0
-    if binomial and uses_metric and not _learned(top, chance, eval_samples):
+    measured = tried[int(np.nanargmax(scores))].error
+    noise = _standard_error(abs(top), eval_samples, measured) if binomial and uses_metric else 0.0
+    if binomial and uses_metric and not _learned(top, chance, eval_samples, measured):
         return nowhere(
             f"no fork's accuracy is told from a guesser's: the best reaches {top:.3g}, a guesser {chance:.3g}; pass "
             'metric="loss", more fork_steps, a range of learning rates (start_lr=1e-6, end_lr=10), or check the model'
@@ -109,11 +115,13 @@ def best_fork(
     return Found(found.lr, found.interval, text, bool(at_edge))
 
 
-def _learned(top: float, chance: float | None, samples: int | None) -> bool:
+def _learned(top: float, chance: float | None, samples: int | None, measured: float | None) -> bool:
     """Whether an accuracy is clear of a guesser's; True where that cannot be told."""
-    if chance is None or not samples:
+    if chance is None:
         return True
-    return top >= chance + ABOVE_CHANCE * math.sqrt(chance * (1.0 - chance) / samples)
+    if measured is not None:
+        return top > chance + ABOVE_CHANCE * measured
+    return not samples or top >= chance + ABOVE_CHANCE * math.sqrt(chance * (1.0 - chance) / samples)
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,7 @@ def fork_edge(
         return None
     edge = int(np.argmax(heights))
     peak = heights[edge]
-    error = _standard_error(chance + peak, eval_samples) / math.sqrt(2.0)
+    error = _standard_error(chance + peak, eval_samples, tried[edge].error) / math.sqrt(2.0)
     while edge + 1 < len(tried) and heights[edge + 1] >= FORK_HOLD * peak - 2.0 * error:
         edge += 1
     return ForkEdge(tried[edge].lr, peak, edge + 1 < len(tried))
@@ -164,8 +172,10 @@ def _counts(fork: Fork, uses_metric: bool) -> bool:
     return not fork.diverged and math.isfinite(fork.metric if uses_metric else fork.loss)
 
 
-def _standard_error(accuracy: float, eval_samples: int | None) -> float:
+def _standard_error(accuracy: float, eval_samples: int | None, measured: float | None) -> float:
     """Of the difference of two accuracies."""
     if eval_samples is None or not 0.0 <= accuracy <= 1.0:
         return 0.0
+    if measured is not None:
+        return math.sqrt(2.0) * measured
     return math.sqrt(2.0 * max(accuracy * (1.0 - accuracy), 1.0 / eval_samples) / eval_samples)

@@ -74,7 +74,7 @@ def to_dict(ramp: RangeTest) -> dict[str, Any]:
     """Plain JSON data; NaN and infinities become null."""
     data = {f.name: _plain(getattr(ramp, f.name)) for f in fields(ramp) if f.name not in ("forks", "stop", "scout")}
     data["settings"] = ramp.settings
-    data["forks"] = [{f.name: _plain(getattr(fork, f.name)) for f in fields(fork)} for fork in ramp.forks]
+    data["forks"] = [_plain_fork(fork) for fork in ramp.forks]
     data["stop"] = ramp.stop.value
     data["scout"] = None if ramp.scout is None else to_dict(ramp.scout)
     return data
@@ -108,7 +108,23 @@ def _array(values: list[Any], two_dimensional: bool) -> np.ndarray:
 
 def _fork(entry: dict[str, Any]) -> Fork:
     numbers = {name: math.nan if entry[name] is None else float(entry[name]) for name in ("lr", "metric", "loss")}
-    return Fork(int(entry["step"]), steps=int(entry["steps"]), diverged=bool(entry["diverged"]), **numbers)
+    error = entry.get(
+        "error"
+    )  # came later: only where it was measured, and a reader that does not know it passes it by
+    return Fork(
+        int(entry["step"]),
+        steps=int(entry["steps"]),
+        diverged=bool(entry["diverged"]),
+        error=None if error is None else float(error),
+        **numbers,
+    )
+
+
+def _plain_fork(fork: Fork) -> dict[str, Any]:
+    plain = {f.name: _plain(getattr(fork, f.name)) for f in fields(fork)}
+    if plain["error"] is None:
+        del plain["error"]
+    return plain
 
 
 def _plain(value: Any) -> Any:

@@ -205,6 +205,7 @@ class Probe:
             loss=final.loss if final else losses[-1],
             steps=fork_steps,
             diverged=not all(map(math.isfinite, losses)),
+            error=final.metric_error if final else None,
         )
         return [fork]
 

@@ -1,0 +1,66 @@
+"""The standard error of a metric, from its scatter over samples, and what forks make of it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import superconv as sc
+from superconv.analysis.fork_rules import Fork, best_fork, fork_edge
+
+CLASSES = 3
+
+
+def make(ignored: int, share: float = 0.7, places: tuple[int, ...] = (4, 5)) -> tuple[nn.Module, list]:
+    """A 1x1 convolution, and batches of pictures whose labels are partly ignored; of the third batch, all."""
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(20, 6, *places), torch.randint(CLASSES, (20, *places))
+    targets[torch.rand(targets.shape) < share] = ignored
+    targets[16:] = ignored
+    layer = nn.Conv2d(6, CLASSES, 1) if len(places) == 2 else nn.Linear(6, CLASSES)
+    return layer, list(zip(inputs.split(8), targets.split(8), strict=True))
+
+
+def joined(batches: list) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+
+
+def test_the_measured_error_of_a_metric() -> None:
+    model, batches = make(-100, share=0.3)
+    result = sc.evaluate(model, batches, F.cross_entropy)
+    inputs, targets = joined(batches[:2])
+    kept = (targets >= 0).flatten(1).double()
+    right = ((model(inputs).argmax(1) == targets) & (targets >= 0)).flatten(1).double()
+    counted, values = kept.sum(1), right.sum(1) / kept.sum(1)
+    scatter = (counted**2 * (values - result.metric) ** 2).sum() * 16 / 15
+    assert result.metric_error == pytest.approx(float(scatter.sqrt() / counted.sum()), rel=1e-5)
+    per_sample = sc.evaluate(model, batches, F.cross_entropy, metric=lambda o, t: o.mean((1, 2, 3)))
+    own = model(joined(batches)[0]).mean((1, 2, 3)).double()
+    assert per_sample.metric_error == pytest.approx(float(own.detach().std() / 20**0.5), rel=1e-5)
+    for metric in ("loss", None, lambda o, t: o.mean()):
+        assert sc.evaluate(model, batches, F.cross_entropy, metric=metric).metric_error is None
+
+
+def test_values_of_0_and_1_keep_the_binomial_error() -> None:
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(20, 6), torch.randint(CLASSES, (20,))
+    assert sc.evaluate(nn.Linear(6, CLASSES), [(inputs, targets)], F.cross_entropy).metric_error is None
+
+
+def test_many_pixels_an_image_are_more_than_one_trial_each(tmp_path) -> None:
+    """Accuracy .921 of 32 images was refused against a guesser's .84, as if each image were right or wrong."""
+    metrics = [0.85, 0.9, 0.921, 0.9, 0.86]
+    plain = [Fork(k, 10.0 ** (k - 4), metric, 0.2, 30) for k, metric in enumerate(metrics)]
+    measured = [Fork(k, 10.0 ** (k - 4), metric, 0.2, 30, error=0.005) for k, metric in enumerate(metrics)]
+    assert best_fork(plain, eval_samples=32, chance=0.84).lr is None
+    found = best_fork(measured, eval_samples=32, chance=0.84)
+    assert found.lr == pytest.approx(1e-2, rel=0.3)
+    collapsed = [Fork(k, 10.0 ** (k - 4), 0.84 - 0.01 * k, 0.2, 30, error=0.0) for k in range(5)]
+    assert "told from a guesser" in best_fork(collapsed, eval_samples=32, chance=0.84).reason
+    worse = [Fork(k, 10.0 ** (k - 4), m, 0.2, 30, error=0.005) for k, m in enumerate([0.85, 0.93, 0.9, 0.86])]
+    assert fork_edge(worse, chance=0.84, eval_samples=32).lr == pytest.approx(1e-3)
+
+    ramp = sc.RangeTest(lr=[1e-3], train_loss=[0.5], forks=(plain[0], measured[1]))
+    path = ramp.save(tmp_path / "ramp.json")
+    assert path.read_text().count('"error"') == 1  # files of accuracies over 0 and 1 are as ever
+    assert sc.RangeTest.load(path) == ramp
