@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import superconv as sc
 from superconv.task import check_outputs, metric_function
 
 
@@ -21,6 +22,31 @@ def test_accuracy_of_pixels_and_of_soft_targets():
     assert metric_function("accuracy")(outputs, torch.tensor([[0, 1], [1, 0]])).tolist() == [0.5, 0.0 + 1.0]
     soft = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
     assert metric_function("accuracy")(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), soft).tolist() == [1.0, 0.0]
+
+
+def test_targets_of_several_classes_a_sample_are_no_soft_labels():
+    """Taken for soft labels, a multi-label network that had learned scored below a "guesser" at .646."""
+    half = torch.tensor([[0.9, 0.1], [1 / 3, 2 / 3]], dtype=torch.float16)
+    for soft in (half, torch.tensor([[1, 0], [0, 1]]), torch.zeros(0, 2)):
+        metric_function("accuracy")(torch.zeros(len(soft), 2), soft)
+    for targets in (torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]), torch.randn(4, 3)):
+        for name in ("accuracy", "top5_accuracy"):
+            with pytest.raises(ValueError, match=r"targets look multi-label.*sum to .* pass metric=function"):
+                metric_function(name)(torch.zeros(len(targets), 3), targets)
+
+
+def test_multi_label_targets_are_named_before_anything_is_trained():
+    inputs = torch.randn(32, 4)
+    batches = [(inputs, (inputs[:, :3] > 0).float())]
+    model = torch.nn.Linear(4, 3)
+    optimizer, loss_fn = torch.optim.SGD(model.parameters(), 0.1), torch.nn.BCEWithLogitsLoss()
+    with pytest.raises(ValueError, match="multi-label"):
+        sc.lr_range_test(model, optimizer, loss_fn, batches, eval_batches=batches, forks=2)
+    ramp = sc.lr_range_test(
+        model, optimizer, loss_fn, batches, eval_batches=batches, end_lr=10.0, total_steps=40, forks=5,
+        metric=lambda outputs, targets: ((outputs > 0) == targets).float(), chance=0.5,
+    )  # fmt: skip
+    assert max(fork.metric for fork in ramp.forks) > 0.9
 
 
 def test_other_metrics():

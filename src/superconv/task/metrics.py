@@ -13,6 +13,7 @@ from ..near_names import near
 from .labels import counts
 
 Metric = Callable[[Any, Any], Any]
+SUM_TOLERANCE = 0.02  # of soft labels, which may be of half precision
 
 
 class Counted(NamedTuple):
@@ -38,13 +39,28 @@ def _classes(outputs: Any, targets: Any, name: str) -> tuple[Tensor, Tensor]:
             "pass metric=function(outputs, targets) -> one value a sample, or metric=None"
         )
     if targets.shape == outputs.shape:
-        targets = targets.argmax(1)
+        targets = _largest_class(targets, name)
     if targets.shape != outputs.shape[:1] + outputs.shape[2:]:
         raise ValueError(
             f"metric {name!r}: got targets {tuple(targets.shape)} for outputs {tuple(outputs.shape)}, allowed are "
             f"class labels {tuple(outputs.shape[:1] + outputs.shape[2:])}"
         )
     return outputs, targets
+
+
+def _largest_class(targets: Tensor, name: str) -> Tensor:
+    """Of soft targets (N, C, ...). Looking at them waits for the device, which class labels are spared.
+
+    Raises: ValueError: they do not sum to 1 over the classes.
+    """
+    sums = targets.float().sum(1)
+    if not bool(((sums - 1.0).abs() < SUM_TOLERANCE).all()):
+        raise ValueError(
+            f"metric {name!r}: the targets look multi-label: of shape {tuple(targets.shape)} like the outputs, they "
+            f"sum to {sums.min():.3g} to {sums.max():.3g} over the classes, and soft labels sum to 1; pass "
+            "metric=function(outputs, targets) -> one value a sample, or metric='loss'"
+        )
+    return targets.argmax(1)
 
 
 def _correct(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
