@@ -1,11 +1,15 @@
-from collections import namedtuple
+from collections import UserDict, namedtuple
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+import superconv as sc
 from superconv.data import Batches
 from superconv.training.batch_source import (
     BatchesExhausted,
@@ -100,6 +104,76 @@ def test_what_a_batch_may_be() -> None:
     assert call_model(lambda a, b: a + b, (1, 2)) == 3  # type: ignore[arg-type]
     assert call_model(lambda *, a, b: a - b, {"a": 1, "b": 2}) == -1  # type: ignore[arg-type]
     assert call_model(lambda a: a, 4) == 4  # type: ignore[arg-type]
+
+
+class Graph:
+    """Moves itself in place, as graph data does."""
+
+    def __init__(self, x: torch.Tensor) -> None:
+        self.x = x
+
+    def to(self, device: torch.device) -> "Graph":
+        self.x = self.x.to(device)
+        return self
+
+
+class Encoding(UserDict):
+    """Like what tokenizers return: a mapping that moves itself in place."""
+
+    def to(self, device: torch.device) -> "Encoding":
+        self.data = {key: value.to(device) for key, value in self.data.items()}
+        return self
+
+
+def test_what_moves_itself_is_one_value() -> None:
+    device = torch.device("meta")
+    x = torch.ones(3, 2)
+    packed = pack_sequence([torch.ones(3, 2), torch.ones(1, 2)])
+    assert move(packed, device).data.is_meta
+    assert call_model(lambda a: a, packed) is packed  # type: ignore[arg-type]
+    assert [sample_count(packed), sample_count((packed, x)), sample_count(None, packed)] == [2, 2, 2]
+    graph = Graph(x)
+    assert move([graph], device)[0].x.is_meta
+    assert not graph.x.is_meta  # the caller's batch stays where it is
+    assert call_model(lambda a: a, graph) is graph  # type: ignore[arg-type]
+    assert sample_count(torch.ones(5), graph) == 5
+    with pytest.raises(ValueError, match="cannot count the samples of a batch whose targets are Graph"):
+        sample_count(graph, graph)
+    encoding = Encoding(a=x)
+    assert move(encoding, device)["a"].is_meta
+    assert isinstance(move(encoding, device), Encoding)
+    assert not encoding["a"].is_meta
+    assert call_model(lambda *, a: a, encoding) is x  # type: ignore[arg-type]
+    point = namedtuple("point", "a b")
+    assert call_model(lambda a, b: a + b, point(1, 2)) == 3  # type: ignore[arg-type]
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rnn, self.head = nn.GRU(2, 8), nn.Linear(8, 2)
+
+    def forward(self, packed: PackedSequence) -> torch.Tensor:
+        return self.head(self.rnn(packed)[1][-1])
+
+
+@pytest.mark.parametrize("evaluate_with", ["running", "batch"])
+def test_packed_sequences_in_evaluation_range_test_and_monitor(evaluate_with: str) -> None:
+    """They were taken apart: forward() takes 2 positional arguments but 5 were given."""
+    torch.manual_seed(0)
+    sequences = [torch.randn(length, 2) for length in (6, 5, 3, 1)]
+    y = torch.tensor([0, 1, 1, 0])
+    batches = [(pack_sequence(sequences[:3]), y[:3]), (pack_sequence(sequences[3:]), y[3:])] * 4
+    model = Recurrent()
+    found = sc.evaluate(model, batches, F.cross_entropy, evaluate_with=evaluate_with)  # type: ignore[arg-type]
+    expected = F.cross_entropy(model(pack_sequence(sequences)), y).item()
+    assert found.loss == pytest.approx(expected, rel=1e-5)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    options = {"end_lr": 1.0, "total_steps": 6, "eval_batches": batches, "evaluate_with": evaluate_with}
+    assert len(sc.lr_range_test(model, optimizer, F.cross_entropy, batches, **options)) == 6
+    with sc.LRMonitor(model, optimizer, F.cross_entropy, batches * 2, every=1) as monitor:
+        sc.train(model, optimizer, F.cross_entropy, batches, sc.constant(4, lr=0.1))
+        assert monitor.latest is not None
 
 
 class ShuffleBuffer(IterableDataset):

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from program import TOY_TASK, Run
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import superconv as sc
 from superconv.runs import RunError
@@ -221,6 +222,23 @@ def test_an_iterator_gives_no_batch_to_try() -> None:
     model, optimizer, batches = make()
     with pytest.warns(UserWarning, match="iterator"), pytest.raises(OutOfMemory, match="use a smaller batch size"):
         sc.lr_range_test(model, optimizer, Device(3), iter(batches))
+
+
+def test_a_batch_that_cannot_be_cut_is_not_tried() -> None:
+    model, optimizer, _ = make()
+    packed = pack_sequence([torch.randn(6) for _ in range(16)])
+    batches = [({"input": packed}, torch.randint(3, (16,)))]
+    with pytest.raises(OutOfMemory, match="use a smaller batch size"):
+        sc.lr_range_test(Unpacked(model), optimizer, Device(3), batches)
+
+
+class Unpacked(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input: PackedSequence) -> torch.Tensor:
+        return self.model(input.data.reshape(-1, 6))
 
 
 def test_the_failed_steps_activations_are_gone_before_another_size_is_tried() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 from .preserve import generators_of, preserved
 from .random_states import get_random_states, plain, set_random_states
@@ -151,10 +152,17 @@ def pair(batch: Any) -> tuple[Any, Any]:
     raise ValueError(f"a batch must be a pair (inputs, targets), got {got}; pass split=lambda batch: (inputs, targets)")
 
 
+def moves_itself(value: Any) -> bool:
+    """Whether it is one value with a `to(device)` of its own (a PackedSequence, a graph), and no nest of tensors."""
+    return not isinstance(value, torch.Tensor) and callable(getattr(value, "to", None))
+
+
 def move(value: Any, device: torch.device) -> Any:
-    """The tensors in a nest of tuples, lists and mappings, on `device`."""
+    """The tensors in a nest of tuples, lists and mappings, on `device`; what `moves_itself` as a shallow copy."""
     if isinstance(value, torch.Tensor):
         return value if value.device == device else value.to(device, non_blocking=True)
+    if moves_itself(value):
+        return copy.copy(value).to(device)  # some change themselves: the caller's batch stays where it is
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(move(item, device) for item in value))
     if isinstance(value, (tuple, list)):
@@ -165,12 +173,13 @@ def move(value: Any, device: torch.device) -> Any:
 
 
 def call_model(model: nn.Module, inputs: Any) -> Any:
-    """A tensor goes in as model(x), a tuple or list as model(*x), a mapping as model(**x)."""
-    if isinstance(inputs, torch.Tensor):
-        return model(inputs)
+    """A tensor goes in as model(x), a tuple or list as model(*x), a mapping as model(**x).
+
+    A tuple that `moves_itself` is one value: a PackedSequence goes in as model(x).
+    """
     if isinstance(inputs, Mapping):
         return model(**inputs)
-    if isinstance(inputs, (tuple, list)):
+    if isinstance(inputs, (tuple, list)) and not moves_itself(inputs):
         return model(*inputs)
     return model(inputs)
 
@@ -180,10 +189,12 @@ def sample_count(targets: Any, inputs: Any = None) -> int:
     for value in (targets, inputs):
         if isinstance(value, torch.Tensor):
             return int(value.shape[0]) if value.ndim else 1
+        if isinstance(value, PackedSequence):
+            return int(value.batch_sizes[0])
         if isinstance(value, Mapping) and value:
             return sample_count(next(iter(value.values())))
-        if isinstance(value, (tuple, list)) and value:
-            return sample_count(value[0]) if isinstance(value[0], torch.Tensor) else len(value)
+        if isinstance(value, (tuple, list)) and value and not moves_itself(value):
+            return sample_count(value[0]) if isinstance(value[0], (torch.Tensor, PackedSequence)) else len(value)
     raise ValueError(
         f"cannot count the samples of a batch whose targets are {type(targets).__name__}; pass split so that the "
         "targets are a tensor, or a non-empty mapping or sequence of tensors"

@@ -18,7 +18,7 @@ from ..records import Evaluation
 from ..task import counting_metric
 from ..task.labels import ignored_label, label_count
 from .averages import Averages
-from .batch_source import Split, call_model, device_of, move, pair, sample_count
+from .batch_source import Split, call_model, device_of, move, moves_itself, pair, sample_count
 from .copies import Copies
 from .distributed import copy_from_first_rank, inner_module, is_distributed, sum_over_ranks
 from .precision import autocast
@@ -273,7 +273,7 @@ def _pairs(first: Any, second: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         for key in {**first, **second}:
             yield from _pairs(first.get(key), second.get(key))
-    elif isinstance(first, (tuple, list)) and isinstance(second, (tuple, list)):
+    elif isinstance(first, (tuple, list)) and isinstance(second, (tuple, list)) and not moves_itself(first):
         for a, b in zip_longest(first, second):
             yield from _pairs(a, b)
     else:

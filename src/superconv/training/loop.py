@@ -76,7 +76,7 @@ def train_steps(
             after the last. An iterator serves for one evaluation only.
         try_metric: try the metric on one evaluation batch before the first update (`check_metric`).
         split: batch -> (inputs, targets); by default the batch is that pair. A tensor goes in as model(x), a tuple
-            as model(*x), a mapping as model(**x).
+            as model(*x), a mapping as model(**x), a PackedSequence or a graph (with a `to` of its own) as model(x).
         state: a `TrainState` to continue, and to checkpoint from. Where `schedule` is not the one that its updates
             followed, the policy is that of `ScheduleLR`: the same levels in another length are stretched, so that
             nothing jumps.

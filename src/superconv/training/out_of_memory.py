@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from .batch_source import moves_itself
+
 _CPU = ("can't allocate memory", "not enough memory")  # what torch's CPU allocator says, in a plain RuntimeError
 
 
@@ -69,7 +71,10 @@ def naming_what_fits(
             raise
         release(error)
         made = trial()
-        advice = "use a smaller batch size" if made is None else _advice(_largest(made), made.samples, elsewhere)
+        if made is None or not _can_be_cut(made.batch):
+            advice = "use a smaller batch size"
+        else:
+            advice = _advice(_largest(made), made.samples, elsewhere)
         raise OutOfMemory(f"out of memory on {device}; {advice}. {afterwards}") from error
 
 
@@ -86,6 +91,14 @@ def _largest(trial: Trial) -> int:
             release(error)
         size //= 2
     return size
+
+
+def _can_be_cut(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(map(_can_be_cut, value.values()))
+    if isinstance(value, (tuple, list)) and not moves_itself(value):
+        return all(map(_can_be_cut, value))
+    return not moves_itself(value)
 
 
 def _advice(size: int, samples: int, elsewhere: str) -> str:
