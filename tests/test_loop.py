@@ -1,4 +1,6 @@
 import copy
+import dataclasses
+import functools
 import math
 
 import pytest
@@ -79,6 +81,76 @@ def test_accumulated_micro_batches_equal_the_joined_batch(sizes: list[int]) -> N
         finals.append((weights(model), history.loss))
     assert torch.allclose(finals[0][0], finals[1][0], atol=1e-6)
     assert finals[0][1] == pytest.approx(finals[1][1], abs=1e-6)
+
+
+LOSSES = {
+    "module": nn.CrossEntropyLoss(ignore_index=9),
+    "by class": nn.CrossEntropyLoss(ignore_index=9, weight=torch.tensor([0.2, 1.0, 3.0])),
+    "partial": functools.partial(F.cross_entropy, ignore_index=9, label_smoothing=0.1),
+    "function": lambda outputs, targets: F.cross_entropy(outputs, targets, ignore_index=9),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_accumulated_micro_batches_with_padding_equal_the_joined_batch(name: str) -> None:
+    """Two of 1 and 12 valid tokens, weighted by samples, ended .22 away from the joined batch."""
+    loss_fn = LOSSES[name]
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(9, 6, 4, generator=generator)
+    targets = torch.randint(3, (9, 4), generator=generator)
+    targets[:3], targets[6:] = 9, 9  # 1, 12 and no valid token
+    targets[0, 0] = 1
+    micro = list(zip(inputs.split(3), targets.split(3), strict=True))
+    finals = []
+    for batches, accumulation in (([(inputs, targets)], 1), (micro, 3)):
+        torch.manual_seed(0)
+        model = nn.Conv1d(6, 3, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        count = (lambda batch: (batch[1] != 9).sum()) if name == "function" else None
+        options = {"accumulation_steps": accumulation, "count": count}
+        history = sc.train(model, optimizer, loss_fn, batches, sc.constant(5, lr=0.3), **options)
+        finals.append((weights(model), history.loss))
+    assert torch.allclose(finals[0][0], finals[1][0], atol=1e-6)
+    assert finals[0][1] == pytest.approx(finals[1][1], abs=1e-6)
+
+
+def test_labels_without_any_to_ignore_weigh_as_samples_do() -> None:
+    micro = [batch for size in (3, 5) for batch in make_batches(1, size)]
+    finals = []
+    for loss_fn in (F.cross_entropy, lambda outputs, targets: F.cross_entropy(outputs, targets)):
+        model = make_model(norm=False)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        sc.train(model, optimizer, loss_fn, micro, sc.constant(5, lr=0.3), accumulation_steps=2)
+        finals.append(weights(model))
+    assert torch.equal(*finals)
+
+
+def test_the_range_test_weighs_micro_batches_likewise() -> None:
+    micro = make_batches(2, 4)
+    ramps = []
+    for count in (None, lambda batch: 4, lambda batch: float(batch[1][0] == micro[0][1][0])):
+        model = make_model(norm=False)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        options = {"end_lr": 1.0, "total_steps": 4, "accumulation_steps": 2, "count": count}
+        ramps.append(sc.lr_range_test(model, optimizer, F.cross_entropy, micro, **options))
+    assert ramps[0] == dataclasses.replace(ramps[1], seconds=ramps[0].seconds)
+    assert (ramps[0].train_loss != ramps[2].train_loss).all()
+
+
+def test_counts_of_another_kind_are_named() -> None:
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for count, words in (
+        (3, "count must be a function"),
+        (lambda batch: None, "count must give a number for each batch, got None"),
+        (lambda batch: -1, "a number of 0 or more"),
+        (lambda batch: 0, "count gave 0 for all"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            sc.train(
+                model, optimizer, F.cross_entropy, make_batches(), sc.constant(2, lr=0.1), accumulation_steps=2,
+                count=count,
+            )  # fmt: skip
 
 
 def test_a_frozen_norm_stays_frozen_and_an_eval_model_is_trained() -> None:

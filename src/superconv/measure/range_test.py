@@ -22,6 +22,7 @@ from ..task.labels import ignored_label
 from ..training.batch_source import BatchSource, Split, device_of
 from ..training.evaluate import EvaluateWith, check_metric, check_readable
 from ..training.loop import LossFunction, Metric, check_options, check_parts
+from ..training.micro_batches import Count, check_count
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
 from ..training.preserve import warn_of_persistent_workers
@@ -84,6 +85,7 @@ def lr_range_test(
     chance: float | None = None,
     reference_lr: float | Literal["grid", "fixed-grid"] | None = None,
     group_scales: Sequence[float] | None = None,
+    count: Count | None = None,
 ) -> RangeTest:
     """Train under a rising learning rate, record what happens, and put everything back.
 
@@ -118,6 +120,7 @@ def lr_range_test(
             bounds); "fixed-grid" by no more than eight. Where the best one is still at an edge
             `RangeTest.reference_edge` says so, and the verdict is inconclusive.
         group_scales: one factor a param group, as in `ScheduleLR`; the ramp's learning rates are those before it.
+        count: what micro-batches are weighted by, as in `train_steps`.
     Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored; several of
         the learning rates in `forks` come closest to the same step, which is forked once; a metric function that goes
         with the loss, where `higher_is_better` was not given; as `ScheduleLR`.
@@ -139,6 +142,7 @@ def lr_range_test(
     device = device_of(model)
     check_parts(optimizer, loss_fn)
     check_options(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
+    check_count(count)
     check_ramp(start_lr, end_lr, total_steps, shape)
     check_forks(forks, fork_steps, total_steps)
     check_reference(reference_lr)
@@ -163,6 +167,7 @@ def lr_range_test(
         keep_copy_on,
         {
             "accumulation_steps": accumulation_steps,
+            "count": count,
             "precision": precision,
             "clip_grad_norm": clip_grad_norm,
             "split": split,

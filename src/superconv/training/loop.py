@@ -21,6 +21,7 @@ from .checkpoint import TrainState
 from .distributed import any_rank, mean_over_ranks, without_synchronisation
 from .evaluate import EvaluateWith, check_evaluate_with, check_metric, check_readable, evaluate
 from .evaluation_point import begin_training, evaluation_point
+from .micro_batches import Count, check_count, weighted, weights
 from .precision import autocast, make_scaler
 from .schedule_lr import ScheduledGroups, resumed_schedule
 from .unclear_scales import warn_of_unclear_scales
@@ -44,6 +45,7 @@ def train_steps(
     schedule: Schedule,
     *,
     accumulation_steps: int = 1,
+    count: Count | None = None,
     precision: str = "fp32",
     clip_grad_norm: float | None = None,
     eval_batches: Iterable[Any] | None = None,
@@ -63,14 +65,18 @@ def train_steps(
     device. The generator's value (also `state.stop`) says why it ended.
 
     Under DistributedDataParallel the recorded loss and samples are those of all ranks. It averages gradients without
-    regard to how many samples a rank had, so an update equals one on the joined batch where these are equal.
+    regard to how many samples (or labels that count) a rank had, so an update equals one on the joined batch where
+    these are equal.
 
     Args:
         loss_fn: (outputs, targets) -> mean loss over the batch.
         batches: any iterable; a re-iterable is restarted when it ends. Batches go to the model's device.
         schedule: what the optimizer uses in update t; its `total_steps` is the length of the training.
-        accumulation_steps: micro-batches per update, weighted by their sample counts, so that an update equals one
-            on the joined batch (without BatchNorm and dropout).
+        accumulation_steps: micro-batches per update, weighted so that an update equals one on the joined batch, where
+            the loss is a mean over samples or over labels and the model has no BatchNorm and no dropout.
+        count: batch -> what its loss is a mean over (the valid tokens, say), by which micro-batches are weighted. None:
+            the labels that are not ignored where `loss_fn` has an `ignore_index`, takes a mean, and the targets are
+            integer labels; else the samples, which is wrong for a loss that leaves some out on its own.
         precision: "fp32", "bf16" or "fp16" (with a gradient scaler; skipped updates do not advance the schedule).
         eval_batches, evaluate_every: evaluate after every `evaluate_every` updates and after the last; None: only
             after the last. An iterator serves for one evaluation only.
@@ -90,6 +96,7 @@ def train_steps(
     check_options(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
     if evaluate_every is not None and eval_batches is None:
         raise ValueError(f"evaluate_every={evaluate_every} would be ignored without eval_batches; pass both or none")
+    check_count(count)
     device = device_of(model)
     state = _state(state, model, optimizer, batches, precision, device)
     if state.step and state.schedule is not None:
@@ -97,7 +104,7 @@ def train_steps(
     groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
     warn_of_unclear_scales(optimizer, group_scales)
     state.schedule = schedule
-    update = _Update(model, optimizer, loss_fn, split or pair, device, precision, state.scaler, clip_grad_norm)
+    update = _Update(model, optimizer, loss_fn, split or pair, count, device, precision, state.scaler, clip_grad_norm)
     if eval_batches is not None and state.step < schedule.total_steps:
         check_readable(eval_batches, _evaluations(state.step, evaluate_every, schedule.total_steps))
         if try_metric:
@@ -183,23 +190,26 @@ class _Update:
         optimizer: Optimizer,
         loss_fn: LossFunction,
         split: Split,
+        count: Count | None,
         device: torch.device,
         precision: str,
         scaler: Any | None,
         clip_grad_norm: float | None,
     ) -> None:
-        self.model, self.optimizer, self.loss_fn, self.split = model, optimizer, loss_fn, split
+        self.model, self.optimizer, self.loss_fn, self.split, self.count = model, optimizer, loss_fn, split, count
         self.device, self.precision, self.scaler, self.clip = device, precision, scaler, clip_grad_norm
 
     def __call__(self, source: BatchSource, accumulation_steps: int) -> tuple[torch.Tensor, int, Any, bool]:
-        drawn = [self.split(batch) for batch in self._draw(source, accumulation_steps)]
+        batches = self._draw(source, accumulation_steps)
+        drawn = [self.split(batch) for batch in batches]
         counts = [sample_count(targets, inputs) for inputs, targets in drawn]
         samples = sum(counts)
+        shares = weights(batches, [targets for _, targets in drawn], counts, self.loss_fn, self.count)
         self.optimizer.zero_grad(set_to_none=True)
         loss: torch.Tensor | None = None
-        for index, ((inputs, targets), count) in enumerate(zip(drawn, counts, strict=True)):
+        for index, ((inputs, targets), weight) in enumerate(zip(drawn, shares, strict=True)):
             with without_synchronisation(self.model, skip=index + 1 < accumulation_steps):
-                part = self._backward(inputs, targets, count / samples)
+                part = self._backward(inputs, targets, weight)
             loss = part if loss is None else loss + part
         assert loss is not None
         grad_norm, skipped = self._step()
@@ -217,7 +227,7 @@ class _Update:
             raise BatchesExhausted
         return drawn
 
-    def _backward(self, inputs: Any, targets: Any, weight: float) -> torch.Tensor:
+    def _backward(self, inputs: Any, targets: Any, weight: float | torch.Tensor) -> torch.Tensor:
         inputs, targets = move(inputs, self.device), move(targets, self.device)
         if self.precision == "fp32":
             loss = self.loss_fn(call_model(self.model, inputs), targets)
@@ -230,8 +240,7 @@ class _Update:
             raise ValueError(
                 f"the loss must be one number, got shape {tuple(loss.shape)}; return the mean over the batch"
             )
-        if weight != 1.0:
-            loss = loss * weight
+        loss = weighted(loss, weight)
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         return loss.detach()
 

@@ -1,0 +1,75 @@
+"""What each micro-batch weighs in an update, so that their mean is that of the joined batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from ..task.labels import label_count
+
+Count = Callable[[Any], Any]
+
+
+def weights(
+    batches: Sequence[Any], targets: Sequence[Any], samples: Sequence[int], loss_fn: Any, count: Count | None
+) -> Sequence[float | torch.Tensor]:
+    """The share of each micro-batch in the mean over the joined one.
+
+        weight_i = n_i / sum_j n_j      n_i: what the loss of micro-batch i is a mean over
+
+    n_i is what `count` says; else the labels that count, where the loss ignores some (`label_count`: of a loss with
+    weights by class the sum of these); else the samples. Labels on a device stay there: nothing waits for it.
+
+    Args:
+        batches: as drawn.
+        targets, samples: of each.
+    Raises: ValueError: `count` gives no number, a negative one, or nothing for the whole update.
+    """
+    if len(batches) == 1:
+        return [1.0]
+    if count is not None:
+        return _shares([_number(count(batch)) for batch in batches], "count gave 0 for all of them; leave such out")
+    labels = [label_count(loss_fn, part) for part in targets]
+    if any(part is None for part in labels):
+        return _shares(samples, "none of them holds a sample")
+    found = torch.stack([part.weight.double() for part in labels if part is not None])
+    if found.device.type == "cpu":
+        numbers = found.tolist()
+        return _shares(numbers if any(numbers) else samples, "none of them holds a sample")
+    return list((found / found.sum()).unbind())
+
+
+def weighted(loss: torch.Tensor, weight: float | torch.Tensor) -> torch.Tensor:
+    """Their product; 0 at weight 0, where a mean over no labels is NaN (and its gradient, in torch, 0)."""
+    if isinstance(weight, torch.Tensor):
+        weight = weight.to(loss.device)
+        return torch.where(weight > 0, loss, 0.0) * weight.to(loss.dtype)
+    if weight == 0.0:
+        return loss.masked_fill(torch.ones_like(loss, dtype=torch.bool), 0.0)
+    return loss if weight == 1.0 else loss * weight
+
+
+def check_count(count: Any) -> None:
+    """Raise ValueError for what is no function."""
+    if count is not None and not callable(count):
+        raise ValueError(f"count must be a function batch -> number (of valid labels, say) or None, got {count!r}")
+
+
+def _shares(numbers: Sequence[float], nothing: str) -> list[float]:
+    total = sum(numbers)
+    if not total:
+        raise ValueError(f"micro-batches cannot be weighted: {nothing}")
+    return [number / total for number in numbers]
+
+
+def _number(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"count must give a number for each batch, got {value!r}") from None
+    if not (math.isfinite(number) and number >= 0.0):
+        raise ValueError(f"count must give a number of 0 or more for each batch, got {number}")
+    return number
