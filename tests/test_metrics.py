@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 import superconv as sc
 from superconv.task import check_outputs, metric_function
@@ -22,6 +23,44 @@ def test_accuracy_of_pixels_and_of_soft_targets():
     assert metric_function("accuracy")(outputs, torch.tensor([[0, 1], [1, 0]])).tolist() == [0.5, 0.0 + 1.0]
     soft = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
     assert metric_function("accuracy")(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), soft).tolist() == [1.0, 0.0]
+
+
+def test_classes_come_second():
+    with pytest.raises(ValueError, match=r"got outputs \(2, 5, 3\) for targets \(2, 5\); classes come second"):
+        metric_function("accuracy")(torch.zeros(2, 5, 3), torch.zeros(2, 5, dtype=torch.long))
+    check_outputs(torch.zeros(2, 5, 3), torch.zeros(2, 5, dtype=torch.long), 3)  # with a metric of its own it may be
+
+
+class Tokens(torch.nn.Module):
+    """Outputs (N, T, V), as a language model has them; V = T."""
+
+    def __init__(self, transposed: bool) -> None:
+        super().__init__()
+        self.layer, self.transposed = torch.nn.Linear(6, 4), transposed
+
+    def forward(self, x):
+        return self.layer(x).transpose(1, 2) if self.transposed else self.layer(x)
+
+
+def test_as_many_classes_as_places_are_told_by_the_loss():
+    """Silently the wrong dimension before: accuracy .35 reported, .25 true."""
+    generator = torch.Generator().manual_seed(0)
+    inputs, targets = torch.randn(9, 4, 6, generator=generator), torch.randint(4, (9, 4), generator=generator)
+    targets[0, 0] = -100
+    flat = lambda outputs, targets: F.cross_entropy(outputs.flatten(0, 1), targets.flatten())  # noqa: E731
+    batches = [(inputs, targets)]
+    last = Tokens(transposed=False)
+    with pytest.raises(ValueError, match="the loss has the classes last, the metric has them second"):
+        sc.evaluate(last, batches, flat)
+    optimizer = torch.optim.SGD(last.parameters(), 0.1)
+    with pytest.raises(ValueError, match="the loss has the classes last, the metric has them second"):
+        sc.lr_range_test(last, optimizer, flat, batches, end_lr=1.0, total_steps=4, eval_batches=batches)
+    second = Tokens(transposed=True)
+    expected = (second(inputs).argmax(1) == targets)[targets >= 0].double().mean().item()
+    for loss_fn in (F.cross_entropy, lambda outputs, targets: flat(outputs.transpose(1, 2), targets)):
+        assert sc.evaluate(second, batches, loss_fn).metric == pytest.approx(expected)
+    own = lambda outputs, targets: (outputs.argmax(-1) == targets).float().mean(1)  # noqa: E731
+    assert sc.evaluate(last, batches, flat, metric=own).metric > 0
 
 
 def test_targets_of_several_classes_a_sample_are_no_soft_labels():

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..near_names import near
-from .labels import counts
+from .labels import counts, ignored_label
 
 Metric = Callable[[Any, Any], Any]
+CLASSES_SECOND = "classes come second, as in torch's cross_entropy: outputs.transpose(1, 2), or pass metric=function"
+SAME_LOSS = 1e-3  # relative: outputs may be of half precision
 SUM_TOLERANCE = 0.02  # of soft labels, which may be of half precision
 
 
@@ -41,6 +44,9 @@ def _classes(outputs: Any, targets: Any, name: str) -> tuple[Tensor, Tensor]:
     if targets.shape == outputs.shape:
         targets = _largest_class(targets, name)
     if targets.shape != outputs.shape[:1] + outputs.shape[2:]:
+        if targets.shape == outputs.shape[:-1]:
+            got = f"got outputs {tuple(outputs.shape)} for targets {tuple(targets.shape)}"
+            raise ValueError(f"metric {name!r}: {got}; {CLASSES_SECOND}")
         raise ValueError(
             f"metric {name!r}: got targets {tuple(targets.shape)} for outputs {tuple(outputs.shape)}, allowed are "
             f"class labels {tuple(outputs.shape[:1] + outputs.shape[2:])}"
@@ -133,6 +139,38 @@ def counting_metric(metric: str | Metric | None, ignored: int | None) -> Metric 
     return metric_function(metric) if right is None else functools.partial(_counted, right, ignored)
 
 
+def reads_both_ways(outputs: Any, targets: Any, loss_fn: Any) -> bool:
+    """Whether outputs (N, T, T) with labels (N, T) leave open which dimension the loss takes for the classes.
+
+    Torch's own cross entropy, and whatever has an `ignore_index` like it, has them second.
+    """
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or outputs.dim() < 3:
+        return False
+    both = targets.shape == outputs.shape[:-1] == outputs.shape[:1] + outputs.shape[2:]
+    return both and not targets.is_floating_point() and ignored_label(loss_fn) is None
+
+
+def check_classes_second(outputs: Tensor, targets: Tensor, loss: Any) -> None:
+    """Complain where outputs that can be read both ways have the classes last for the loss, and second for the metric.
+
+    Both are tried: a loss with the value of the cross entropy over the last dimension, and not of that over the second,
+    flattens the places itself. One that is no cross entropy cannot be told. Waits for the device.
+
+    Raises: ValueError: the loss has the classes last.
+    """
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        return  # for others to judge
+    logits = outputs.detach().double()
+    labels = torch.where((targets >= 0) & (targets < outputs.shape[1]), targets.long(), -100)
+    second, last = F.cross_entropy(logits, labels), F.cross_entropy(logits.movedim(-1, 1), labels)
+    value = loss.detach().double()
+    if bool((value - last).abs() < SAME_LOSS * last) and not bool((value - second).abs() < SAME_LOSS * second):
+        raise ValueError(
+            f"outputs {tuple(outputs.shape)} for targets {tuple(targets.shape)}: the loss has the classes last, the "
+            f"metric has them second; {CLASSES_SECOND}"
+        )
+
+
 def metric_name(metric: str | Metric | None) -> str:
     """How tables and axes call a metric: its name, its function's, "none"."""
     if metric is None:
@@ -157,6 +195,8 @@ def check_outputs(outputs: Any, targets: Any, num_classes: int, ignored: int | N
     if targets.is_floating_point() or targets.dtype == torch.bool or targets.dim() == 0:
         return
     wanted = (targets.shape[0], num_classes, *targets.shape[1:])
+    if outputs.dim() > 2 and tuple(outputs.shape) == (*targets.shape, num_classes) != wanted:
+        return  # classes last: for the loss and the metric to judge
     if outputs.dim() < 2 or outputs.shape[1] != num_classes:
         count = outputs.shape[1] if outputs.dim() > 1 else 1
         raise ValueError(

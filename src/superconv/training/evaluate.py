@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..records import Evaluation
 from ..task import counting_metric
 from ..task.labels import ignored_label, label_count
+from ..task.metrics import check_classes_second, reads_both_ways
 from .averages import Averages
 from .batch_source import Split, call_model, device_of, move, moves_itself, pair, sample_count
 from .copies import Copies
@@ -65,6 +66,7 @@ def evaluate(
     """
     check_evaluate_with(evaluate_with)
     split, measure = split or pair, counting_metric(metric, ignored_label(loss_fn))
+    by_name = isinstance(metric, str) and measure is not None
     model = inner_module(model)
     device = device_of(model)
     averages = Averages(_accumulator(device))
@@ -78,6 +80,9 @@ def evaluate(
                 loss = loss_fn(outputs, targets)
             if not isinstance(loss, torch.Tensor):
                 raise ValueError(f"the loss must be a tensor, got a {type(loss).__name__}; return it from loss_fn")
+            if by_name and reads_both_ways(outputs, targets, loss_fn):
+                check_classes_second(outputs, targets, loss)
+            by_name = False  # once is enough
             count = sample_count(targets, inputs)
             averages.add_loss(loss, count, label_count(loss_fn, targets))
             if metric != "loss":
@@ -125,6 +130,7 @@ def check_metric(
     measure = counting_metric(metric, ignored_label(loss_fn))
     if measure is None or getattr(batches, "persistent_workers", False):
         return batches
+    by_name = isinstance(metric, str) and loss_fn is not None
     model, split = inner_module(model), split or pair
     device = device_of(model)
     flags = [(module, module.training) for module in model.modules()]
@@ -138,6 +144,8 @@ def check_metric(
                 inputs, targets = move(inputs, device), move(targets, device)
                 with autocast(precision, device.type):
                     outputs = call_model(model, inputs)
+                    if by_name and reads_both_ways(outputs, targets, loss_fn):
+                        check_classes_second(outputs, targets, loss_fn(outputs, targets))
                 Averages(_accumulator(device)).add_metric(measure(outputs, targets), sample_count(targets, inputs))
         finally:
             for module, training in flags:
