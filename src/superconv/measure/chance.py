@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..task import counting_metric, metric_name
+from ..task import Metric, counting_metric, metric_name
 from ..task.labels import counts
 from ..training.distributed import gather_from_ranks
 
@@ -23,15 +22,13 @@ class ChanceLevel:
     as in the accuracy.
     """
 
-    def __init__(
-        self, metric: str | Callable[[Any, Any], Any] | None, given: float | None, ignored: int | None = None
-    ) -> None:
+    def __init__(self, metric: str | Metric | None, given: float | None, ignored: int | None = None) -> None:
         self.name = metric_name(metric)
         self._measure = counting_metric(metric, ignored)
         self._ignored = ignored
         self._metric = metric
         self._given = given
-        self._counting = metric == "accuracy" and given is None
+        self._counting = isinstance(metric, str) and metric == "accuracy" and given is None
         self._counts: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # by class, on this rank
         self._samples = 0
 
@@ -48,8 +45,8 @@ class ChanceLevel:
 
     @property
     def metric(self) -> Any:
-        """What to hand to `evaluate`: "loss" and None stay what they are."""
-        return self if self._measure is not None else self._metric
+        """What to hand to `evaluate`: what needs no counting stays what it is."""
+        return self if self._counting else self._metric
 
     def __call__(self, outputs: Any, targets: Any) -> Any:
         """What the metric itself returns."""

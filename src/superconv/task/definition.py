@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..models.seeding import seeded
 from .loss_function import check_no_class
-from .metrics import Metric, metric_function
+from .metrics import Metric, accumulates, metric_function
 
 if TYPE_CHECKING:
     from ..data import Splits
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 def direction(metric: str | Metric | None, higher_is_better: bool | None) -> bool:
     """Whether a higher metric is the better one: what was said, else True for all but "loss".
 
+    An object that accumulates says it by its attribute `higher_is_better`, as those of torchmetrics do.
+
     Raises: ValueError: it was said of "loss".
     """
+    by_loss = isinstance(metric, str) and metric == "loss"  # objects may answer == by an object of their own
     if higher_is_better is None:
-        return metric != "loss"
-    if metric == "loss" and higher_is_better:
+        own = getattr(metric, "higher_is_better", None) if accumulates(metric) else None
+        return own if isinstance(own, bool) else not by_loss
+    if by_loss and higher_is_better:
         raise ValueError("metric='loss' with higher_is_better=True would choose the worst: leave higher_is_better out")
     return higher_is_better
 
@@ -38,9 +42,10 @@ class Task:
         model: makes a model with fresh weights; called once per run, under the run's seed.
         data: the splits it is trained, tuned and tested on.
         loss: (outputs, targets) -> mean over the batch; torch's cross entropy by default.
-        metric: "accuracy", "top5_accuracy", "loss", None, or a function (outputs, targets) -> one value per sample
-            or their mean.
-        higher_is_better: of the metric; False for an error. None: True, but for "loss" False.
+        metric: "accuracy", "top5_accuracy", "loss", None, a function (outputs, targets) -> one value per sample
+            or their mean, or an object with update, compute and reset (`Accumulating`).
+        higher_is_better: of the metric; False for an error. None: what such an object says (its attribute of that
+            name), else True, but for "loss" False.
         split: batch -> (inputs, targets), where a batch is no pair.
     Raises: ValueError: a part of the wrong kind; a loss that is said to be better when higher. TypeError: a loss that
         is a class.

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from .definition import Task
+from .metrics import accumulates, as_new
 
-_LIBRARIES = ("superconv", "torch", "timm", "builtins", "numpy", "functools")
+_LIBRARIES = ("superconv", "torch", "timm", "torchmetrics", "builtins", "numpy", "functools")
 
 
 def source_hash(task: Task) -> str:
@@ -31,7 +32,8 @@ def source_hash(task: Task) -> str:
     counts by its byte code, or by its name).
     """
     digest = hashlib.sha256()
-    for part in (task.name, task.metric, task.higher_is_better, task.model, task.loss, task.split):
+    metric = as_new(task.metric) if accumulates(task.metric) else task.metric
+    for part in (task.name, metric, task.higher_is_better, task.model, task.loss, task.split):
         for line in _lines(part, set()):
             digest.update(f"{line}\n".encode())
     data = task.data

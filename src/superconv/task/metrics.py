@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,26 @@ from torch import Tensor
 from ..near_names import near
 from .labels import counts, ignored_label
 
-Metric = Callable[[Any, Any], Any]
+Function = Callable[[Any, Any], Any]
 CLASSES_SECOND = "classes come second, as in torch's cross_entropy: outputs.transpose(1, 2), or pass metric=function"
 SAME_LOSS = 1e-3  # relative: outputs may be of half precision
 SUM_TOLERANCE = 0.02  # of soft labels, which may be of half precision
+
+
+class Accumulating(Protocol):
+    """A metric of the whole evaluation set (F1, R2, RMSE), which no mean over batches is; torchmetrics has many."""
+
+    def update(self, outputs: Any, targets: Any, /) -> Any:
+        """Take in a batch."""
+
+    def compute(self) -> Any:
+        """The metric of everything since `reset`: one number."""
+
+    def reset(self) -> Any:
+        """Forget."""
+
+
+Metric = Function | Accumulating
 
 
 class Counted(NamedTuple):
@@ -112,25 +129,45 @@ def top5_accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     return _values(_counted(_among_five, None, outputs, targets))
 
 
-METRICS: dict[str, Metric | None] = {"accuracy": accuracy, "top5_accuracy": top5_accuracy, "loss": None}
+METRICS: dict[str, Function | None] = {"accuracy": accuracy, "top5_accuracy": top5_accuracy, "loss": None}
 
 
-def metric_function(metric: str | Metric | None) -> Metric | None:
+def accumulates(metric: Any) -> TypeGuard[Accumulating]:
+    """Whether it is an object with update, compute and reset.
+
+    Raises: ValueError: it is the class of such objects.
+    """
+    found = all(callable(getattr(metric, name, None)) for name in ("update", "compute", "reset"))
+    if found and isinstance(metric, type):
+        raise ValueError(f"metric {metric.__name__} is a class, an object of it is needed: pass {metric.__name__}(...)")
+    return found
+
+
+def as_new(metric: Accumulating) -> Accumulating:
+    """A copy that has seen nothing."""
+    twin = copy.deepcopy(metric)
+    twin.reset()
+    return twin
+
+
+def metric_function(metric: str | Metric | None) -> Function | None:
     """The function (outputs, targets) -> one value per sample, or their mean.
 
     Args:
         metric: a name of `METRICS`; a function, handed back as it is; None for no metric. "loss" is None too: the
-            loss is measured in any case (`Evaluation.loss`).
+            loss is measured in any case (`Evaluation.loss`). So is what `accumulates`: it is no function of a batch.
     Raises: ValueError: an unknown name (with the nearest), or something that cannot be called.
     """
-    if metric is None or callable(metric):
+    if metric is None or accumulates(metric):
+        return None
+    if callable(metric):
         return metric
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is unknown; {near(metric, METRICS)}, or a function (outputs, targets)")
     return METRICS[metric]
 
 
-def counting_metric(metric: str | Metric | None, ignored: int | None) -> Metric | None:
+def counting_metric(metric: str | Metric | None, ignored: int | None) -> Function | None:
     """As `metric_function`, but a metric by name says which places count: not those with a label of `ignored`.
 
     Raises: ValueError: an unknown name.
@@ -172,9 +209,11 @@ def check_classes_second(outputs: Tensor, targets: Tensor, loss: Any) -> None:
 
 
 def metric_name(metric: str | Metric | None) -> str:
-    """How tables and axes call a metric: its name, its function's, "none"."""
+    """How tables and axes call a metric: its name, its function's, its class's, "none"."""
     if metric is None:
         return "none"
+    if accumulates(metric):
+        return type(metric).__name__
     return metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
 
 

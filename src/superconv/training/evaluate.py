@@ -15,15 +15,16 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..records import Evaluation
-from ..task import counting_metric
+from ..task import Metric, counting_metric
 from ..task.labels import ignored_label, label_count
-from ..task.metrics import check_classes_second, reads_both_ways
+from ..task.metrics import accumulates, check_classes_second, reads_both_ways
 from .averages import Averages
 from .batch_source import Split, call_model, device_of, move, moves_itself, pair, sample_count
 from .copies import Copies
 from .distributed import copy_from_first_rank, inner_module, is_distributed, sum_over_ranks
 from .precision import autocast
 from .preserve import generators_of, preserved, tensor_restore
+from .whole_metric import WholeMetric
 
 EvaluateWith = Literal["batch", "reestimated", "running"]
 EVALUATE_WITH = ("batch", "reestimated", "running")
@@ -34,7 +35,7 @@ def evaluate(
     batches: Iterable[Any],
     loss_fn: Callable[[Any, Any], torch.Tensor],
     *,
-    metric: str | Callable[[Any, Any], Any] | None = "accuracy",
+    metric: str | Metric | None = "accuracy",
     evaluate_with: EvaluateWith = "running",
     training_batches: Sequence[Any] = (),
     split: Split | None = None,
@@ -58,7 +59,8 @@ def evaluate(
 
     Args:
         metric: a name, a function (outputs, targets) -> one value per sample or their mean (or
-            `superconv.task.Counted`, where not every place counts), or None.
+            `superconv.task.Counted`, where not every place counts), an object with update(outputs, targets), compute()
+            and reset() for a metric of the whole set (of which a copy is used), or None.
         training_batches: for "reestimated"; a few dozen batches' worth is plenty.
     Raises:
         ValueError: no evaluation data; an unknown `evaluate_with`; "reestimated" without training batches; "batch"
@@ -67,9 +69,11 @@ def evaluate(
     check_evaluate_with(evaluate_with)
     split, measure = split or pair, counting_metric(metric, ignored_label(loss_fn))
     by_name = isinstance(metric, str) and measure is not None
+    by_loss = isinstance(metric, str) and measure is None
     model = inner_module(model)
     device = device_of(model)
     averages = Averages(_accumulator(device))
+    whole = WholeMetric(metric, device) if accumulates(metric) else None
     statistics = _statistics(model, evaluate_with, training_batches, split, precision)
     with preserved(*generators_of(batches)), torch.no_grad(), statistics:
         for batch in _no_lone_sample(batches, evaluate_with):
@@ -85,13 +89,17 @@ def evaluate(
             by_name = False  # once is enough
             count = sample_count(targets, inputs)
             averages.add_loss(loss, count, label_count(loss_fn, targets))
-            if metric != "loss":
+            if whole is not None:
+                whole.update(outputs, targets)
+            elif not by_loss:
                 averages.add_metric(measure(outputs, targets) if measure is not None else math.nan, count)
     evaluation = averages.evaluation(evaluate_with)
     if evaluation is None:
         used_up = ", and a re-iterable where this iterator was used up before" if is_one_shot(batches) else ""
         raise ValueError(f"the evaluation data is empty: pass at least one batch{used_up}")
-    return replace(evaluation, metric=evaluation.loss) if metric == "loss" else evaluation
+    if whole is not None:
+        return replace(evaluation, metric=whole.value())
+    return replace(evaluation, metric=evaluation.loss) if by_loss else evaluation
 
 
 def is_one_shot(batches: Any) -> bool:
@@ -112,7 +120,7 @@ def check_metric(
     model: nn.Module,
     batches: Iterable[Any],
     *,
-    metric: str | Callable[[Any, Any], Any] | None,
+    metric: str | Metric | None,
     loss_fn: Any = None,
     split: Split | None = None,
     precision: str = "fp32",
@@ -128,7 +136,7 @@ def check_metric(
     Raises: what the metric raises; ValueError: it returns neither one value per sample nor their mean.
     """
     measure = counting_metric(metric, ignored_label(loss_fn))
-    if measure is None or getattr(batches, "persistent_workers", False):
+    if (measure is None and not accumulates(metric)) or getattr(batches, "persistent_workers", False):
         return batches
     by_name = isinstance(metric, str) and loss_fn is not None
     model, split = inner_module(model), split or pair
@@ -146,7 +154,10 @@ def check_metric(
                     outputs = call_model(model, inputs)
                     if by_name and reads_both_ways(outputs, targets, loss_fn):
                         check_classes_second(outputs, targets, loss_fn(outputs, targets))
-                Averages(_accumulator(device)).add_metric(measure(outputs, targets), sample_count(targets, inputs))
+                if measure is not None:
+                    Averages(_accumulator(device)).add_metric(measure(outputs, targets), sample_count(targets, inputs))
+                elif accumulates(metric):
+                    WholeMetric(metric, device).try_out(outputs, targets)
         finally:
             for module, training in flags:
                 module.training = training

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from ..records import History, StepRecord, StopReason
 from ..schedules import Schedule, checks
+from ..task import Metric as AnyMetric
 from ..task.loss_function import check_no_class
 from .batch_source import BatchesExhausted, BatchSource, Split, call_model, device_of, move, pair, sample_count
 from .checkpoint import TrainState
@@ -34,7 +35,7 @@ READ_EVERY = 50
 STATISTICS_BATCHES = 8
 
 LossFunction = Callable[[Any, Any], torch.Tensor]
-Metric = str | Callable[[Any, Any], Any] | None
+Metric = str | AnyMetric | None
 
 
 def train_steps(
