@@ -94,7 +94,7 @@ def test_other_metrics():
     assert metric_function(None) is None
     assert metric_function("loss") is None
     for outputs in (torch.zeros(4), torch.zeros(4, 1), [1, 2]):
-        with pytest.raises(ValueError, match="two classes or more"):
+        with pytest.raises(ValueError, match="two classes or more; pass metric='loss'"):
             metric_function("accuracy")(outputs, torch.zeros(4, dtype=torch.long))
     with pytest.raises(ValueError, match=r"got targets \(3,\) for outputs \(4, 2\)"):
         metric_function("accuracy")(torch.zeros(4, 2), torch.zeros(3, dtype=torch.long))

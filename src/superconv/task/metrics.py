@@ -56,7 +56,7 @@ def _classes(outputs: Any, targets: Any, name: str) -> tuple[Tensor, Tensor]:
         got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(
             f"metric {name!r}: got outputs {got}, it needs a tensor (samples, classes, ...) with two classes or more; "
-            "pass metric=function(outputs, targets) -> one value a sample, or metric=None"
+            "pass metric='loss' (for a regression, say), or metric=function(outputs, targets) -> one value a sample"
         )
     if targets.shape == outputs.shape:
         targets = _largest_class(targets, name)
