@@ -53,6 +53,21 @@ def test_a_metric_may_be_a_mean_or_a_value_per_sample() -> None:
         sc.evaluate(model, batches, F.cross_entropy, metric=lambda o, t: torch.ones(5))
 
 
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        ({"accuracy": 1.0}, "the metric returned a dict; a metric is one number"),
+        (None, "the metric returned a NoneType"),
+        ("good", "the metric returned a str"),
+        ((torch.ones(16), torch.ones(16)), "a tuple that does not hold one number a sample"),
+    ],
+)
+def test_a_metric_that_returns_no_numbers_is_one_sentence(returned: object, words: str) -> None:
+    model, batches = setup()
+    with pytest.raises(ValueError, match=words):
+        sc.evaluate(model, batches, F.cross_entropy, metric=lambda o, t: returned)
+
+
 def test_batch_statistics_are_those_of_each_batch_and_a_lone_sample_joins() -> None:
     model, batches = setup()
     result = sc.evaluate(model, batches, F.cross_entropy, evaluate_with="batch")

@@ -56,9 +56,9 @@ class Averages:
             self._add_values(_per_sample(values.values, count), values.counted.detach().double(), values.places)
             return
         if isinstance(values, (list, tuple, np.ndarray)):
-            values = torch.tensor(values, dtype=torch.double)
+            values = _numbers(values)
         if not isinstance(values, Tensor):
-            self._add_mean(float(values), count)
+            self._add_mean(number(values, "the metric"), count)
             return
         values = values.detach().double()
         if values.ndim == 0 or values.numel() == 1:
@@ -122,3 +122,24 @@ def _standard_error(total: list[float], metric: float, ignored: bool) -> float |
         return None
     scatter = total[_W2VV] - 2.0 * metric * total[_W2V] + metric * metric * total[_W2]
     return math.sqrt(max(0.0, scatter) * values / (values - 1.0)) / total[_COUNTED]
+
+
+def number(value: Any, what: str) -> float:
+    """The one number that it is. Raises: ValueError: it is something else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        got = f"{tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+        raise ValueError(
+            f"{what} returned {got}; a metric is one number, or one a sample: return the one to judge by"
+        ) from None
+
+
+def _numbers(values: Any) -> Tensor:
+    try:
+        return torch.tensor(values, dtype=torch.double)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"the metric returned a {type(values).__name__} that does not hold one number a sample; return a tensor "
+            "(samples,), or their mean"
+        ) from None

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..task.metrics import Accumulating, as_new, metric_name
+from .averages import number
 from .distributed import is_distributed
 
 
@@ -48,12 +49,3 @@ class WholeMetric:
             except Exception:
                 return
         number(value, f"compute() of {self._name}")
-
-
-def number(value: Any, what: str) -> float:
-    """The one number that it is. Raises: ValueError: it is something else."""
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        got = f"{tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
-        raise ValueError(f"{what} returned {got}; a metric is one number: return the one to judge by") from None
