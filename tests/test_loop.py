@@ -349,6 +349,27 @@ def test_an_iterator_serves_for_one_evaluation_only() -> None:
     assert once.final.samples == 32
 
 
+@pytest.mark.parametrize(
+    ("pack", "words"),
+    [
+        (lambda loss: (loss, 1), r"got a tuple; pick it: loss_fn=lambda outputs, targets: f\(outputs, targets\)\[0\]"),
+        (lambda loss: {"aux": 0, "loss": loss}, r"got a dict; pick it: .*\['loss'\]"),
+        (lambda loss: {"total": loss}, r"got a dict; pick it: .*\['total'\]"),
+    ],
+)
+def test_a_loss_of_several_values_is_to_be_picked(pack, words: str) -> None:
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> object:
+        return pack(F.cross_entropy(outputs, targets))
+
+    with pytest.raises(ValueError, match=words):
+        sc.train(model, optimizer, loss_fn, make_batches(), sc.constant(2, lr=0.1))
+    with pytest.raises(ValueError, match=words):
+        sc.evaluate(model, make_batches(), loss_fn)
+
+
 def test_a_loss_that_is_none_and_an_optimizer_with_a_closure_are_refused() -> None:
     model = make_model()
     with pytest.raises(TypeError, match=r"loss_fn must be a function .*got None"):

@@ -22,6 +22,7 @@ from .averages import Averages
 from .batch_source import Split, call_model, device_of, move, moves_itself, pair, sample_count
 from .copies import Copies
 from .distributed import copy_from_first_rank, inner_module, is_distributed, sum_over_ranks
+from .loss_value import loss_tensor
 from .precision import autocast
 from .preserve import generators_of, preserved, tensor_restore
 from .whole_metric import WholeMetric
@@ -82,8 +83,7 @@ def evaluate(
             with autocast(precision, device.type):
                 outputs = _call(model, inputs, evaluate_with)
                 loss = loss_fn(outputs, targets)
-            if not isinstance(loss, torch.Tensor):
-                raise ValueError(f"the loss must be a tensor, got a {type(loss).__name__}; return it from loss_fn")
+            loss = loss_tensor(loss)
             if by_name and reads_both_ways(outputs, targets, loss_fn):
                 check_classes_second(outputs, targets, loss)
             by_name = False  # once is enough

@@ -22,6 +22,7 @@ from .checkpoint import TrainState
 from .distributed import any_rank, mean_over_ranks, without_synchronisation
 from .evaluate import EvaluateWith, check_evaluate_with, check_metric, check_readable, evaluate
 from .evaluation_point import begin_training, evaluation_point
+from .loss_value import loss_tensor
 from .micro_batches import Count, check_count, weighted, weights
 from .precision import autocast, make_scaler
 from .schedule_lr import ScheduledGroups, resumed_schedule
@@ -235,8 +236,7 @@ class _Update:
         else:
             with autocast(self.precision, self.device.type):
                 loss = self.loss_fn(call_model(self.model, inputs), targets)
-        if not isinstance(loss, torch.Tensor):
-            raise ValueError(f"the loss must be a tensor, got a {type(loss).__name__}; return it from loss_fn")
+        loss = loss_tensor(loss)
         if loss.ndim != 0:
             raise ValueError(
                 f"the loss must be one number, got shape {tuple(loss.shape)}; return the mean over the batch"
