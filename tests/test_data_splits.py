@@ -166,3 +166,13 @@ def test_prepared_replaces_what_is_asked_and_nothing_else():
     assert (bare.kind, float(bare.factor), bare.mirror) == ("scaled", pytest.approx(1 / 255), True)
     with pytest.raises(DataError, match=r"mean-imge.*mean-image"):
         own.prepared("mean-imge")
+
+
+def test_a_regression_has_no_classes() -> None:
+    part = torch.zeros(8, 4), torch.zeros(8, 1)
+    splits = Splits(part, None, part)
+    assert splits.num_classes is None
+    assert splits.with_validation(2).num_classes is None
+    labelled = torch.zeros(8, 4), torch.arange(8) % 3
+    with pytest.raises(DataError, match=r"class labels \(0 to 2\); pass num_classes=3"):
+        Splits(labelled, None, labelled)

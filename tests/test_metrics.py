@@ -106,6 +106,7 @@ def test_outputs_that_do_not_fit_are_one_sentence():
     check_outputs(torch.zeros(4, 3, 2), torch.zeros(4, 2, dtype=torch.long), 3)
     check_outputs(torch.zeros(4), torch.zeros(4), 3)  # regression: the loss decides
     check_outputs({"logits": 1}, labels, 3)
+    check_outputs(torch.zeros(4, 5), labels, None)
     check_outputs(torch.zeros(4, 3), torch.tensor([0, 1, 2, 255]), 3, 255)
     for outputs, message in (
         (torch.zeros(4, 5), r"has 5 outputs .* 3 classes; build the model with num_classes=3"),

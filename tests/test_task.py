@@ -3,14 +3,17 @@
 import dataclasses
 import doctest
 import functools
+import re
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+import superconv as sc
 from superconv.data import Splits
 from superconv.models import NAMES
 from superconv.task import (
@@ -307,6 +310,19 @@ def test_the_hash_does_not_move_when_checksums_were_read():
     model = functools.partial(lambda held: nn.Linear(4, 2), data)
     before = source_hash(task(data=data, model=model))
     assert source_hash(task(data=data, model=model)) == before
+
+
+def test_tasks_and_metrics_in_the_documentation_run():
+    text = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    names: dict = {}
+    for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
+        exec(block, names)
+    assert names["make_task"]().data.num_classes == 2
+    regression = names["make_regression"]()
+    assert (regression.data.num_classes, regression.higher_is_better) == (None, False)
+    batches = [(regression.data.train.inputs, regression.data.train.targets)]
+    result = sc.evaluate(regression.build_model(0), batches, F.mse_loss, metric=names["R2"]())
+    assert -1.0 < result.metric < 1.0
 
 
 @pytest.mark.parametrize("module", [definition])

@@ -108,7 +108,7 @@ def test_in_training_and_in_range_tests_with_its_own_direction() -> None:
 def make_task(metric: object) -> sc.Task:
     inputs = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
     targets = inputs[:, :1] * 2
-    data = sc.Splits((inputs[:40], targets[:40]), None, (inputs[40:], targets[40:]), 1)
+    data = sc.Splits((inputs[:40], targets[:40]), None, (inputs[40:], targets[40:]))
     return sc.Task("regression", model=_linear, data=data, loss=F.mse_loss, metric=metric)  # type: ignore[arg-type]
 
 

@@ -25,11 +25,11 @@ class Splits:
     Args:
         train, validation, test: each `Data`, a pair (inputs, targets) of tensors or arrays, or a map-style torch
             Dataset. validation None: `with_validation` carves it from train when it is needed.
-        num_classes: number of classes; with targets that are no class labels, the number of outputs.
+        num_classes: number of classes; None where the targets are no class labels (a regression).
         name: of the data set.
         note: what a reader of results must know (which images are the test set, which files were skipped).
         preparation: what turns a stored batch into the input of a network; None leaves it to `Batches`.
-    Raises: DataError: an empty part, or a class label outside [0, num_classes).
+    Raises: DataError: an empty part, a class label outside [0, num_classes), or class labels without their number.
     Example:
         >>> pixels = torch.zeros(8, 1, 28, 28, dtype=torch.uint8)
         >>> splits = Splits((pixels, torch.arange(8) % 2), None, (pixels, torch.arange(8) % 2), 2)
@@ -40,7 +40,7 @@ class Splits:
     train: Samples
     validation: Samples | None
     test: Samples | None
-    num_classes: int
+    num_classes: int | None
     name: str
     note: str
     preparation: Preparation | None
@@ -50,7 +50,7 @@ class Splits:
         train: Any,
         validation: Any,
         test: Any,
-        num_classes: int,
+        num_classes: int | None = None,
         name: str = "",
         note: str = "",
         preparation: Preparation | None = None,
@@ -172,7 +172,7 @@ def _joined(*notes: str) -> str:
     return "; ".join(note for note in notes if note)
 
 
-def _check(samples: Samples, num_classes: int) -> None:
+def _check(samples: Samples, num_classes: int | None) -> None:
     """Refuse what no training could use."""
     if len(samples) == 0:
         raise DataError(f"{samples.name} is empty; pass at least one sample, or None where there is no such part")
@@ -180,6 +180,11 @@ def _check(samples: Samples, num_classes: int) -> None:
     if labels is None:
         return
     low, high = int(labels.min()), int(labels.max())
+    if num_classes is None:
+        raise DataError(
+            f"{samples.name}: its targets are class labels ({low} to {high}); pass num_classes={high + 1}, or make "
+            "them floating point where they are no classes"
+        )
     if low < 0 or high >= num_classes:
         wrong = int(((labels < 0) | (labels >= num_classes)).sum())
         raise DataError(

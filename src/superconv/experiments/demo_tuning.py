@@ -144,7 +144,9 @@ def _score(
     summaries = [
         run_arm(task, arm, seed, root=root, experiment="demo-tuning", read_test=False).summary for seed in seeds
     ]
-    return mean(accuracy(summary, "validation", task.data.num_classes) for summary in summaries)
+    classes = task.data.num_classes
+    assert classes is not None
+    return mean(accuracy(summary, "validation", classes) for summary in summaries)
 
 
 def accuracy(summary: Mapping[str, Any] | None, split: str, num_classes: int) -> float:

@@ -22,13 +22,14 @@ class Score:
     Attributes:
         worst: an infinity, worse than every value.
         diverged: what a diverged training counts as: chance, 1 / classes, for an accuracy; without a known chance
-            level `worst`.
+            level, or number of classes, `worst`.
     """
 
     def __init__(self, task: Task) -> None:
         self.metric = metric_name(task.metric)
         self.worst = -math.inf if task.higher_is_better else math.inf
-        self.diverged = 1.0 / task.data.num_classes if self.metric == "accuracy" else self.worst
+        classes = task.data.num_classes
+        self.diverged = 1.0 / classes if self.metric == "accuracy" and classes else self.worst
         self._unnumbered: int | None = 0  # in a row so far; None: some training had a number
 
     def measured(self, summary: Summary, split: str) -> float | None:

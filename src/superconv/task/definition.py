@@ -84,7 +84,7 @@ class Task:
         if not isinstance(self.data, Splits):
             raise ValueError(
                 f"task {self.name!r}: data must be superconv.Splits, got {type(self.data).__name__}; "
-                "wrap it: Splits(train, validation, test, num_classes)"
+                "wrap it: Splits(train, validation, test, num_classes) (without the last for a regression)"
             )
         metric_function(self.metric)
         object.__setattr__(self, "higher_is_better", direction(self.metric, self.higher_is_better))

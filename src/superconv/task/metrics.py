@@ -217,7 +217,7 @@ def metric_name(metric: str | Metric | None) -> str:
     return metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
 
 
-def check_outputs(outputs: Any, targets: Any, num_classes: int, ignored: int | None = None) -> None:
+def check_outputs(outputs: Any, targets: Any, num_classes: int | None, ignored: int | None = None) -> None:
     """Complain about a model whose outputs do not fit class labels; once, on a first batch (it waits for the device).
 
     Looks at outputs (N, C, ...) with integer targets (N, ...) alone: anything else is for the loss to judge.
@@ -225,11 +225,11 @@ def check_outputs(outputs: Any, targets: Any, num_classes: int, ignored: int | N
     Args:
         outputs: what the model returned.
         targets: of the same batch; -100 is a label to be ignored, as in torch.
-        num_classes: of the data.
+        num_classes: of the data; None: not known, and nothing to check.
         ignored: a further label to be ignored, the loss's `ignore_index`.
     Raises: ValueError: a wrong number of outputs or samples, a label out of range.
     """
-    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor) or num_classes is None:
         return
     if targets.is_floating_point() or targets.dtype == torch.bool or targets.dim() == 0:
         return

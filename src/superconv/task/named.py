@@ -77,6 +77,7 @@ def named_task(
     if not model_name.startswith("timm/"):
         options["image_size"] = (height, width)
     options.update(model_options or {})
+    assert splits.num_classes is not None  # every named data set has classes
     make = functools.partial(build_model, model_name, splits.num_classes, **options)
     make(seed=0)  # what the network refuses is said now, not in the first of many runs
     return Task(f"{data_name}/{model_name}", make, splits, loss=loss, metric=metric, higher_is_better=metric != "loss")
