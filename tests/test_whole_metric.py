@@ -1,5 +1,6 @@
 """Metrics of the whole evaluation set: update, compute, reset, as in torchmetrics."""
 
+import contextlib
 import pickle
 
 import pytest
@@ -103,6 +104,18 @@ def test_in_training_and_in_range_tests_with_its_own_direction() -> None:
         total_steps=4,
     )  # fmt: skip
     assert told.higher_is_better
+
+
+class Silent(RMSE):
+    higher_is_better = None  # type: ignore[assignment]  # as torchmetrics has it where it does not know
+
+
+def test_an_object_that_does_not_say_what_is_better_is_warned_about() -> None:
+    for metric, words in ((Silent(), "metric 'Silent' rises and falls with the loss"), (RMSE(), None)):
+        model, optimizer, batches = make()
+        options = {"eval_batches": batches, "end_lr": 1.0, "total_steps": 30, "forks": 5, "evaluate_every": 2}
+        with pytest.warns(UserWarning, match=words) if words else contextlib.nullcontext():
+            sc.lr_range_test(model, optimizer, F.mse_loss, batches, metric=metric, **options)
 
 
 def make_task(metric: object) -> sc.Task:

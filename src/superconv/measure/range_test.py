@@ -17,8 +17,9 @@ from ..analysis.range_test import RangeTest
 from ..analysis.smoothing import local_median, noise_level
 from ..records import StopReason
 from ..schedules import Schedule, checks, lr_ramp
-from ..task.definition import direction
+from ..task.definition import direction, own_direction
 from ..task.labels import ignored_label
+from ..task.metrics import accumulates
 from ..training.batch_source import BatchSource, Split, device_of
 from ..training.evaluate import EvaluateWith, check_metric, check_readable
 from ..training.loop import LossFunction, Metric, check_options, check_parts
@@ -104,7 +105,8 @@ def lr_range_test(
         fork_steps: 0.3 of `total_steps` by default.
         eval_batches: measured every `evaluate_every` updates (25 times by default) and after each fork. Without them
             there is no metric, and no verdict.
-        higher_is_better: of the metric; None: True, but for "loss" False.
+        higher_is_better: of the metric; None: what an object with update, compute and reset says by its attribute of
+            that name, else True, but for "loss" False.
         evaluate_with: BatchNorm by "batch" statistics, "reestimated" ones, or "running", which lag far behind here.
         scaler: your gradient scaler, restored afterwards; fp16 makes one of its own otherwise.
         seed: seeds torch, numpy and Python for the test alone.
@@ -122,8 +124,9 @@ def lr_range_test(
         group_scales: one factor a param group, as in `ScheduleLR`; the ramp's learning rates are those before it.
         count: what micro-batches are weighted by, as in `train_steps`.
     Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored; several of
-        the learning rates in `forks` come closest to the same step, which is forked once; a metric function that goes
-        with the loss, where `higher_is_better` was not given; as `ScheduleLR`.
+        the learning rates in `forks` come closest to the same step, which is forked once; a metric of one's own that
+        goes with the loss, where `higher_is_better` was not given; `eval_batches` that are sorted by class, under batch
+        statistics; as `ScheduleLR`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
         ValueError: a range, length or fork that is not possible; an option that would be ignored; nothing to train on;
@@ -148,7 +151,8 @@ def lr_range_test(
     check_reference(reference_lr)
     check_measured(evaluate_every, reference_lr, eval_batches, metric)
     check_seed(seed)
-    direction_given, higher_is_better = higher_is_better is not None, direction(metric, higher_is_better)
+    direction_given = higher_is_better is not None or own_direction(metric) is not None
+    higher_is_better = direction(metric, higher_is_better)
     trained_parameters(model, optimizer)
     if scaler is None:
         scaler = make_scaler(precision, device.type)
@@ -225,7 +229,7 @@ def lr_range_test(
         settings=settings,
         scout=scout,
     )
-    if callable(metric) and not direction_given:
+    if (callable(metric) or accumulates(metric)) and not direction_given:
         _warn_of_direction(ramp)
     return ramp
 

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from ..data import Splits
 
 
+def own_direction(metric: str | Metric | None) -> bool | None:
+    """The attribute `higher_is_better` of an object that accumulates; None where it does not say."""
+    own = getattr(metric, "higher_is_better", None) if accumulates(metric) else None
+    return own if isinstance(own, bool) else None
+
+
 def direction(metric: str | Metric | None, higher_is_better: bool | None) -> bool:
     """Whether a higher metric is the better one: what was said, else True for all but "loss".
 
@@ -26,8 +32,8 @@ def direction(metric: str | Metric | None, higher_is_better: bool | None) -> boo
     """
     by_loss = isinstance(metric, str) and metric == "loss"  # objects may answer == by an object of their own
     if higher_is_better is None:
-        own = getattr(metric, "higher_is_better", None) if accumulates(metric) else None
-        return own if isinstance(own, bool) else not by_loss
+        own = own_direction(metric)
+        return not by_loss if own is None else own
     if by_loss and higher_is_better:
         raise ValueError("metric='loss' with higher_is_better=True would choose the worst: leave higher_is_better out")
     return higher_is_better
