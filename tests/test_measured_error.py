@@ -1,5 +1,6 @@
 """The standard error of a metric, from its scatter over samples, and what forks make of it."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,6 +8,7 @@ from torch import nn
 
 import superconv as sc
 from superconv.analysis.fork_rules import Fork, best_fork, fork_edge
+from superconv.analysis.reference import best_constant
 
 CLASSES = 3
 
@@ -64,3 +66,21 @@ def test_many_pixels_an_image_are_more_than_one_trial_each(tmp_path) -> None:
     path = ramp.save(tmp_path / "ramp.json")
     assert path.read_text().count('"error"') == 1  # files of accuracies over 0 and 1 are as ever
     assert sc.RangeTest.load(path) == ramp
+
+
+def test_references_and_verdicts_take_the_measured_error() -> None:
+    lrs, metrics = [0.01, 0.1, 1.0], [0.80, 0.90, 0.85]
+    wide = best_constant(lrs, metrics, samples=32)
+    narrow = best_constant(lrs, metrics, samples=32, measured=0.004)
+    assert abs(narrow - 0.1) < abs(wide - 0.1)
+    assert narrow == pytest.approx(0.1, rel=0.01)
+    assert best_constant(lrs, metrics, samples=32, measured=None) == wide
+
+    lr = np.geomspace(1e-3, 10.0, 60)
+    accuracy = np.where(lr < 3.0, 0.92, 0.5) - 0.08 * np.exp(-lr / 0.01)
+    forks = [Fork(k, rate, 0.92, 0.2, 30, error=0.004) for k, rate in enumerate((0.1, 0.5, 2.0))]
+    known = {"chance": 0.84, "eval_samples": 32, "reference_lr": 0.01}
+    plain = sc.RangeTest(lr=lr, train_loss=lr, metric=accuracy, **known)
+    assert plain.verdict().evidence["peak_kappa_error"] == pytest.approx((0.92 * 0.08 / 32) ** 0.5 / 0.16, rel=0.01)
+    measured = sc.RangeTest(lr=lr, train_loss=lr, metric=accuracy, forks=tuple(forks), **known)
+    assert measured.verdict().evidence["peak_kappa_error"] == pytest.approx(0.004 / 0.16)

@@ -95,7 +95,7 @@ def judge(
             limits=limits,
         )  # fmt: skip
         scale = _scale(level, higher_is_better)
-        error = _peak_error(y, level, plateau, eval_samples, metric_name)
+        error = _peak_error(y, level, plateau, eval_samples, metric_name, forks)
         least = max(limits.peak_errors * error, limits.min_peak * scale)
         numbers = evidence | _evidence(plateau, edge, scale, error, reference_lr)
         found.append(_decide(plateau, edge, reference_lr, least, metric_name, numbers))
@@ -144,11 +144,17 @@ def _scale(chance: float, higher_is_better: bool) -> float:
     return scale if scale > 0.0 else 1.0
 
 
-def _peak_error(y: Floats, chance: float, plateau: Plateau, eval_samples: int | None, metric_name: str) -> float:
-    """Standard error of the peak: binomial where the samples are known, else the noise seen in the curve."""
+def _peak_error(
+    y: Floats, chance: float, plateau: Plateau, eval_samples: int | None, metric_name: str, forks: Sequence[Fork]
+) -> float:
+    """Standard error of the peak: binomial where the samples are known, else the noise seen in the curve.
+
+    Where forks measured it, because a sample is no single trial, the largest of theirs: they saw the same samples.
+    """
     if eval_samples and metric_name == "accuracy":
+        measured = [fork.error for fork in forks if fork.error is not None and not fork.diverged]
         p = min(max(chance + plateau.peak, 0.0), 1.0)
-        return math.sqrt(p * (1.0 - p) / eval_samples)
+        return max(measured) if measured else math.sqrt(p * (1.0 - p) / eval_samples)
     return noise_level(y) / math.sqrt(plateau.points)
 
 

@@ -15,8 +15,9 @@ GridEdge = Literal["lowest", "highest", "nothing"]
 
 
 def best_constant(
-    lrs: Sequence[float], metrics: Sequence[float | None], *, samples: int | None = None, higher_is_better: bool = True
-) -> float | None:
+    lrs: Sequence[float], metrics: Sequence[float | None], *, samples: int | None = None, higher_is_better: bool = True,
+    measured: float | None = None,
+) -> float | None:  # fmt: skip
     """Mean of log LR over the grid, each LR weighted by how likely it is the best one (`likely_best`).
 
         error = sqrt(best (1 - best) / samples), the binomial standard error of one evaluation (accuracies),
@@ -31,6 +32,7 @@ def best_constant(
         metrics: final metric of each; None or NaN where the training diverged.
         samples: samples behind each metric; None: only the 1% count.
         higher_is_better: direction of the metric.
+        measured: standard error of one evaluation, where a sample is no single trial; None: the binomial one.
     Returns: the rate, or None where no training stayed finite.
     Raises: ValueError: different lengths, or a rate that is not positive.
     """
@@ -45,6 +47,7 @@ def best_constant(
         return None
     best, worst = float(y[alive].max()), float(y[alive].min())
     error = math.sqrt(best * (1.0 - best) / samples) if samples and 0.0 < best < 1.0 else 0.0
+    error = measured if samples and measured is not None else error
     return likely_best(np.exp(x), y, error=max(error, 0.01 * (best - worst), 1e-12)).lr
 
 

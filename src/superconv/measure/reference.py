@@ -56,12 +56,15 @@ def find_reference(
     """
     tried: dict[float, float] = {}
     samples: list[int] = []
+    errors: list[float] = []
 
     def try_out(lr: float) -> None:
         final, losses = probe.branch(source, _warmed_up(steps, lr), at_start=True)
         finite = final is not None and all(map(math.isfinite, losses))
         tried[lr] = final.metric if final is not None and finite else math.nan
         samples.append(final.samples if final is not None else 0)
+        if final is not None and finite and final.metric_error is not None:
+            errors.append(final.metric_error)
 
     def refine() -> None:
         signed = [(m if higher_is_better else -m, lr) for lr, m in tried.items() if math.isfinite(m)]
@@ -86,8 +89,9 @@ def find_reference(
     metrics = tuple(tried[lr] for lr in lrs)
     shares = probe.metric.name == "accuracy"  # the binomial error is that of a share
     best = best_constant(
-        lrs, metrics, samples=max(samples) or None if shares else None, higher_is_better=higher_is_better
-    )
+        lrs, metrics, samples=max(samples) or None if shares else None, higher_is_better=higher_is_better,
+        measured=max(errors, default=None),
+    )  # fmt: skip
     return Reference(best, lrs, metrics)
 
 
