@@ -722,3 +722,38 @@ def test_a_head_that_the_optimizer_alone_holds_is_restored_and_not_trained_by_fo
     assert len(ramps[1].forks) == 3
     assert np.array_equal(ramps[0].train_loss, ramps[1].train_loss), "a fork leaves the head as it was"
     assert ramps[0].train_loss[0] != ramps[0].train_loss[6], "the ramp does train it"
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_evaluation_batches_sorted_by_class_are_named_where_their_statistics_count(mixed: bool) -> None:
+    """An ImageFolder without shuffle: batch statistics of one class at a time, and forks that seem to learn nothing."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(128) % 4
+    inputs = torch.randn(128, 8, generator=generator) + 2.0 * F.one_hot(labels, 8)
+    order = torch.randperm(128, generator=generator) if mixed else labels.argsort()
+    train = DataLoader(TensorDataset(inputs, labels), 32, shuffle=True, generator=generator)
+    evaluation = DataLoader(TensorDataset(inputs[order], labels[order]), 32)
+
+    def test(*layers: nn.Module, **options: object) -> None:
+        model = nn.Sequential(nn.Linear(8, 8), *layers, nn.Linear(8, 4))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        sc.lr_range_test(
+            model,
+            optimizer,
+            F.cross_entropy,
+            train,
+            end_lr=1.0,
+            total_steps=10,
+            eval_batches=evaluation,
+            seed=0,
+            **options,
+        )
+
+    test()  # warnings are errors
+    test(nn.BatchNorm1d(8), evaluate_with="reestimated")
+    if mixed:
+        test(nn.BatchNorm1d(8))
+    else:
+        with pytest.warns(UserWarning, match=r"sorted by class \(100% of a batch is one class, 25% of all") as warned:
+            test(nn.BatchNorm1d(8))
+        assert warned[0].filename == __file__

@@ -12,6 +12,8 @@ from ..task import Metric, counting_metric, metric_name
 from ..task.labels import counts
 from ..training.distributed import gather_from_ranks
 
+LARGE = 16  # labels in a batch; in smaller ones chance alone makes one class prevail
+
 
 class ChanceLevel:
     """A metric that also counts the classes it sees, so that no extra pass over the evaluation data is needed.
@@ -31,6 +33,8 @@ class ChanceLevel:
         self._counting = isinstance(metric, str) and metric == "accuracy" and given is None
         self._counts: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # by class, on this rank
         self._samples = 0
+        self._of_batches = 0  # samples of the largest class of their own batch
+        self._batches = 0
 
     def level(self) -> float | None:
         """The metric of a guesser over all ranks' targets, so every rank must ask; None where it is not known."""
@@ -42,6 +46,18 @@ class ChanceLevel:
         for _, own in parts:
             counts[: len(own)] += own
         return float(counts.max() / samples) if counts.any() else None
+
+    def sorted_by_class(self) -> tuple[float, float] | None:
+        """Of this rank's batches (share of the batch's own largest class, of the largest class of all); or None.
+
+        Not None where the first lies more than half-way from the second to 1, in batches of `LARGE` and more: shuffled
+        batches of 16 from two equal classes have .60 on average, .75 would be half-way. Statistics of such batches
+        belong to a class.
+        """
+        if self._samples < LARGE * self._batches or not self._counts.any():
+            return None
+        own, all_of_them = self._of_batches / self._samples, float(self._counts.max()) / self._samples
+        return (own, all_of_them) if own > 0.5 * (1.0 + all_of_them) else None
 
     @property
     def metric(self) -> Any:
@@ -55,11 +71,14 @@ class ChanceLevel:
         if self._counting:
             soft = targets.shape == outputs.shape
             labels = targets.argmax(1) if soft else targets
-            self._count(labels[counts(labels, None if soft else self._ignored)])
+            self._count(labels[counts(labels, None if soft else self._ignored)], of_samples=labels.dim() == 1)
         return values
 
-    def _count(self, labels: torch.Tensor) -> None:
+    def _count(self, labels: torch.Tensor, of_samples: bool) -> None:
         found = torch.bincount(labels.long(), minlength=len(self._counts)).cpu().numpy()
+        if of_samples:
+            self._of_batches += int(found.max(initial=0))
+            self._batches += 1
         found[: len(self._counts)] += self._counts
         self._counts = found
         self._samples += len(labels)

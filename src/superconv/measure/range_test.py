@@ -21,7 +21,7 @@ from ..task.definition import direction, own_direction
 from ..task.labels import ignored_label
 from ..task.metrics import accumulates
 from ..training.batch_source import BatchSource, Split, device_of
-from ..training.evaluate import EvaluateWith, check_metric, check_readable
+from ..training.evaluate import EvaluateWith, check_metric, check_readable, has_batch_statistics
 from ..training.loop import LossFunction, Metric, check_options, check_parts
 from ..training.micro_batches import Count, check_count
 from ..training.optimizers import describe
@@ -34,6 +34,7 @@ from .memory import naming_batch_size
 from .progress import Progress, reporter
 from .ramp import Probe
 from .range_test_arguments import check_forks, check_measured, check_ramp, check_reference, check_seed
+from .range_test_warnings import warn_of_direction, warn_of_sorted
 from .reference import GRID_POINTS, MOST_TRAININGS, Reference, find_reference
 from .trained_parameters import trained_parameters
 
@@ -49,8 +50,6 @@ MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean, sqrt(pi
 EVALUATIONS = 25  # along a ramp, where `evaluate_every` is not given
 FORK_DECADES = 2.5  # of a ramp whose upper end a scout found; where it was given, RAMP_DECADES
 FORK_FRACTION = 0.3  # of the ramp's length: 30 steps of annealing for 100 of ramp
-AGREEMENT = 0.5  # rank correlation of a metric with the loss from which on it looks like an error
-AGREEMENT_FROM = 6  # evaluations
 NOT_FINITE = (
     "the loss is not finite at the first step: check the data, the model's initialisation and the loss function before "
     "testing learning rates"
@@ -107,7 +106,8 @@ def lr_range_test(
             there is no metric, and no verdict.
         higher_is_better: of the metric; None: what an object with update, compute and reset says by its attribute of
             that name, else True, but for "loss" False.
-        evaluate_with: BatchNorm by "batch" statistics, "reestimated" ones, or "running", which lag far behind here.
+        evaluate_with: BatchNorm by "batch" statistics (of batches in which the classes are mixed), "reestimated" ones,
+            or "running", which lag far behind here.
         scaler: your gradient scaler, restored afterwards; fp16 makes one of its own otherwise.
         seed: seeds torch, numpy and Python for the test alone.
         keep_copy_on: device for the copy of the state, or "disk"; None: beside the original. One copy of parameters
@@ -218,6 +218,8 @@ def lr_range_test(
         "reference_grid": reference.to_dict(),
         "updates": probe.updates,
     }
+    if evaluate_with == "batch" and has_batch_statistics(model):
+        warn_of_sorted(guess)
     ramp = curve.value(
         metric_name=guess.name,
         higher_is_better=higher_is_better,
@@ -230,7 +232,7 @@ def lr_range_test(
         scout=scout,
     )
     if (callable(metric) or accumulates(metric)) and not direction_given:
-        _warn_of_direction(ramp)
+        warn_of_direction(ramp)
     return ramp
 
 
@@ -349,22 +351,6 @@ def _nearest(forks: Sequence[float], lrs: Any) -> frozenset[int]:
             stacklevel=4,
         )
     return frozenset(nearest)
-
-
-def _warn_of_direction(ramp: RangeTest) -> None:
-    """A metric of the user's own that falls where the loss falls is an error: its worst value would be chosen."""
-    branches = np.array([(fork.metric, fork.loss) for fork in ramp.forks if not fork.diverged]).reshape(-1, 2)
-    seen = np.concatenate([np.stack([ramp.metric, ramp.eval_loss], axis=1), branches])
-    seen = seen[np.isfinite(seen).all(axis=1)]
-    if len(seen) < AGREEMENT_FROM or not np.ptp(seen, axis=0).all():
-        return
-    ranks = seen.argsort(axis=0).argsort(axis=0)
-    if np.corrcoef(ranks.T)[0, 1] > AGREEMENT:
-        warnings.warn(
-            f"metric {ramp.metric_name!r} rises and falls with the loss, and is read as better when higher; pass "
-            "higher_is_better=False for an error, higher_is_better=True to keep it",
-            stacklevel=3,
-        )
 
 
 def _evaluations(total_steps: int, every: int, forks: int | Sequence[float], reference_lr: float | str | None) -> int:

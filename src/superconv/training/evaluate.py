@@ -176,19 +176,31 @@ def _accumulator(device: torch.device) -> torch.device:
     return torch.device("cpu") if device.type == "mps" else device  # MPS has no float64
 
 
+def has_batch_statistics(model: nn.Module) -> bool:
+    """Whether an evaluation with batch statistics differs from one without."""
+    return bool(_normalising(model))
+
+
+def _normalising(model: nn.Module) -> list[_BatchNorm]:
+    """Layers whose statistics an evaluation chooses.
+
+    A BatchNorm whose training flag is off in a model that trains was frozen on purpose: it keeps its running ones.
+    """
+    frozen = model.training and not all(module.training for module in model.modules())
+    return [
+        module
+        for module in model.modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats and (module.training or not frozen)
+    ]
+
+
 @contextmanager
 def _statistics(
     model: nn.Module, evaluate_with: str, training_batches: Sequence[Any], split: Split, precision: str
 ) -> Iterator[None]:
     """Evaluation mode with BatchNorm's statistics from the named source; flags and buffers restored at the end."""
     flags = [(module, module.training) for module in model.modules()]
-    # A BatchNorm whose training flag is off was frozen on purpose: it keeps its running statistics.
-    frozen = model.training and not all(training for _, training in flags)
-    norms = [
-        module
-        for module, training in flags
-        if isinstance(module, _BatchNorm) and module.track_running_stats and (training or not frozen)
-    ]
+    norms = _normalising(model)
     saved = [(norm, _buffers(norm), norm.momentum) for norm in norms]
     joined = [norm for norm in norms if getattr(norm, "over_ranks", False)]
     for norm in joined:

@@ -1,0 +1,40 @@
+"""What a finished range test says of its evaluation: a metric read the wrong way round, batches of one class each."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from ..analysis.range_test import RangeTest
+from .chance import ChanceLevel
+
+AGREEMENT = 0.5  # rank correlation of a metric with the loss from which on it looks like an error
+AGREEMENT_FROM = 6  # evaluations
+
+
+def warn_of_direction(ramp: RangeTest) -> None:
+    """A metric of the user's own that falls where the loss falls is an error: its worst value would be chosen."""
+    branches = np.array([(fork.metric, fork.loss) for fork in ramp.forks if not fork.diverged]).reshape(-1, 2)
+    seen = np.concatenate([np.stack([ramp.metric, ramp.eval_loss], axis=1), branches])
+    seen = seen[np.isfinite(seen).all(axis=1)]
+    if len(seen) < AGREEMENT_FROM or not np.ptp(seen, axis=0).all():
+        return
+    ranks = seen.argsort(axis=0).argsort(axis=0)
+    if np.corrcoef(ranks.T)[0, 1] > AGREEMENT:
+        warnings.warn(
+            f"metric {ramp.metric_name!r} rises and falls with the loss, and is read as better when higher; pass "
+            "higher_is_better=False for an error, higher_is_better=True to keep it",
+            stacklevel=3,
+        )
+
+
+def warn_of_sorted(guess: ChanceLevel) -> None:
+    """Evaluation batches of one class each have BatchNorm statistics that no network was trained with."""
+    shares = guess.sorted_by_class()
+    if shares is not None:
+        warnings.warn(
+            f"eval_batches seem sorted by class ({shares[0]:.0%} of a batch is one class, {shares[1]:.0%} of all "
+            'samples), and BatchNorm takes its statistics from them; shuffle them, or pass evaluate_with="reestimated"',
+            stacklevel=3,
+        )
