@@ -715,7 +715,7 @@ def test_a_head_that_the_optimizer_alone_holds_is_restored_and_not_trained_by_fo
 
         loader = DataLoader(make_data(), batch_size=16)
         options = {"total_steps": 12, "start_lr": 0.01, "end_lr": 3.0, "metric": None, "reference_lr": None}
-        ramps.append(sc.lr_range_test(encoder, optimizer, loss_fn, loader, forks=forks, fork_steps=4, **options))
+        ramps.append(sc.lr_range_test(encoder, optimizer, loss_fn, loader, forks=forks, **options))
         assert all(map(torch.equal, parameters, before))
         assert all(parameter.grad is None for parameter in parameters)
         assert not optimizer.state
