@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import superconv as sc
+from superconv.training.micro_batches import weighted
 
 
 def make_model(norm: bool = True) -> nn.Module:
@@ -123,6 +124,16 @@ def test_labels_without_any_to_ignore_weigh_as_samples_do() -> None:
         sc.train(model, optimizer, loss_fn, micro, sc.constant(5, lr=0.3), accumulation_steps=2)
         finals.append(weights(model))
     assert torch.equal(*finals)
+
+
+def test_a_weight_on_a_device_is_a_tensor_and_leaves_the_loss_its_type() -> None:
+    loss = torch.tensor(0.7, requires_grad=True)
+    share = torch.tensor(1 / 3, dtype=torch.double)
+    assert weighted(loss, share).dtype == torch.float32
+    assert weighted(loss, share).item() == weighted(loss, 1 / 3).item()
+    nothing = torch.tensor(math.nan, requires_grad=True)
+    for zero in (0.0, torch.tensor(0.0, dtype=torch.double)):
+        assert weighted(nothing, zero).item() == 0.0
 
 
 def test_the_range_test_weighs_micro_batches_likewise() -> None:
