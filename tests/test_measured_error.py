@@ -4,27 +4,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from ignored_labels import CLASSES, joined, make
 from torch import nn
 
 import superconv as sc
 from superconv.analysis.fork_rules import Fork, best_fork, fork_edge
 from superconv.analysis.reference import best_constant
-
-CLASSES = 3
-
-
-def make(ignored: int, share: float = 0.7, places: tuple[int, ...] = (4, 5)) -> tuple[nn.Module, list]:
-    """A 1x1 convolution, and batches of pictures whose labels are partly ignored; of the third batch, all."""
-    torch.manual_seed(0)
-    inputs, targets = torch.randn(20, 6, *places), torch.randint(CLASSES, (20, *places))
-    targets[torch.rand(targets.shape) < share] = ignored
-    targets[16:] = ignored
-    layer = nn.Conv2d(6, CLASSES, 1) if len(places) == 2 else nn.Linear(6, CLASSES)
-    return layer, list(zip(inputs.split(8), targets.split(8), strict=True))
-
-
-def joined(batches: list) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
 
 
 def test_the_measured_error_of_a_metric() -> None:
