@@ -62,7 +62,7 @@ class Scale:
 
 
 _NARROW: dict[str, tuple[str, dict[str, object]]] = {
-    "resnet110": ("resnet20", {}), "resnet56": ("resnet8", {}),
+    "resnet110": ("resnet110", {"blocks": 5}), "resnet56": ("resnet8", {}),  # 32 layers, where ResNet-20 is itself
     "resnet56-dropout": ("resnet8", {"dropout": 0.2}),
     "resnet56-companion": ("resnet56-companion", {"blocks": (1, 1, 1)}),
     "bottleneck56": ("bottleneck56", {"blocks": 1}),
@@ -72,13 +72,14 @@ _NARROW: dict[str, tuple[str, dict[str, object]]] = {
     "resnet50": ("resnet50", {"width": 16, "blocks": (1, 1, 1, 1)}),
     "timm/inception_resnet_v2": ("resnet50", {"width": 16, "blocks": (1, 1, 1, 1)}),
 }  # fmt: skip
+_TINY: dict[str, tuple[str, dict[str, object]]] = {"resnet20": ("resnet8", {}), "resnet110": ("resnet8", {})}
 _SMALL: dict[str, dict[str, object]] = {
     "imagenet": {"image_size": 32, "streaming": True}, "imagenette": {"image_size": 32, "streaming": False},
 }  # fmt: skip
 
 SHORT = Scale(0.03, 60, 1 / 8, 2_500, (10, 10_000), (30, 2_500), _NARROW, _SMALL)
 MEDIUM = Scale(0.1, 200, 1 / 8, 10_000, (20, 10_000), (60, 2_500), _NARROW, _SMALL)
-SMOKE = Scale(0.0, 20, 1 / 64, 64, (2, 32), (4, 32), {**_NARROW, "resnet20": ("resnet8", {})}, _SMALL)
+SMOKE = Scale(0.0, 20, 1 / 64, 64, (2, 32), (4, 32), {**_NARROW, **_TINY}, _SMALL)
 
 
 def scaled(setting: Setting, scale: ScaleName) -> Setting:
