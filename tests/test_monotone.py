@@ -42,3 +42,12 @@ def test_bad_weights_are_refused():
         isotonic(np.array([1.0, 2.0]), np.array([1.0, 0.0]))
     with pytest.raises(ValueError, match="0 points"):
         isotonic(np.array([]))
+
+
+def test_a_level_that_equals_a_height_but_for_rounding_is_met_there():
+    x = np.arange(4.0)
+    fit = np.array([0.8, 0.9, np.nextafter(0.9, 1), np.nextafter(0.9, 1)])
+    level = np.array([fit[3], np.nextafter(0.8, 0), np.nextafter(fit[3], 1)])
+    where, found = first_reach(x, np.stack([fit] * 3), level)
+    assert where.tolist() == [1.0, 0.0, 1.0]
+    assert found.tolist() == [0, 0, 0]

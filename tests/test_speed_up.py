@@ -221,3 +221,20 @@ def test_bad_input_is_named():
         speed_up(ladder(), ladder(), confidence=2)
     with pytest.raises(ValueError, match="resamples is 0"):
         speed_up(ladder(), ladder(), resamples=0)
+
+
+@pytest.mark.parametrize("level", [0.8843, 0.9017, 0.9107, 0.9254])  # sums of some round up, of others down
+def test_a_level_baseline_is_read_where_its_level_begins_whatever_the_sums_rounded_to(level):
+    spread = (-0.01, 0.0, 0.01, 0.005, -0.005)
+
+    def arm(means):
+        # the same values over other seeds at every length: equal means, summed in another order
+        return {n: {s: m + spread[(s + i) % 5] for s in range(5)} for i, (n, m) in enumerate(means.items())}
+
+    baseline = arm({100: 0.8, 200: level, 300: level, 390: level})
+    result = speed_up(arm({50: 0.7, 100: level, 200: 0.95}), baseline, resamples=200)
+    assert (result.text, result.relation) == ("2x", "=")
+    never_above = speed_up(arm({50: 0.7, 100: level, 150: level}), baseline, resamples=200)
+    assert (never_above.text, never_above.relation) == ("2x", "=")
+    at_its_shortest = speed_up(arm({100: level, 150: 0.95}), baseline, resamples=200)
+    assert (at_its_shortest.text, at_its_shortest.relation) == ("2x", "=")

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+ROUNDING = 64 * np.finfo(np.float64).eps
+"""Share of a curve's size by which equal means may differ: their sums were rounded in another order."""
+
 
 def isotonic(values: Array, weights: Array | None = None) -> Array:
     """The non-decreasing sequence closest to `values` in weighted least squares, along the last axis.
@@ -50,12 +53,13 @@ def first_reach(x: Array, fit: Array, level: Array) -> tuple[Array, NDArray[np.i
     Args:
         x: (K,) increasing.
         fit: (..., K) non-decreasing along the last axis.
-        level: (...) one per curve.
+        level: (...) one per curve. Heights that differ from it by no more than rounding are equal to it.
     Returns: the abscissa (...) and how it was found (...): 0 inside the range; -1 reached at the first point already,
         strictly above it (the abscissa is x[0], an upper bound); +1 never reached (x[-1], a lower bound).
     """
     level = np.asarray(level, dtype=np.float64)
-    reached = fit >= level[..., None]
+    slack = ROUNDING * np.maximum(np.abs(fit).max(axis=-1), np.abs(level))
+    reached = fit >= (level - slack)[..., None]
     index = np.where(reached.any(axis=-1), reached.argmax(axis=-1), -1)
     right = np.clip(index, 1, None)
     left = right - 1
@@ -65,5 +69,5 @@ def first_reach(x: Array, fit: Array, level: Array) -> tuple[Array, NDArray[np.i
     share = np.clip((level - low) / rise, 0.0, 1.0)
     where = x[left] + share * (x[right] - x[left])
     where = np.where(index == 0, x[0], np.where(index < 0, x[-1], where))
-    found = np.where(index < 0, 1, np.where((index == 0) & (fit[..., 0] > level), -1, 0))
+    found = np.where(index < 0, 1, np.where((index == 0) & (fit[..., 0] > level + slack), -1, 0))
     return where, found.astype(np.int8)

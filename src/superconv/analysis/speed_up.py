@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from .comparison import MINIMUM_SEEDS, check_finite, decide
-from .monotone import Array, first_reach, isotonic
+from .monotone import ROUNDING, Array, first_reach, isotonic
 from .student_t import critical_value
 
 SpeedUpOutcome = Literal[
@@ -281,8 +281,9 @@ def _point(low: float, high: float) -> tuple[float | None, Relation]:
 def _length_at(arms: _Arms, level: float) -> int | None:
     """The baseline's first length that reaches the level; None where it is outside its lengths."""
     fit = isotonic(arms.baseline.mean(axis=0))
-    reached = np.flatnonzero(fit >= level)
-    return int(reached[0]) if reached.size and fit[0] <= level else None
+    slack = ROUNDING * max(float(np.abs(fit).max()), abs(level))
+    reached = np.flatnonzero(fit >= level - slack)
+    return int(reached[0]) if reached.size and fit[0] <= level + slack else None
 
 
 def _flat(arms: _Arms, index: int | None) -> str:
