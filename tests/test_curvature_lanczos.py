@@ -112,3 +112,15 @@ def test_a_product_that_is_not_finite_is_refused() -> None:
     recursion = Lanczos(lambda v: v * float("nan"), start(3))
     with pytest.raises(ValueError, match="product 1 is not finite"):
         recursion.step()
+
+
+def test_without_reorthogonalisation_as_many_steps_as_dimensions_are_not_the_end() -> None:
+    values = torch.logspace(-3, 3, 50, dtype=torch.float64)
+    recursion = run(matrix(values), 50, reorthogonalise=False)
+    found = ritz_values(recursion.projected)
+    assert found.values[0] > 2e-3  # the smallest is not found yet
+    assert not recursion.invariant
+    for _ in range(250):
+        recursion.step()
+    assert ritz_values(recursion.projected).values[0] == pytest.approx(1e-3, rel=1e-3)
+    assert run(matrix(values), 50).invariant

@@ -72,7 +72,9 @@ class Lanczos:
                 rest.sub_(vector, alpha=part)
         column[-1] = float(rest.norm())
         rounding = 100 * torch.finfo(rest.dtype).eps * size  # what is left of a vector inside the span
-        if column[-1] <= rounding or self.products + 1 == rest.numel():
+        # a basis of as many vectors as there are dimensions is all of space, if they are orthogonal to each other
+        complete = self._reorthogonalise and self.products + 1 == rest.numel()
+        if column[-1] <= rounding or complete:
             self.invariant = True
         else:
             self._basis.append(rest.div_(column[-1]))
