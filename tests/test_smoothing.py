@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,6 +34,10 @@ def test_causal_average_equals_its_definition_and_skips_what_is_not_finite():
 def test_causal_average_refuses_other_memories(beta):
     with pytest.raises(ValueError, match="beta must be in"):
         ewma([1.0], beta)
+
+
+def test_an_average_without_memory_is_carried_forward_too():
+    assert ewma([math.nan, 1.0, math.nan, math.inf, 3.0], 0.0)[1:].tolist() == [1.0, 1.0, 1.0, 3.0]
 
 
 def test_local_linear_reproduces_a_line_at_any_spacing():

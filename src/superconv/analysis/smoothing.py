@@ -39,6 +39,8 @@ def ewma(values: ArrayLike, beta: float = 0.98) -> Floats:
             total, weight = total + value, weight + 1.0
         if weight > 0.0:
             smoothed[t] = total / weight
+        elif t:  # a memory of 0, or of values too far back to weigh anything
+            smoothed[t] = smoothed[t - 1]
     return smoothed
 
 
