@@ -187,6 +187,35 @@ def test_a_reading_any_time_and_rows_that_json_can_hold():
     assert set(monitor.layers()) == {"0", "1", "4"}
 
 
+@pytest.mark.parametrize(
+    ("make", "momentum"),
+    [
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), 0.9),
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True), 0.9),
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, dampening=0.6), 0.9),
+        (lambda p: torch.optim.SGD(p, lr=0.1, dampening=0.6), 0.0),  # torch dampens with a momentum alone
+        # with this eps the preconditioner stands still
+        (lambda p: torch.optim.Adam(p, lr=0.1, betas=(0.9, 0.999), eps=1e6), 0.9),
+        (lambda p: torch.optim.AdamW(p, lr=0.1, betas=(0.5, 0.999), eps=1e6, weight_decay=0.0), 0.5),
+    ],
+    ids=["sgd", "nesterov", "dampened", "dampened-without-momentum", "adam", "adamw"],
+)
+def test_the_effective_lr_is_how_far_one_gradient_pushes_in_all(make, momentum):
+    weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    model = nn.Module()
+    model.weight = weight
+    optimizer = make([weight])
+    adam = isinstance(optimizer, torch.optim.Adam)
+    with LRMonitor(model, optimizer) as monitor:
+        for step in range(600):  # a single gradient, after the start's corrections are gone
+            weight.grad = torch.full_like(weight, float(step == 300))
+            optimizer.step()
+    pushed = -float(weight.detach()) * (1e6 if adam else 1.0)
+    reading = monitor.read()
+    assert reading.momentum == momentum
+    assert reading.effective_lr == pytest.approx(pushed, rel=1e-6)
+
+
 def test_parameters_that_are_left_out_are_named():
     model = network()
     model[0].weight.requires_grad_(False)

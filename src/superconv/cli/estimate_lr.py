@@ -108,7 +108,7 @@ def _print(readings: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     console = Console()
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    columns = ["step", "LR", "LR / (1 - momentum)", "paper's", "noise alone", "secant", "expected-loss step"]
+    columns = ["step", "LR", "with momentum", "paper's", "noise alone", "secant", "expected-loss step"]
     stiffness = any(reading["stability_limit"] is not None for reading in readings)
     for column in [*columns, *(["stable below"] if stiffness else [])]:
         table.add_column(column, justify="right")

@@ -16,7 +16,7 @@ _POINTS = 200
 _MOST_PANELS = 12
 _LINES: tuple[tuple[str, str, Style, int], ...] = (
     ("lr", "LR in use", "solid", 0),
-    ("effective_lr", "LR / (1 - momentum)", "dotted", 0),
+    ("effective_lr", "LR with momentum", "dotted", 0),
     ("paper_estimate", "paper's estimate", "solid", 1),
     ("noise_line", "the same, from noise alone", "dashed", 1),
     ("secant", "secant", "solid", 2),

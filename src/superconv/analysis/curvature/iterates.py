@@ -136,13 +136,19 @@ def noise_ratio(momentum: float = 0.0, spacing: int = 1, *, nesterov: bool = Fal
     return identity_ratio(noise_autocorrelation(momentum, spacing, nesterov=nesterov))
 
 
-def effective_lr(lr: float, momentum: float) -> float:
-    """lr / (1 - beta): the length, in gradients, that one gradient's pushes add up to. What estimates compare with.
+def effective_lr(lr: float, momentum: float, dampening: float = 0.0) -> float:
+    """lr (1 - d) / (1 - beta): the length, in gradients, that one gradient's pushes add up to.
 
+    What estimates compare with. Adam averages its gradients, d = beta1: lr itself, in preconditioned gradients.
+
+    Args:
+        lr: in use.
+        momentum: beta, in [0, 1).
+        dampening: d, the share of a gradient that the buffer leaves out, as torch's SGD has it.
     Raises: ValueError: momentum outside [0, 1).
     """
     _check_momentum(momentum)
-    return lr / (1.0 - momentum)
+    return lr * (1.0 - dampening) / (1.0 - momentum)
 
 
 def autocorrelation(first: ArrayLike, second: ArrayLike, products: ArrayLike) -> Estimate:

@@ -19,7 +19,8 @@ class LRReading:
         step: updates watched so far.
         lr: of the last update, of the first param group (estimates are in its units; groups keep their ratios).
         momentum: in use (beta1 for the Adam family).
-        effective_lr: lr / (1 - momentum): what the secant, the expected-loss step and 1/curvature compare with.
+        effective_lr: lr (1 - dampening) / (1 - momentum): what the secant, the expected-loss step and 1/curvature
+            compare with. The Adam family averages gradients instead of adding them up: there it is lr.
         spacing: updates between iterates of the paper's estimate.
         paper_estimate: of arXiv 1708.07120v1, eq. 8, smoothed as in the authors' scripts; None before a triple.
         window_estimate, squared_estimate: over the last triples, unsmoothed: absolute values, root of squares.

@@ -152,7 +152,7 @@ class LRMonitor:
 
     def read(self) -> LRReading:
         """A reading now; waits for the device. It does not join `rows`."""
-        lr, momentum, nesterov = self._used
+        lr, momentum, dampening, nesterov = self._used
         spacing, found = self._sums.spacing, self._sums.read()
         rho = found.rho if found else Estimate(None, None, 0, "no triple of iterates yet")
         noise_rho = found.noise_rho if found else noise_autocorrelation(momentum, spacing, nesterov=nesterov)
@@ -161,7 +161,7 @@ class LRMonitor:
             step=self.step,
             lr=lr,
             momentum=momentum,
-            effective_lr=effective_lr(lr, momentum),
+            effective_lr=effective_lr(lr, momentum, dampening),
             spacing=spacing,
             paper_estimate=found.smoothed if found else None,
             window_estimate=found.absolute if found else None,
@@ -199,7 +199,7 @@ class LRMonitor:
         due = self.step % self.every == 0
         if due and self._batches:
             self._probe()
-        self._used = lr, momentum, nesterov = _settings(optimizer)
+        self._used = lr, momentum, _, nesterov = _settings(optimizer)
         self._sums.after_update(lr, momentum, nesterov=nesterov)
         if self._stiffness is not None and self._eigenvalues_every and self.step % self._eigenvalues_every == 0:
             self._limit, self._limit_step = self._stiffness.measure(), self.step
@@ -273,11 +273,16 @@ def _with_hooks(optimizer: Any) -> Optimizer:
     return optimizer
 
 
-def _settings(optimizer: Optimizer) -> tuple[float, float, bool]:
-    """LR, momentum and whether it is Nesterov's, of the first group.
+def _settings(optimizer: Optimizer) -> tuple[float, float, float, bool]:
+    """LR, momentum, dampening and whether the momentum is Nesterov's, of the first group.
 
-    Momentum is SGD's and RMSprop's, or the first of Adam's betas; 0 where there is neither.
+    Momentum is SGD's and RMSprop's, or the first of Adam's betas; 0 where there is neither. Betas are of averages,
+    so they are their own dampening; SGD dampens only where it has a momentum.
     """
     group = optimizer.param_groups[0]
-    momentum = group["momentum"] if "momentum" in group else group.get("betas", (0.0,))[0]
-    return float(group["lr"]), float(momentum), bool(group.get("nesterov", False))
+    if "momentum" in group:
+        momentum = float(group["momentum"])
+        dampening = float(group.get("dampening", 0.0)) if momentum else 0.0
+    else:
+        momentum = dampening = float(group.get("betas", (0.0,))[0])
+    return float(group["lr"]), momentum, dampening, bool(group.get("nesterov", False))
