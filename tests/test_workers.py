@@ -3,8 +3,11 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,6 +149,44 @@ def test_the_last_attempt_is_made_alone(tmp_path: Path) -> None:
         assert dict(run_jobs(die_beside_others, jobs, workers=2)) == {0: True, 1: False, 2: False, 3: False}
 
 
+def ask_until_killed(folder: str) -> int:
+    """Asks all the time, and is killed meanwhile, but for the last time."""
+    with open(Path(folder, "attempts"), "a+") as mark:
+        mark.write("x")
+        mark.flush()
+        mark.seek(0)
+        last = len(mark.read()) == ATTEMPTS
+    if not last:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        while True:
+            stop_requested().reason()
+    assert stop_requested().reason() is None
+    return 1
+
+
+def ask_under_signals() -> str:
+    """Signals come while the job asks, as a scheduler sends them to the whole group."""
+
+    def send() -> None:
+        for _ in range(200):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.001)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    while sender.is_alive():
+        stop_requested().reason()
+    return str(stop_requested().reason())
+
+
+@pytest.mark.parametrize(("job", "arguments"), [(ask_until_killed, 1), (ask_under_signals, 0)])
+def test_asking_whether_to_stop_holds_nothing_that_could_be_lost(tmp_path: Path, job: Any, arguments: int) -> None:
+    line = [sys.executable, __file__, job.__name__, *[str(tmp_path)] * arguments]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() in (["1"], ["StopReason.interrupted"])
+
+
 def test_no_jobs_is_nothing_to_do() -> None:
     assert list(run_jobs(square, [])) == []
 
@@ -197,3 +238,8 @@ def test_a_script_without_the_guard_is_told_so(tmp_path: Path) -> None:
     )
     assert "before it could answer; its own error stands above" in done.stderr.splitlines()[-1]
     assert len(done.stderr.splitlines()) < 60
+
+
+if __name__ == "__main__":  # a parent that a test can kill
+    warnings.simplefilter("ignore", RuntimeWarning)
+    print(*(answer for _, answer in run_jobs(globals()[sys.argv[1]], [tuple(sys.argv[2:])], workers=1)))

@@ -76,7 +76,7 @@ def run_jobs(
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # still importing its parent's script
         raise RunError(f"a worker process came to start workers of its own: {GUARD}")
     context = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads, and their locks
-    event = context.Event()
+    event = _Flag(context)
     count = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
     waiting = deque((index, 1) for index in range(len(jobs)))
     idle: list[_Worker] = []
@@ -131,6 +131,21 @@ def stop_requested() -> StopSignal:
 
 
 _Busy = dict[Any, tuple["_Worker", int, int]]  # connection -> worker, index of its job, attempt
+
+
+class _Flag:
+    """What a parent tells its workers. Without the lock of an Event: a worker that is killed could take it along, and
+    one that a signal reaches while it asks would wait for itself.
+    """
+
+    def __init__(self, context: Any) -> None:
+        self._value = context.RawValue("b", 0)
+
+    def is_set(self) -> bool:
+        return bool(self._value.value)
+
+    def set(self) -> None:
+        self._value.value = 1
 
 
 class _Died(Exception):
