@@ -187,6 +187,25 @@ def test_asking_whether_to_stop_holds_nothing_that_could_be_lost(tmp_path: Path,
     assert done.stdout.split() in (["1"], ["StopReason.interrupted"])
 
 
+def sleep(seconds: float, mark: str) -> None:
+    Path(mark).touch()
+    time.sleep(seconds)
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_job_that_hangs(tmp_path: Path) -> None:
+    mark = tmp_path / "begun"
+
+    class Twice(StopSignal):
+        def reason(self) -> Any:
+            if mark.exists():
+                raise KeyboardInterrupt
+            return None
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run_jobs(sleep, [(300, str(mark))], workers=1, stop=Twice()))
+    assert time.time() - mark.stat().st_mtime < 200
+
+
 def test_no_jobs_is_nothing_to_do() -> None:
     assert list(run_jobs(square, [])) == []
 

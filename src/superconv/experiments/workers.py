@@ -100,6 +100,10 @@ def run_jobs(
                     continue
                 idle.append(worker)
                 yield index, result
+    except KeyboardInterrupt:  # the second: it does not wait for jobs that may never ask
+        for worker, _, _ in busy.values():
+            worker.process.kill()
+        raise
     finally:
         event.set()  # an error or a consumer that left: nothing goes on in the background
         for worker in (*idle, *(worker for worker, _, _ in busy.values())):
@@ -194,7 +198,11 @@ class _Worker:
     def end(self) -> None:
         """Its job is over or told to stop; the process ends when it finds nobody to talk to."""
         self.connection.close()
-        self.process.join()
+        try:
+            self.process.join()
+        except KeyboardInterrupt:
+            self.process.kill()
+            raise
 
 
 def _wants_to_be_alone(attempt: int, busy: _Busy) -> bool:
