@@ -206,6 +206,24 @@ def test_a_second_ctrl_c_does_not_wait_for_a_job_that_hangs(tmp_path: Path) -> N
     assert time.time() - mark.stat().st_mtime < 200
 
 
+def stop_and_tell(folder: str) -> None:
+    Path(folder, "begun").touch()
+    wait_for_the_stop(0)
+    Path(folder, "gave way").touch()
+
+
+def test_workers_of_a_killed_parent_stop(tmp_path: Path) -> None:
+    """Else they hold their run directories against the same command."""
+    parent = subprocess.Popen([sys.executable, __file__, "stop_and_tell", str(tmp_path)])
+    for name in ("begun", "gave way"):
+        deadline = time.monotonic() + 300
+        while not (tmp_path / name).exists():
+            assert time.monotonic() < deadline, name
+            time.sleep(0.02)
+        parent.kill()  # once it has begun
+        parent.wait()
+
+
 def test_no_jobs_is_nothing_to_do() -> None:
     assert list(run_jobs(square, [])) == []
 

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import traceback
 import warnings
 from collections import deque
@@ -288,6 +289,15 @@ def _prepare(event: Any) -> None:
     signal.signal(signal.SIGTERM, lambda *_: event.set())  # a scheduler tells the whole group
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    threading.Thread(target=_stop_with_parent, args=(event,), daemon=True).start()
     torch.set_num_threads(1)
     keep_large_blocks()  # a spawned process does not inherit it
     _stop = StopSignal(event=event)
+
+
+def _stop_with_parent(event: Any) -> None:
+    """A worker: where the parent was killed nobody waits for the job, and its run directory is needed again."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        event.set()
