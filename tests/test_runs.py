@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import superconv.runs.lock
 from superconv.runs import (
     RunError,
     RunLocked,
@@ -181,6 +183,31 @@ def test_two_processes_cannot_write_one_run(tmp_path):
         writer.communicate()
     with opened(tmp_path) as run:
         assert run.rows() is not None
+
+
+def test_a_directory_that_was_removed_and_made_again_is_left_to_its_new_owner(tmp_path):
+    first = opened(tmp_path).lock()
+    first.append({"step": 0})
+    shutil.rmtree(first.path)
+    with opened(tmp_path) as second:
+        for write in (lambda: first.write_checkpoint(b"first's"), lambda: first.finish({"accuracy": 0.1})):
+            with pytest.raises(RunError, match="was removed while it was written; run the same command again"):
+                write()
+        first.close()
+        assert (second.state, second.checkpoints()) == ("unfinished", [])
+
+
+def test_a_lock_on_a_file_that_has_lost_its_name_is_none(tmp_path, monkeypatch):
+    """Its holder removed the folder between our opening and our locking."""
+    run, lock = opened(tmp_path), superconv.runs.lock._lock
+
+    def remove_and_lock(handle):
+        (run.path / ".lock").unlink()
+        lock(handle)
+
+    monkeypatch.setattr("superconv.runs.lock._lock", remove_and_lock)
+    with pytest.raises(RunLocked):
+        run.lock()
 
 
 def test_two_objects_of_one_process_exclude_each_other(tmp_path):

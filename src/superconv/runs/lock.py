@@ -11,7 +11,7 @@ import warnings
 import weakref
 from pathlib import Path
 
-from .errors import RunLocked, explained
+from .errors import RunError, RunLocked, explained
 
 _BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 _held: weakref.WeakSet[FolderLock] = weakref.WeakSet()
@@ -31,6 +31,15 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._handle: int | None = None
+
+    def check(self) -> None:
+        """Make sure that the folder is still the one that was locked.
+
+        Raises: RunError: it was removed meanwhile, and another may stand in its place, with another's lock.
+        """
+        path = self.folder / ".lock"
+        if self._handle is not None and not _is_open_as(self._handle, path):
+            raise RunError(f"{self.folder} was removed while it was written; run the same command again")
 
     @property
     def held(self) -> bool:
@@ -62,6 +71,9 @@ class FolderLock:
                 RuntimeWarning,
                 stacklevel=3,
             )
+        if not _is_open_as(handle, path):  # who held it removed the folder before letting go
+            os.close(handle)
+            raise RunLocked(self.folder, None, None)
         self._handle = handle
         _held.add(self)
         text = json.dumps({"pid": os.getpid(), "host": platform.node()}).encode()
@@ -75,6 +87,14 @@ class FolderLock:
             os.close(self._handle)  # closing the only handle unlocks
             self._handle = None
             _held.discard(self)
+
+
+def _is_open_as(handle: int, path: Path) -> bool:
+    """Whether the open file is the one that has this name now."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
 
 
 def _owner(handle: int) -> tuple[int | None, str | None]:

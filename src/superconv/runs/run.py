@@ -131,18 +131,20 @@ class Run:
 
         The one before is kept beside it, and the one before that removed.
 
-        Raises: RunError: the run is finished, locked by another, or the disk is full; the old ones are kept.
+        Raises: RunError: the run is finished, locked by another, removed, or the disk is full; the old ones are kept.
         """
         self._writable().flush(sync=True)
+        self._lock.check()
         atomic_write(self.checkpoint_path, content, keep=self._previous)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, after all rows are on the disk. From then on the run is finished and refuses rows.
 
-        Raises: RunError: it is finished already, locked by another, or the disk is full.
+        Raises: RunError: it is finished already, locked by another, removed, or the disk is full.
         """
         text = dumps(summary, indent=1)
         self._writable().flush(sync=True)
+        self._lock.check()
         atomic_write(self.path / "summary.json", text + "\n")
 
     def summary(self) -> dict[str, Any] | None:
