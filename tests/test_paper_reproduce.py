@@ -1,9 +1,13 @@
 """Running experiments at scale "smoke": every claim, runs that are shared, found again, left to others; results."""
 
+import contextlib
 import json
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ import torch
 import superconv as sc
 from superconv.data.location import locate
 from superconv.experiments.stopping import StopSignal
+from superconv.paper import results
 from superconv.paper.build import arm_of, task_of
 from superconv.paper.catalogue import select
 from superconv.paper.claim import Effect
@@ -305,6 +310,30 @@ def test_results_keep_looks_and_refuse_other_versions(tmp_path: Path) -> None:
     path.write_text(json.dumps({"format": 1, "claim": "warp", "scale": "paper", "looks": [{}]}))
     with pytest.raises(ValueError, match="no claim 'warp'; it was written by another version"):
         load(path)
+
+
+def test_processes_that_save_at_the_same_time_keep_what_the_others_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = headline(3)
+    both_have_read = threading.Barrier(2)
+    add = results.runs.dumps
+
+    def when_both_have_read(*arguments: Any, **options: Any) -> str:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both_have_read.wait(0.5)
+        return add(*arguments, **options)
+
+    def save_seed(seed: int) -> None:
+        runs = {condition: {seed: by_seed[seed]} for condition, by_seed in everything.runs.items()}
+        save(conclude(everything.claim, "paper", runs, "a card", everything.settings), tmp_path)
+
+    save_seed(0)
+    monkeypatch.setattr(results, "draw", lambda path: path)
+    monkeypatch.setattr(results, "runs", SimpleNamespace(**{**vars(results.runs), "dumps": when_both_have_read}))
+    with ThreadPoolExecutor(2) as both:
+        list(both.map(save_seed, [1, 2]))
+    assert sorted(load(results.file_of(tmp_path, everything.claim, "paper")).runs["clr"]) == [0, 1, 2]
 
 
 def test_a_look_keeps_which_own_schedule_it_had_and_what_every_run_was_made_with(tmp_path: Path) -> None:

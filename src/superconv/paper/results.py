@@ -41,6 +41,15 @@ def save(result: Reproduction, folder: Path) -> Path:
     Raises: ValueError: the file there is of another version, or no results file. RunError: it cannot be written.
     """
     path = file_of(folder, result.claim, result.scale)
+    folder.mkdir(parents=True, exist_ok=True)
+    with runs.one_at_a_time(folder):  # else one process would write over what another one just added
+        _add(result, path)
+        if any(result.runs.values()):
+            draw(path)
+    return path
+
+
+def _add(result: Reproduction, path: Path) -> None:
     looks = _read(path)["looks"] if path.exists() else []
     look = _look(result)
     if looks and _agree(looks[-1]["settings"], look["settings"]):
@@ -51,12 +60,8 @@ def save(result: Reproduction, folder: Path) -> Path:
         looks[-1] = look
     else:
         looks.append(look)
-    folder.mkdir(parents=True, exist_ok=True)
     document = {"format": FORMAT, "claim": result.claim.name, "scale": result.scale, "looks": looks}
     runs.atomic_write(path, runs.dumps(document, indent=1) + "\n")
-    if any(result.runs.values()):
-        draw(path)
-    return path
 
 
 def draw(path: Path) -> Path:

@@ -4,6 +4,7 @@ from .atomic import atomic_write
 from .environment import environment
 from .errors import RunError, RunLocked
 from .find import FoundRun, find_runs, found_run, state_of
+from .lock import one_at_a_time
 from .plain import dumps, identity, plain
 from .rows import read_rows
 from .run import FORMAT, Run, experiment_path, open_run, run_path
@@ -21,6 +22,7 @@ __all__ = [
     "find_runs",
     "found_run",
     "identity",
+    "one_at_a_time",
     "open_run",
     "plain",
     "read_rows",

@@ -9,6 +9,8 @@ import platform
 import sys
 import warnings
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import RunError, RunLocked, explained
@@ -87,6 +89,28 @@ class FolderLock:
             os.close(self._handle)  # closing the only handle unlocks
             self._handle = None
             _held.discard(self)
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one process after another into the block, for a file that is read, added to, and written again.
+
+    The lock is on the folder itself, so that nothing is left in it. Where there are none (Windows, some network file
+    systems) nobody waits.
+
+    Args:
+        folder: an existing folder.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _is_open_as(handle: int, path: Path) -> bool:
