@@ -445,3 +445,22 @@ def test_a_range_test_of_a_folder_of_pictures(run: Run, tmp_path: Path) -> None:
     assert code == (first["suggestion"]["lr"] is None), err
     _, out, _ = run("range-test", *options, "--streaming", *ramp, "--json")
     assert json.loads(out) != first  # other pixels: another test, in a directory of its own
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("import torch\n", "import sys\nsys.exit(0)\n", r"importing it failed with SystemExit: 0 \(line 3 of toy.py\)"),
+        ("def make():\n", "def make():\n    raise SystemExit\n", "calling it failed with SystemExit"),
+        ("model = lambda: nn", "model = lambda: exit(0) or nn", r"model\(\) ended the program \(SystemExit: 0\)"),
+    ],
+)
+def test_a_task_that_ends_the_program_is_a_failure(
+    run: Run, tmp_path: Path, task: str, old: str, new: str, words: str
+) -> None:
+    """In silence and with status 0 it would look like a training that was done."""
+    assert old in TOY_TASK
+    (tmp_path / "toy.py").write_text(TOY_TASK.replace(old, new))
+    code, _, err = run("train", "--task", task, "--schedule", "constant:lr=.1", "--steps", "3", "--batch-size", "32")
+    assert code == 2
+    assert re.search(words, err), err

@@ -103,7 +103,10 @@ class Task:
         Raises: ValueError: the factory returned no module.
         """
         with seeded(seed):
-            model = self.model()
+            try:
+                model = self.model()
+            except SystemExit as error:  # else the program would end in silence, as if all were done
+                raise ValueError(f"task {self.name!r}: model() ended the program (SystemExit: {error})") from error
         if not isinstance(model, nn.Module):
             raise ValueError(f"task {self.name!r}: model() must return a torch.nn.Module, got {type(model).__name__}")
         return model

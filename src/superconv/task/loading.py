@@ -95,7 +95,7 @@ def load_task(path: str) -> Task:
             if str(error).startswith(f"task {path!r}"):
                 raise
             raise _failed(path, "importing it", error) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a script that ends the program as it ends itself
             raise _failed(path, "importing it", error) from error
         found = _find(module, attribute, path)
         if isinstance(found, Task):
@@ -104,12 +104,12 @@ def load_task(path: str) -> Task:
             raise ValueError(f"task {path!r}: it is a {type(found).__name__}, allowed are a function or a Task")
         try:
             task = found()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _failed(path, "calling it", error) from error
     if not isinstance(task, Task):
         raise ValueError(f"task {path!r}: it returned a {type(task).__name__}, allowed is a superconv.Task")
     return task
 
 
-def _failed(path: str, doing: str, error: Exception) -> ValueError:
+def _failed(path: str, doing: str, error: BaseException) -> ValueError:
     return ValueError(f"task {path!r}: {doing} failed with {type(error).__name__}: {error}{_where(error)}")
