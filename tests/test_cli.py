@@ -1,5 +1,6 @@
 """The program from outside: exit codes, what goes to stdout, and what a mistake answers."""
 
+import io
 import json
 import os
 import re
@@ -445,6 +446,37 @@ def test_a_range_test_of_a_folder_of_pictures(run: Run, tmp_path: Path) -> None:
     assert code == (first["suggestion"]["lr"] is None), err
     _, out, _ = run("range-test", *options, "--streaming", *ramp, "--json")
     assert json.loads(out) != first  # other pixels: another test, in a directory of its own
+
+
+# ---- terminals and systems that lack something ----------------------------------------------------------------------
+
+
+def test_what_a_terminal_cannot_show_is_a_question_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    from superconv.__main__ import main
+
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, encoding="ascii"))
+    monkeypatch.setattr(sys, "argv", ["superconv", "schedule", "one_cycle:max_lr=3,initial_lr=.1", "--steps", "50"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    sys.stdout.flush()
+    assert ended.value.code == 0
+    assert b"???" in screen.getvalue()
+    assert b"lr: starts 0.1" in screen.getvalue()
+
+
+CLOSED = """
+import os
+os.close(0), os.close(1), os.close(2)
+from superconv.cli.app import _prepare_streams
+_prepare_streams()
+os._exit(0 if os.open("rows", os.O_CREAT | os.O_WRONLY) > 2 else 1)
+"""
+
+
+def test_no_file_takes_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    """A C library's words on stderr would stand among a run's rows."""
+    assert subprocess.run([sys.executable, "-c", CLOSED], cwd=tmp_path, timeout=120).returncode == 0
 
 
 @pytest.mark.parametrize(

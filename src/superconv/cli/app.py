@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -70,6 +71,7 @@ def _options(
 
 def run() -> None:
     """Run the program. What a user did wrong is one sentence on stderr; SUPERCONV_DEBUG=1 shows the traceback."""
+    _prepare_streams()
     warnings.showwarning = _show_warning
     keep_large_blocks()  # before torch makes its first tensor
     try:
@@ -85,6 +87,23 @@ def run() -> None:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _end(f"{error.strerror or error}{where}", EXIT_FAILED)
+
+
+def _prepare_streams() -> None:
+    """What the terminal cannot show is shown as "?": text must not end a run whose work is done.
+
+    A standard stream that was closed (`>&-`) becomes the null device: else the next file that is opened, a run's rows
+    perhaps, takes its number, and what a C library prints to stderr.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # a path that is no UTF-8 is printed as the bytes that it has
+            stream.reconfigure(errors="surrogateescape" if stream.encoding.lower() == "utf-8" else "replace")
 
 
 def _run_on_ranks() -> None:
