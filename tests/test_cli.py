@@ -479,6 +479,19 @@ def test_no_file_takes_the_number_of_a_closed_stream(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", CLOSED], cwd=tmp_path, timeout=120).returncode == 0
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_out_of_memory_anywhere_is_one_sentence(
+    run: Run, task: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def too_much(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("superconv.task.load_task", too_much)
+    code, out, err = run("train", "--task", task, "--schedule", "constant:lr=.1", "--steps", "3")
+    assert (code, out) == (1, "")
+    assert err.startswith("superconv: out of memory; use fewer workers")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

@@ -84,6 +84,13 @@ def run() -> None:
 
         # A full disk, a directory in use, a killed worker: the command itself was right.
         _end(str(error), EXIT_FAILED if isinstance(error, RunError) else EXIT_USAGE)
+    except (MemoryError, RuntimeError) as error:
+        from ..training.out_of_memory import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        remedy = "use fewer workers, a smaller batch size or less data, then run the same command again"
+        _end(f"out of memory; {remedy}: what was finished is kept", EXIT_FAILED)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         _end(f"{error.strerror or error}{where}", EXIT_FAILED)

@@ -21,8 +21,8 @@ class OutOfMemory(torch.OutOfMemoryError, ValueError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is a refused allocation, on a GPU or on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or (
+    """Whether an error is a refused allocation, on a GPU or on a CPU, by torch or by Python and numpy."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU)
     )
 
@@ -66,7 +66,7 @@ def naming_what_fits(
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         release(error)
@@ -85,7 +85,7 @@ def _largest(trial: Trial) -> int:
         try:
             trial.update(first(trial.batch, size, trial.samples))
             break
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             release(error)
