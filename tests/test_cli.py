@@ -465,6 +465,24 @@ def test_what_a_terminal_cannot_show_is_a_question_mark(monkeypatch: pytest.Monk
     assert b"lr: starts 0.1" in screen.getvalue()
 
 
+def test_a_path_that_is_no_utf8_is_used_and_printed_as_it_is(
+    tmp_path: Path, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from superconv.__main__ import main
+
+    screen, folder = io.BytesIO(), os.fsdecode(b"runs-\xff")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, encoding="utf-8"))
+    line = f"train --task {task} --schedule constant:lr=.1 --steps 3 --batch-size 32 --quiet --runs-dir {folder}"
+    monkeypatch.setattr(sys, "argv", ["superconv", *line.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    sys.stdout.flush()
+    assert ended.value.code == 0
+    assert b"runs-\xff/train/constant/seed0-" in screen.getvalue()
+    assert len(list(Path(folder).glob("*/*/*/summary.json"))) == 1
+
+
 CLOSED = """
 import os
 os.close(0), os.close(1), os.close(2)

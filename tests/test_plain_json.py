@@ -97,3 +97,10 @@ def test_identity_is_the_same_in_every_process():
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
         )
         assert output.stdout.strip() == expected
+
+
+def test_a_path_that_is_no_utf8_is_written_and_read_back():
+    path = os.fsdecode(b"runs-\xff")
+    text = dumps({"command": path})
+    assert json.loads(text.encode()) == {"command": path}
+    assert len(identity({"data": path})) == 10

@@ -37,7 +37,7 @@ def dumps(value: Any, *, nonfinite: NonFinite = "null", indent: int | None = Non
         indent: None: one line.
     Raises: ValueError: as `plain`.
     """
-    return json.dumps(plain(value, nonfinite=nonfinite), indent=indent, allow_nan=False, ensure_ascii=False)
+    return _writable(json.dumps(plain(value, nonfinite=nonfinite), indent=indent, allow_nan=False, ensure_ascii=False))
 
 
 def canonical(config: Mapping[str, Any]) -> str:
@@ -51,7 +51,7 @@ def canonical(config: Mapping[str, Any]) -> str:
     Raises: ValueError: as `plain`.
     """
     value = _whole_numbers(plain(config, nonfinite="name"))
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _writable(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
 
 
 def identity(config: Mapping[str, Any]) -> str:
@@ -63,6 +63,11 @@ def identity(config: Mapping[str, Any]) -> str:
     Raises: ValueError: as `plain`.
     """
     return hashlib.sha256(canonical(config).encode()).hexdigest()[:10]
+
+
+def _writable(text: str) -> str:
+    """JSON that UTF-8 holds: a byte of a path that is no UTF-8, a lone surrogate in Python, as JSON's own escape."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _plain(value: Any, nonfinite: NonFinite, place: str) -> Any:
