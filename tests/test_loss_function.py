@@ -20,6 +20,7 @@ def made() -> tuple[nn.Module, torch.optim.Optimizer]:
 
 
 WAYS: dict[str, Callable[[Any], Any]] = {
+    "evaluate": lambda loss: sc.evaluate(made()[0], BATCHES, loss),
     "lr_range_test": lambda loss: sc.lr_range_test(*made(), loss, BATCHES),
     "train": lambda loss: sc.train(*made(), loss, BATCHES, sc.constant(2, lr=0.1)),
     "train_steps": lambda loss: next(sc.train_steps(*made(), loss, BATCHES, sc.constant(2, lr=0.1))),

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..records import Evaluation
 from ..task import Metric, counting_metric
 from ..task.labels import ignored_label, label_count
+from ..task.loss_function import check_no_class
 from ..task.metrics import accumulates, check_classes_second, reads_both_ways
 from .averages import Averages
 from .batch_source import Split, call_model, device_of, move, moves_itself, pair, sample_count
@@ -66,8 +67,10 @@ def evaluate(
     Raises:
         ValueError: no evaluation data; an unknown `evaluate_with`; "reestimated" without training batches; "batch"
             where one sample is all there is, or does not fit to others, and has no variance.
+        TypeError: a loss that is a class.
     """
     check_evaluate_with(evaluate_with)
+    check_no_class("loss_fn", loss_fn)
     split, measure = split or pair, counting_metric(metric, ignored_label(loss_fn))
     by_name = isinstance(metric, str) and measure is not None
     by_loss = isinstance(metric, str) and measure is None
