@@ -161,7 +161,7 @@ class ScheduleLR(LRScheduler):
         self._step_count += 1
 
     def _look_for_another(self) -> None:
-        changed = self._groups.changed
+        changed = self._groups.changed(self._position.made)
         if changed is not None:
             self._warned_of_another = True
             found, written = changed

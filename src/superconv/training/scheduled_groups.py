@@ -84,13 +84,16 @@ class ScheduledGroups:
         groups = self.optimizer.param_groups
         return groups is not self._bound or len(groups) != self._count
 
-    @property
-    def changed(self) -> tuple[float, float] | None:
-        """A learning rate that is not as it was last written, and what was; LRs that are tensors are not looked at."""
-        if self.stale:
+    def changed(self, turn: int) -> tuple[float, float] | None:
+        """A learning rate that is not as it was last written, and what was; None where it is as it was.
+
+        Of one group a turn, in order, since other schedulers write all of them; LRs that are tensors are not looked at.
+        """
+        if self.stale or not self._lr_groups:
             return None
-        lr = self.values["lr"]
-        return next(((group["lr"], lr * scale) for group, scale in self._lr_groups if group["lr"] != lr * scale), None)
+        group, scale = self._lr_groups[turn % len(self._lr_groups)]
+        written = self.values["lr"] * scale
+        return None if group["lr"] == written else (group["lr"], written)
 
     def write(self, step: int) -> dict[str, float]:
         """Write the values of update `step` and return them, unscaled; the last ones from `total_steps` on."""
