@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import superconv as sc
 from superconv.analysis.repeats import joint_verdict
+from superconv.analysis.scout import upper_end
 from superconv.analysis.smoothing import ewma
 from superconv.measure.divergence import CROSS_ENTROPY_FLOOR, FACTOR, DivergenceRule, floor_of
-from superconv.measure.range_test import _upper_end
 
 SEEDS = range(3)
 
@@ -513,23 +513,23 @@ def learning_curve(noise: float, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("noise", [0.0, 0.05, 0.15])
 @pytest.mark.parametrize("seed", range(20))
 def test_small_batches_do_not_end_the_ramp_before_anything_is_learned(noise: float, seed: int) -> None:
-    assert 4 * 0.02 < _upper_end(made_scout(learning_curve(noise, seed))) <= 4 * 0.5
+    assert 4 * 0.02 < upper_end(made_scout(learning_curve(noise, seed))) <= 4 * 0.5
 
 
 def test_a_lucky_batch_is_no_learning_and_an_unlucky_one_no_blow_up() -> None:
     loss = learning_curve(0.05, 0)
     loss[3:5] = 1.7  # as low as the best: the median of five points may see it, three in a row do not
     loss[8] = 2.7
-    assert 4 * 0.02 < _upper_end(made_scout(loss)) <= 4 * 0.5
+    assert 4 * 0.02 < upper_end(made_scout(loss)) <= 4 * 0.5
 
 
 def test_a_scout_that_learned_nothing_ends_where_its_loss_rises() -> None:
     noise = 0.02 * np.random.default_rng(0).standard_normal(60)
     flat = made_scout(2.3 + noise)
-    assert _upper_end(flat) == 100.0
+    assert upper_end(flat) == 100.0
     lr = np.log(np.geomspace(1e-6, 100.0, 60))
     rising = made_scout(np.interp(lr, np.log([0.05, 0.2]), [2.3, 3.5]) + noise)
-    assert _upper_end(rising) < 4 * 0.2
+    assert upper_end(rising) < 4 * 0.2
 
 
 @pytest.mark.parametrize("learned", [True, False])
@@ -538,9 +538,9 @@ def test_a_scout_of_losses_below_zero_is_read_like_one_above(learned: bool) -> N
     best = 1.0 if learned else 2.0
     loss = np.interp(lr, np.log([1e-3, 0.3, 0.5, 5.0, 20.0]), [2.0, best, 2.0, 2.1, 40.0])
     loss += 0.05 * np.random.default_rng(0).standard_normal(60)
-    above = _upper_end(made_scout(loss))
+    above = upper_end(made_scout(loss))
     assert not learned or above >= 4 * 0.3
-    assert _upper_end(made_scout(loss - 4.0)) == above
+    assert upper_end(made_scout(loss - 4.0)) == above
 
 
 @pytest.mark.parametrize("dead", [2.31, 2.9])
@@ -549,7 +549,7 @@ def test_a_scout_that_broke_and_went_constant_ends_the_ramp_where_it_broke(dead:
     lr = np.geomspace(1e-6, 100.0, 60)
     loss = np.interp(np.log(lr), np.log([1e-4, 1e-2, 5e-2, 0.1, 0.3, 0.5]), [2.9, 2.4, 2.3, 2.8, 5.0, dead])
     scout = sc.RangeTest(lr=lr, train_loss=loss, shape="exponential")
-    assert 4 * 0.05 < _upper_end(scout) < 4 * 0.1
+    assert 4 * 0.05 < upper_end(scout) < 4 * 0.1
 
 
 @pytest.mark.parametrize(
