@@ -17,11 +17,13 @@ from superconv.paper.claims import CLAIMS
 from superconv.paper.claims.base import cycle
 from superconv.paper.claims.mnist import inverse
 from superconv.paper.reference_numbers import Reference, curve, keys, reference
-from superconv.paper.scale import scaled
+from superconv.paper.scale import EPOCHS, scaled
+from superconv.paper.setting import SCALES, Setting
 from superconv.training.caffe_sgd import CaffeSGD
 from superconv.training.optimizers import build_optimizer
 
 BUILT = [e for claim in CLAIMS for e in claim.experiments if e.setting is not None]
+SMALLER = [scale for scale in SCALES if scale != "paper"]
 OF_THE_PAPER = [e for e in BUILT if e.key is not None]
 ENTRIES = json.loads((resources.files("superconv.paper") / "reference" / "experiments.json").read_text())["experiments"]
 
@@ -212,7 +214,7 @@ def test_imagenet_pictures_are_cropped_to_the_stated_size() -> None:
 @pytest.mark.parametrize("experiment", BUILT, ids=lambda e: e.name)
 def test_arms_and_smaller_scales_can_be_made(experiment: Experiment) -> None:
     assert arm_of(experiment.setting).schedule.total_steps == experiment.setting.steps
-    for scale in ("medium", "short", "smoke"):
+    for scale in SMALLER:
         setting = scaled(experiment.setting, scale)
         arm = arm_of(setting)
         own, small = experiment.setting.make_schedule().values()["lr"], arm.schedule.values()["lr"]
@@ -227,7 +229,7 @@ def test_arms_and_smaller_scales_can_be_made(experiment: Experiment) -> None:
 @pytest.mark.parametrize("experiment", BUILT, ids=lambda e: e.name)
 def test_an_update_is_the_same_at_smaller_scales(experiment: Experiment) -> None:
     own = experiment.setting
-    for scale in ("medium", "short", "smoke"):
+    for scale in SMALLER:
         small = scaled(own, scale)
         assert small.lr_factor * small.weight_decay == pytest.approx(own.weight_decay)
         if own.optimizer.startswith("caffe-"):
@@ -235,11 +237,28 @@ def test_an_update_is_the_same_at_smaller_scales(experiment: Experiment) -> None
         assert (small.momentum, small.optimizer) == (own.momentum, own.optimizer)
 
 
+@pytest.mark.parametrize("experiment", [e for e in BUILT if e.setting.data.startswith("cifar")], ids=lambda e: e.name)
+def test_scale_epochs_keeps_the_passes_over_the_data(experiment: Experiment) -> None:
+    def passes(setting: Setting) -> float:
+        return setting.steps * setting.batch_size / (setting.train_samples or 50_000)
+
+    own, small = experiment.setting, scaled(experiment.setting, "epochs")
+    if small.steps == round(EPOCHS.steps * own.steps):  # not the least number of them
+        assert passes(small) == pytest.approx(passes(own), rel=0.02)
+
+
+@pytest.mark.parametrize("experiment", [e for e in BUILT if e.setting.data.startswith("cifar")], ids=lambda e: e.name)
+def test_scale_deep_is_short_with_the_networks_as_they_are(experiment: Experiment) -> None:
+    own, short, deep = experiment.setting, scaled(experiment.setting, "short"), scaled(experiment.setting, "deep")
+    assert (deep.model, deep.model_options) == (own.model, own.model_options)
+    assert deep == short.replace(model=own.model, model_options=own.model_options)
+
+
 @pytest.mark.parametrize("name", sorted({e.setting.model for e in BUILT}))
 def test_networks_of_every_scale_can_be_built(name: str) -> None:
     for experiment in BUILT:
         if experiment.setting.model == name:
-            for scale in ("medium", "short", "smoke"):
+            for scale in SMALLER:
                 setting = scaled(experiment.setting, scale)
                 build_model(setting.model, 10, **setting.model_options)
             return

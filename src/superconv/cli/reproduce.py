@@ -39,7 +39,8 @@ def reproduce(
     scale: Annotated[
         str,
         typer.Option(
-            help="paper: as it was; medium, short: the same shape in hours or minutes on a CPU; smoke: seconds."
+            help="paper: as it was; short, medium: the same shape in minutes or hours on a CPU; epochs: the paper's "
+            "passes over 1,000 images; deep: short with the paper's networks; smoke: seconds."
         ),
     ] = "short",
     seeds: Annotated[int, typer.Option(min=1, help="Of every experiment; three or more for a word.")] = 3,

@@ -16,8 +16,13 @@ from .setting import ScaleName
 
 COLUMNS = ("claim", "the paper's effect", "ours (95% interval)", "word", "scale")
 EARLIER = "earlier settings"
-KEPT: tuple[ScaleName, ...] = ("paper", "medium", "short")  # noise of the scale "smoke" shows nothing
-DURATION = {"medium": "an hour or more on a CPU", "short": "minutes on a CPU"}
+KEPT: tuple[ScaleName, ...] = ("paper", "medium", "epochs", "deep", "short")  # noise of the scale "smoke" shows nothing
+SMALLER = {
+    "medium": "10,000 images, an hour or more on a CPU",
+    "epochs": "the paper's passes over 1,000 images",
+    "deep": "short with the paper's own networks",
+    "short": "2,500 images, minutes on a CPU",
+}
 
 
 @dataclass(frozen=True)
@@ -81,9 +86,9 @@ def remarks(looks: Sequence[Look]) -> list[str]:
     notes = []
     if any(len(result.claim.effects) > 1 for result in found):
         notes.append("A claim's word is that of its weakest effect, which is the one shown.")
-    smaller = [f"{name} ({DURATION[name]})" for name in DURATION if any(result.scale == name for result in found)]
+    smaller = [f"{name} ({what})" for name, what in SMALLER.items() if any(result.scale == name for result in found)]
     if smaller:
-        notes.append(f"At {' and '.join(smaller)} scale only the direction is judged.")
+        notes.append(f"Only the direction is judged at smaller scales: {'; '.join(smaller)}.")
     if not all(look.is_current for look in looks):
         notes.append(f"{EARLIER.capitalize()}: of the claim or its scale, which were changed since.")
     if any(result.asked_afterwards for result in found):

@@ -128,7 +128,7 @@ def reproduce(
 
     Args:
         chosen: from `catalogue.select`; those that cannot be built are left out.
-        scale: "paper", "medium", "short" or "smoke".
+        scale: one of `SCALES`: "paper", or smaller (docs/reproduce.md).
         seeds: of every experiment; three or more for a word.
         data_dir: where data sets lie; not needed at scale "smoke".
         precision, compile, channels_last: as in an `Arm`; the originals were fp32.

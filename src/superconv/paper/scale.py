@@ -1,4 +1,4 @@
-"""Scales: the settings as they were, the same shape in hours or minutes on a CPU, and seconds to see that it runs."""
+"""Scales: the settings as they were, what of them a CPU can do in minutes or hours, and seconds to see that it runs."""
 
 from __future__ import annotations
 
@@ -61,6 +61,10 @@ class Scale:
         return None if fraction is None else round(1.0 - 1.0 / max(5.0, self.steps / (1.0 - fraction)), 4)
 
 
+_PICTURES: dict[str, tuple[str, dict[str, object]]] = {  # networks of large pictures, which are small here
+    "resnet50": ("resnet50", {"width": 16, "blocks": (1, 1, 1, 1)}),
+    "timm/inception_resnet_v2": ("resnet50", {"width": 16, "blocks": (1, 1, 1, 1)}),
+}
 _NARROW: dict[str, tuple[str, dict[str, object]]] = {
     "resnet110": ("resnet110", {"blocks": 5}), "resnet56": ("resnet8", {}),  # 32 layers, where ResNet-20 is itself
     "resnet56-dropout": ("resnet8", {"dropout": 0.2}),
@@ -69,8 +73,7 @@ _NARROW: dict[str, tuple[str, dict[str, object]]] = {
     "resnext56": ("resnext56", {"blocks": 1}),
     "densenet40": ("densenet40", {"layers": 4}),
     "wide32": ("wide32", {"widths": (16, 32, 64), "blocks": (1, 1, 1)}),
-    "resnet50": ("resnet50", {"width": 16, "blocks": (1, 1, 1, 1)}),
-    "timm/inception_resnet_v2": ("resnet50", {"width": 16, "blocks": (1, 1, 1, 1)}),
+    **_PICTURES,
 }  # fmt: skip
 _TINY: dict[str, tuple[str, dict[str, object]]] = {"resnet20": ("resnet8", {}), "resnet110": ("resnet8", {})}
 _SMALL: dict[str, dict[str, object]] = {
@@ -79,9 +82,14 @@ _SMALL: dict[str, dict[str, object]] = {
 
 SHORT = Scale(0.03, 60, 1 / 8, 2_500, (10, 10_000), (30, 2_500), _NARROW, _SMALL)
 MEDIUM = Scale(0.1, 200, 1 / 8, 10_000, (20, 10_000), (60, 2_500), _NARROW, _SMALL)
+EPOCHS = Scale(0.16, 200, 1 / 8, 1_000, (10, 10_000), (60, 2_500), _NARROW, _SMALL)  # .16 / 8 = 1,000 / 50,000
+DEEP = Scale(0.03, 60, 1 / 8, 2_500, (10, 10_000), (30, 2_500), _PICTURES, _SMALL)
 SMOKE = Scale(0.0, 20, 1 / 64, 64, (2, 32), (4, 32), {**_NARROW, **_TINY}, _SMALL)
+
+
+_SMALLER: dict[ScaleName, Scale] = {"medium": MEDIUM, "epochs": EPOCHS, "deep": DEEP, "short": SHORT, "smoke": SMOKE}
 
 
 def scaled(setting: Setting, scale: ScaleName) -> Setting:
     """A setting of the paper at one of its scales."""
-    return {"paper": lambda s: s, "medium": MEDIUM.apply, "short": SHORT.apply, "smoke": SMOKE.apply}[scale](setting)
+    return setting if scale == "paper" else _SMALLER[scale].apply(setting)

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from ..schedules import Piecewise, Schedule, Triangular, parse_schedule
 
-ScaleName = Literal["paper", "medium", "short", "smoke"]
+ScaleName = Literal["paper", "medium", "epochs", "deep", "short", "smoke"]
 CLASSES = {"cifar10": 10, "cifar100": 100, "mnist": 10, "imagenet": 1000, "imagenette": 10}
-SCALES: tuple[ScaleName, ...] = ("paper", "medium", "short", "smoke")
+SCALES: tuple[ScaleName, ...] = ("paper", "medium", "epochs", "deep", "short", "smoke")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Setting:
         lr_factor: of all learning rates; 1 but for smaller scales.
         precision, compile, channels_last: ours alone, for speed: "bf16", torch.compile, the memory format.
         estimate_spacing: updates between the iterates of the paper's curvature estimate; None: it is not made.
-        least_steps: updates below which scales "short" and "medium" do not go.
+        least_steps: updates below which smaller scales do not go.
     """
 
     schedule: str | Callable[[int], Schedule]
