@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
+from ..double import has_double
 from .errors import DataError
 from .read_ahead import Reading
 
@@ -143,9 +144,10 @@ class Data(Samples):
 
     def mean_image(self) -> Tensor:
         """Mean over all samples, (C, H, W) float32 in the units of the inputs, accumulated in float64."""
-        total = torch.zeros(self.inputs.shape[1:], dtype=torch.float64, device=self.inputs.device)
+        place = self.inputs.device if has_double(self.inputs.device) else torch.device("cpu")
+        total = torch.zeros(self.inputs.shape[1:], dtype=torch.float64, device=place)
         for chunk in self.inputs.split(4096):
-            total += chunk.sum(0, dtype=torch.float64)
+            total += chunk.to(place).sum(0, dtype=torch.float64)
         return (total / max(len(self), 1)).to(torch.float32)
 
 

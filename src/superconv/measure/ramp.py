@@ -231,6 +231,6 @@ class Probe:
                     self.report("branch", record.step + 1, schedule.total_steps, record)
         if state.stop is StopReason.batches_exhausted:
             return None, []
-        values = torch.stack(losses).double().tolist() if losses else []
+        values = torch.stack(losses).tolist() if losses else []
         # the scaler found no scale at which the gradients are finite
         return final, [*values, math.nan] if state.stop is StopReason.diverged else values

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..double import widest
+
 
 class LabelCount(NamedTuple):
     """What a mean loss over class labels was divided by.
@@ -53,7 +55,7 @@ def label_count(loss_fn: Any, targets: Any) -> LabelCount | None:
     if not isinstance(by_class, Tensor):
         return LabelCount(counted, counted, targets.numel())
     labels = torch.where(kept, targets, 0).long()  # an ignored label may be no class
-    weight = (by_class.detach().to(targets.device).double()[labels] * kept).sum()
+    weight = (by_class.detach().to(targets.device, widest(targets.device))[labels] * kept).sum()
     return LabelCount(weight, counted, targets.numel())
 
 

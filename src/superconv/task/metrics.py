@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..double import double
 from ..near_names import near
 from .labels import counts, ignored_label
 
@@ -197,10 +198,10 @@ def check_classes_second(outputs: Tensor, targets: Tensor, loss: Any) -> None:
     """
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         return  # for others to judge
-    logits = outputs.detach().double()
-    labels = torch.where((targets >= 0) & (targets < outputs.shape[1]), targets.long(), -100)
+    logits = double(outputs)
+    labels = torch.where((targets >= 0) & (targets < outputs.shape[1]), targets.long(), -100).to(logits.device)
     second, last = F.cross_entropy(logits, labels), F.cross_entropy(logits.movedim(-1, 1), labels)
-    value = loss.detach().double()
+    value = double(loss)
     if bool((value - last).abs() < SAME_LOSS * last) and not bool((value - second).abs() < SAME_LOSS * second):
         raise ValueError(
             f"outputs {tuple(outputs.shape)} for targets {tuple(targets.shape)}: the loss has the classes last, the "

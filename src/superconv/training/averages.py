@@ -1,4 +1,4 @@
-"""The sums behind an evaluation: kept on the device, read once, at its end."""
+"""The sums behind an evaluation: kept on the device, where it knows float64, and read once, at its end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..double import double, has_double
 from ..records import Evaluation
 from ..task.labels import LabelCount
 from ..task.metrics import Counted
@@ -29,11 +30,11 @@ class Averages:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(15, dtype=torch.double, device=device)
+        self.sums = torch.zeros(15, dtype=torch.double, device=device if has_double(device) else "cpu")
 
     def add_loss(self, loss: Tensor, count: int, labels: LabelCount | None) -> Tensor:
         """A mean over a batch of `count` samples. Returns: the sum over them."""
-        loss = loss.detach().double()
+        loss = double(loss)
         total = loss * count
         self.sums[_SAMPLES] += count
         self.sums[_LOSS] += total
@@ -41,9 +42,10 @@ class Averages:
             self.sums[_LOSS_OF_LABELS] += total
             self.sums[_LABEL_WEIGHT:_METRIC] += count
         else:  # the mean over no labels is NaN in torch
-            self.sums[_LOSS_OF_LABELS] += torch.where(labels.weight > 0, loss * labels.weight, 0.0)
-            self.sums[_LABEL_WEIGHT] += labels.weight
-            self.sums[_LABELS] += labels.counted
+            weight = double(labels.weight)
+            self.sums[_LOSS_OF_LABELS] += torch.where(weight > 0, loss * weight, 0.0)
+            self.sums[_LABEL_WEIGHT] += weight
+            self.sums[_LABELS] += double(labels.counted)
             self.sums[_LABEL_PLACES] += labels.places
         return total
 
@@ -53,14 +55,14 @@ class Averages:
         Raises: ValueError: neither one value per sample (with counted places or without) nor one number.
         """
         if isinstance(values, Counted):
-            self._add_values(_per_sample(values.values, count), values.counted.detach().double(), values.places)
+            self._add_values(_per_sample(values.values, count), double(values.counted), values.places)
             return
         if isinstance(values, (list, tuple, np.ndarray)):
             values = _numbers(values)
         if not isinstance(values, Tensor):
             self._add_mean(number(values, "the metric"), count)
             return
-        values = values.detach().double()
+        values = double(values)
         if values.ndim == 0 or values.numel() == 1:
             self._add_mean(values.reshape(()), count)
         else:
@@ -101,7 +103,7 @@ class Averages:
 
 
 def _per_sample(values: Tensor, count: int) -> Tensor:
-    values = values.detach().double()
+    values = double(values)
     if values.ndim == 0 or values.shape[0] != count:
         raise ValueError(
             f"the metric returned {tuple(values.shape)} for {count} samples; it must return one value per sample, or "

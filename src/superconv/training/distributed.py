@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..double import double
+
 T = TypeVar("T")
 
 
@@ -33,9 +35,9 @@ def mean_over_ranks(value: torch.Tensor, samples: int) -> tuple[torch.Tensor, in
     """A 0-dim mean over `samples` samples on this rank -> the mean over all ranks' samples, and their number."""
     if not is_distributed():
         return value, samples
-    packed = torch.stack([value.detach().double() * samples, value.new_tensor(float(samples), dtype=torch.double)])
-    total, count = sum_over_ranks(packed).unbind()
-    return (total / count).to(value.dtype), int(count)
+    wide = double(value)
+    total, count = sum_over_ranks(torch.stack([wide * samples, wide.new_tensor(float(samples))])).unbind()
+    return (total / count).to(value), int(count)
 
 
 def gather_from_ranks(value: Any) -> list[Any]:

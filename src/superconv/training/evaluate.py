@@ -76,7 +76,7 @@ def evaluate(
     by_loss = isinstance(metric, str) and measure is None
     model = inner_module(model)
     device = device_of(model)
-    averages = Averages(_accumulator(device))
+    averages = Averages(device)
     whole = WholeMetric(metric, device) if accumulates(metric) else None
     statistics = _statistics(model, evaluate_with, training_batches, split, precision)
     with preserved(*generators_of(batches)), torch.no_grad(), statistics:
@@ -158,7 +158,7 @@ def check_metric(
                     if by_name and reads_both_ways(outputs, targets, loss_fn):
                         check_classes_second(outputs, targets, loss_fn(outputs, targets))
                 if measure is not None:
-                    Averages(_accumulator(device)).add_metric(measure(outputs, targets), sample_count(targets, inputs))
+                    Averages(device).add_metric(measure(outputs, targets), sample_count(targets, inputs))
                 elif accumulates(metric):
                     WholeMetric(metric, device).try_out(outputs, targets)
         finally:
@@ -173,10 +173,6 @@ def check_evaluate_with(value: str) -> None:
     """Raise ValueError for anything but the three sources of statistics."""
     if value not in EVALUATE_WITH:
         raise ValueError(f"evaluate_with={value!r} is unknown; use one of {', '.join(map(repr, EVALUATE_WITH))}")
-
-
-def _accumulator(device: torch.device) -> torch.device:
-    return torch.device("cpu") if device.type == "mps" else device  # MPS has no float64
 
 
 def has_batch_statistics(model: nn.Module) -> bool:

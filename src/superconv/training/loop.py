@@ -339,7 +339,7 @@ def train(
 
 def read_losses(records: Sequence[StepRecord]) -> list[float]:
     """The losses of `records`, read from the device in one transfer."""
-    return torch.stack([record.loss for record in records]).double().tolist() if records else []
+    return torch.stack([record.loss for record in records]).tolist() if records else []
 
 
 def first_non_finite(records: Sequence[StepRecord], losses: Sequence[float]) -> int | None:

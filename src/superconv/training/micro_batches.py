@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ..double import double
 from ..task.labels import label_count
 
 Count = Callable[[Any], Any]
@@ -21,7 +22,8 @@ def weights(
         weight_i = n_i / sum_j n_j      n_i: what the loss of micro-batch i is a mean over
 
     n_i is what `count` says; else the labels that count, where the loss ignores some (`label_count`: of a loss with
-    weights by class the sum of these); else the samples. Labels on a device stay there: nothing waits for it.
+    weights by class the sum of these); else the samples. Labels on a device stay there, if it knows float64: nothing
+    waits for it.
 
     Args:
         batches: as drawn.
@@ -35,7 +37,7 @@ def weights(
     labels = [label_count(loss_fn, part) for part in targets]
     if any(part is None for part in labels):
         return _shares(samples, "none of them holds a sample")
-    found = torch.stack([part.weight.double() for part in labels if part is not None])
+    found = torch.stack([double(part.weight) for part in labels if part is not None])
     if found.device.type == "cpu":
         numbers = found.tolist()
         return _shares(numbers if any(numbers) else samples, "none of them holds a sample")

@@ -13,7 +13,8 @@ import torch
 
 from .batch_source import moves_itself
 
-_CPU = ("can't allocate memory", "not enough memory")  # what torch's CPU allocator says, in a plain RuntimeError
+# what torch's CPU and MPS allocators say, in a plain RuntimeError
+_REFUSED = ("can't allocate memory", "not enough memory", "MPS backend out of memory")
 
 
 class OutOfMemory(torch.OutOfMemoryError, ValueError):
@@ -23,7 +24,7 @@ class OutOfMemory(torch.OutOfMemoryError, ValueError):
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error is a refused allocation, on a GPU or on a CPU, by torch or by Python and numpy."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _REFUSED)
     )
 
 
@@ -35,6 +36,8 @@ def release(error: BaseException) -> None:
     gc.collect()
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
 
 
 @dataclass(frozen=True)

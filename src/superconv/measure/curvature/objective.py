@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ...double import double
 from ...models.synchronised import statistics_of_this_rank
 from ...task.loss_function import check_no_class
 from ...training.batch_source import Split, call_model, device_of, move, pair, sample_count
@@ -331,4 +332,4 @@ def _filled(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) ->
 
 
 def _norm(vector: Sequence[Tensor]) -> float:
-    return float(torch.stack([norm.double() for norm in torch._foreach_norm(list(vector))]).norm())
+    return float(torch.stack([double(norm) for norm in torch._foreach_norm(list(vector))]).norm())

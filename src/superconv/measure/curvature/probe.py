@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...analysis.curvature.probes import Probe
+from ...double import double, widest
 from ...training.batch_source import Split
 from .objective import BatchObjective, Method
 
@@ -102,5 +103,6 @@ def _along_step(
 
 
 def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    parts = [torch.dot(x.flatten().double(), y.flatten().double()) for x, y in zip(a, b, strict=True)]
+    wide = [widest(x.device) for x in a]
+    parts = [double(torch.dot(x.flatten().to(w), y.flatten().to(w))) for x, y, w in zip(a, b, wide, strict=True)]
     return float(torch.stack([part.to(parts[0].device) for part in parts]).sum())
