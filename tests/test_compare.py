@@ -197,6 +197,8 @@ def test_a_score_tells_divergence_from_a_metric_that_is_wrong() -> None:
     assert Score(make_task(metric="top5_accuracy")).finite([0.8, -math.inf], lambda: 0.5) == [0.8, 0.5]
     with pytest.raises(ValueError, match="every compared training diverged"):
         score.finite([math.inf], lambda: 1.0)
+    assert Score(make_task(metric="top5_accuracy", chance=0.25)).diverged == 0.25
+    assert Score(make_task(chance=0.9)).diverged == 0.9  # a class that prevails
     wrong = Score(lower)
     assert wrong.measured(summary(None, "diverged"), "test") is wrong.measured(summary(None), "test") is None
     wrong.measured(summary(None), "test")

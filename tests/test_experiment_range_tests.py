@@ -216,3 +216,25 @@ def test_a_failure_leaves_what_was_there_before(tmp_path: Path) -> None:
         measure(tmp_path, shape="log")
     assert [each for each in path.parent.iterdir() if each.is_dir()] == [path]
     assert (path / FILE).exists()
+
+
+def test_a_metric_without_bounds_has_a_verdict_where_the_task_says_what_a_guesser_reaches(tmp_path: Path) -> None:
+    def negative_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return -nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+    unknown, _ = measure(tmp_path, make_task(metric=negative_loss, higher_is_better=True))
+    known, _ = measure(tmp_path, make_task(metric=negative_loss, higher_is_better=True, chance=-float(np.log(3))))
+    assert (unknown.chance, known.chance) == (None, -float(np.log(3)))
+    assert "chance level" in unknown.verdict().reason
+    assert "chance level" not in known.verdict().reason
+
+
+def test_micro_batches_are_weighted_by_what_the_task_counts(tmp_path: Path) -> None:
+    def first_label(batch: Any) -> int:
+        return 1 + int(batch[1][0])
+
+    plain, _ = measure(tmp_path, accumulation_steps=2)
+    counted, _ = measure(tmp_path, make_task(count=first_label), accumulation_steps=2)
+    alone, _ = measure(tmp_path, make_task(count=first_label))
+    assert not np.array_equal(plain.train_loss, counted.train_loss)
+    assert np.array_equal(alone.train_loss, measure(tmp_path)[0].train_loss)

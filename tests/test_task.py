@@ -3,6 +3,7 @@
 import dataclasses
 import doctest
 import functools
+import math
 import re
 import sys
 import textwrap
@@ -79,6 +80,9 @@ def test_models_are_fresh_seeded_and_move_no_random_state():
         ({"model": None}, "model must be a function"),
         ({"loss": "cross_entropy"}, "loss must be a function"),
         ({"split": 3}, "split must be a function"),
+        ({"count": 3}, "count must be a function"),
+        ({"chance": math.nan}, "chance must be a finite number or None, got nan"),
+        ({"chance": "0.1"}, "chance must be a finite number"),
         ({"data": [1, 2]}, "data must be superconv.Splits, got list"),
         ({"metric": "acuracy"}, "did you mean 'accuracy'"),
         ({"metric": 3}, "metric 3 is unknown"),
@@ -263,6 +267,9 @@ def test_equal_tasks_have_equal_hashes_and_changes_are_seen():
         {"metric": None},
         {"higher_is_better": False},
         {"split": lambda batch: (batch[0], batch[1])},
+        {"chance": 0.1},
+        {"chance": 0.2},
+        {"count": lambda batch: len(batch[1])},
         {"data": splits(fill=1.0)},
         {"data": splits(name="other")},
     ]

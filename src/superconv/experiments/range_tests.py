@@ -182,6 +182,8 @@ def _measure(
         precision=plan.precision,
         clip_grad_norm=plan.clip_grad_norm,
         split=task.split,
+        count=task.count,
+        chance=task.chance,
         seed=seed,
         keep_copy_on=keep_copy_on,
         reference_lr=plan.reference_lr,

@@ -264,6 +264,7 @@ class _Training:
             evaluate_with=arm.evaluate_with,
             metric=self.task.metric,
             split=self.task.split,
+            count=self.task.count,
             state=self.state,
         )
 

@@ -21,15 +21,17 @@ class Score:
         task: whose metric and number of classes count.
     Attributes:
         worst: an infinity, worse than every value.
-        diverged: what a diverged training counts as: chance, 1 / classes, for an accuracy; without a known chance
-            level, or number of classes, `worst`.
+        diverged: what a diverged training counts as: the task's chance, or 1 / classes for an accuracy; where neither
+            is known, `worst`.
     """
 
     def __init__(self, task: Task) -> None:
         self.metric = metric_name(task.metric)
         self.worst = -math.inf if task.higher_is_better else math.inf
         classes = task.data.num_classes
-        self.diverged = 1.0 / classes if self.metric == "accuracy" and classes else self.worst
+        self.diverged = self.worst if task.chance is None else float(task.chance)
+        if task.chance is None and self.metric == "accuracy" and classes:
+            self.diverged = 1.0 / classes
         self._unnumbered: int | None = 0  # in a row so far; None: some training had a number
 
     def measured(self, summary: Summary, split: str) -> float | None:

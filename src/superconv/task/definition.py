@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,10 @@ class Task:
         higher_is_better: of the metric; False for an error. None: what such an object says (its attribute of that
             name), else True, but for "loss" False.
         split: batch -> (inputs, targets), where a batch is no pair.
+        chance: metric of a guesser, which the verdict of a range test is measured from and a training that diverged
+            counts as; None: of an accuracy the share of the largest class, else not known.
+        count: batch -> what its loss is a mean over (the valid tokens, say), by which micro-batches are weighted.
+            None: the labels that count where the loss ignores some, else the samples.
     Raises: ValueError: a part of the wrong kind; a loss that is said to be better when higher. TypeError: a loss that
         is a class.
     Example:
@@ -71,6 +76,8 @@ class Task:
     metric: str | Metric | None = "accuracy"
     higher_is_better: bool = None  # type: ignore[assignment]  # None becomes True or False
     split: Callable[[Any], tuple[Any, Any]] | None = None
+    chance: float | None = None
+    count: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
         from ..data import Splits
@@ -83,9 +90,9 @@ class Task:
                 "fresh weights; pass model=lambda: Net(...)"
             )
         check_no_class(f"task {self.name!r}: loss", self.loss)
-        for part in ("model", "loss", "split"):
+        for part in ("model", "loss", "split", "count"):
             value = getattr(self, part)
-            if not callable(value) and not (part == "split" and value is None):
+            if not callable(value) and not (part in ("split", "count") and value is None):
                 raise ValueError(f"task {self.name!r}: {part} must be a function, got {value!r}")
         if not isinstance(self.data, Splits):
             raise ValueError(
@@ -93,6 +100,8 @@ class Task:
                 "wrap it: Splits(train, validation, test, num_classes) (without the last for a regression)"
             )
         metric_function(self.metric)
+        if self.chance is not None and not _is_number(self.chance):
+            raise ValueError(f"task {self.name!r}: chance must be a finite number or None, got {self.chance!r}")
         object.__setattr__(self, "higher_is_better", direction(self.metric, self.higher_is_better))
 
     def build_model(self, seed: int | None = None) -> nn.Module:
@@ -110,3 +119,7 @@ class Task:
         if not isinstance(model, nn.Module):
             raise ValueError(f"task {self.name!r}: model() must return a torch.nn.Module, got {type(model).__name__}")
         return model
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -22,7 +22,7 @@ _LIBRARIES = ("superconv", "torch", "timm", "torchmetrics", "builtins", "numpy",
 def source_hash(task: Task) -> str:
     """SHA-256, as 64 hexadecimal digits, over what makes the task this task.
 
-    Taken in: the name; of model, loss, metric and split the source, with that of the functions and classes of the same
+    Taken in: the name; of model, loss, metric, split and count the source, with that of the functions and classes of the same
     module that they use, and the plain values they are bound to (arguments of a partial, a closure's variables,
     defaults); of the data its name, classes, preparation and the checksums of its parts. Functions of libraries
     (torch, timm, superconv itself) count by their import path: a run records versions separately.
@@ -33,7 +33,9 @@ def source_hash(task: Task) -> str:
     """
     digest = hashlib.sha256()
     metric = as_new(task.metric) if accumulates(task.metric) else task.metric
-    for part in (task.name, metric, task.higher_is_better, task.model, task.loss, task.split):
+    parts: list[Any] = [task.name, metric, task.higher_is_better, task.model, task.loss, task.split]
+    parts += [part for part in (task.chance, task.count) if part is not None]  # younger than runs that are kept
+    for part in parts:
         for line in _lines(part, set()):
             digest.update(f"{line}\n".encode())
     data = task.data
