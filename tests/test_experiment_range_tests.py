@@ -225,8 +225,8 @@ def test_a_metric_without_bounds_has_a_verdict_where_the_task_says_what_a_guesse
     unknown, _ = measure(tmp_path, make_task(metric=negative_loss, higher_is_better=True))
     known, _ = measure(tmp_path, make_task(metric=negative_loss, higher_is_better=True, chance=-float(np.log(3))))
     assert (unknown.chance, known.chance) == (None, -float(np.log(3)))
-    assert "chance level" in unknown.verdict().reason
-    assert "chance level" not in known.verdict().reason
+    assert "chance level" in " ".join(unknown.verdict().reasons)
+    assert "chance level" not in " ".join(known.verdict().reasons)
 
 
 def test_micro_batches_are_weighted_by_what_the_task_counts(tmp_path: Path) -> None:

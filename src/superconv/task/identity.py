@@ -22,9 +22,9 @@ _LIBRARIES = ("superconv", "torch", "timm", "torchmetrics", "builtins", "numpy",
 def source_hash(task: Task) -> str:
     """SHA-256, as 64 hexadecimal digits, over what makes the task this task.
 
-    Taken in: the name; of model, loss, metric, split and count the source, with that of the functions and classes of the same
-    module that they use, and the plain values they are bound to (arguments of a partial, a closure's variables,
-    defaults); of the data its name, classes, preparation and the checksums of its parts. Functions of libraries
+    Taken in: the name, and the chance level where it is given; of model, loss, metric, split and count the source, with
+    that of the functions and classes of the same module that they use, and the plain values they are bound to
+    (arguments of a partial, a closure's variables, defaults); of the data its name, classes, preparation and the checksums of its parts. Functions of libraries
     (torch, timm, superconv itself) count by their import path: a run records versions separately.
 
     Not seen: code in the user's other modules, values of module-level variables that are no plain data, a
