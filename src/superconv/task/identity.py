@@ -24,8 +24,9 @@ def source_hash(task: Task) -> str:
 
     Taken in: the name, and the chance level where it is given; of model, loss, metric, split and count the source, with
     that of the functions and classes of the same module that they use, and the plain values they are bound to
-    (arguments of a partial, a closure's variables, defaults); of the data its name, classes, preparation and the checksums of its parts. Functions of libraries
-    (torch, timm, superconv itself) count by their import path: a run records versions separately.
+    (arguments of a partial, a closure's variables, defaults); of the data its name, classes, preparation and the
+    checksums of its parts. Functions of libraries (torch, timm, superconv itself) count by their import path: a run
+    records versions separately.
 
     Not seen: code in the user's other modules, values of module-level variables that are no plain data, a
     data set that is read sample by sample (it has no checksum), a function whose source cannot be had (it
