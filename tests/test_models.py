@@ -436,6 +436,8 @@ def test_the_smallest_images_that_a_refusal_names_are_taken(name, least):
         ("resnet20", {"blocks": 0}, "blocks: got 0"),
         ("resnext56", {"groups": 5}, "groups: got 5"),
         ("wide32", {"blocks": (1, 2)}, "widths, blocks"),
+        ("densenet40", {"layers": -1}, "layers, growth: got -1 and 12"),
+        ("densenet40", {"growth": 0}, "layers, growth: got 12 and 0"),
     ],
 )
 def test_bad_settings_are_answered(name, keywords, message):

@@ -45,6 +45,7 @@ class DenseNet(nn.Module):
         layers: per dense block.
         growth: channels that a layer adds.
         dropout: after every convolution of blocks and transitions; .2 in the file for all runs.
+    Raises: ValueError: layers or growth below 1.
     Reference: genDensenet40 of the companion repository (arXiv 1803.09820); no convolution has a bias, averaging
         fraction .999.
     """
@@ -59,6 +60,8 @@ class DenseNet(nn.Module):
         dropout: float = 0.2,
     ) -> None:
         super().__init__()
+        if layers < 1 or growth < 1:
+            raise ValueError(f"layers, growth: got {layers} and {growth}, allowed are integers from 1")
         self.in_channels = in_channels
         self.stem = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
         body: list[nn.Module] = []
