@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import shlex
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -310,6 +311,15 @@ def test_results_keep_looks_and_refuse_other_versions(tmp_path: Path) -> None:
     path.write_text(json.dumps({"format": 1, "claim": "warp", "scale": "paper", "looks": [{}]}))
     with pytest.raises(ValueError, match="no claim 'warp'; it was written by another version"):
         load(path)
+
+
+def test_a_command_is_kept_without_the_folders_that_it_names(tmp_path: Path) -> None:
+    words = ["superconv", "reproduce", "Fig. 1a", "--data-dir", "/home/jane doe/data", "--out=/home/jane doe/it's",
+             "--runs-dir", "/mnt/disk", "--scale", "paper"]  # fmt: skip
+    path = save(replace(headline(), environment={"command": shlex.join(words)}), tmp_path)
+    assert load(path).environment["command"] == (
+        "superconv reproduce 'Fig. 1a' --data-dir ... --out=... --runs-dir ... --scale paper"
+    )
 
 
 def test_processes_that_save_at_the_same_time_keep_what_the_others_found(

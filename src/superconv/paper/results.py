@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -23,6 +23,7 @@ from .tuning import Tuned
 FORMAT = 1
 DIGITS = 4
 DOTS = 100  # of a picture, per inch
+PLACES = ("--data-dir", "--runs-dir", "--out")  # options that name a folder
 HOW_IT_RUNS = ("compile", "channels_last")  # settings that change the speed alone
 _NO_RESULTS = "is no results file of superconv reproduce; move it away, or name another"
 
@@ -184,8 +185,8 @@ def _look(result: Reproduction) -> dict[str, Any]:
     }
     kept = ("superconv", "python", "torch", "numpy", "machine", "git_revision", "command")
     environment = {key: result.environment[key] for key in kept if key in result.environment}
-    if isinstance(environment.get("command"), str):  # where someone's data lie is nobody's business
-        environment["command"] = re.sub(r"(--(?:data-dir|runs-dir|out)[ =])\S+", r"\1...", environment["command"])
+    if isinstance(environment.get("command"), str):
+        environment["command"] = _without_places(environment["command"])
     look = {"settings": settings, "effects": [_plain_effect(effect) for effect in result.claim.effects],
             "runs": measured, "device": result.device, "environment": environment}  # fmt: skip
     if result.tuned:
@@ -195,6 +196,18 @@ def _look(result: Reproduction) -> dict[str, Any]:
             for condition, tuned in result.tuned.items()
         }  # fmt: skip
     return look
+
+
+def _without_places(command: str) -> str:
+    """A command line without the folders that it names: where someone's data lie is nobody's business."""
+    words = shlex.split(command)
+    for place, word in enumerate(words):
+        option, equals, _ = word.partition("=")
+        if option in PLACES and equals:
+            words[place] = f"{option}=..."
+        elif place and words[place - 1] in PLACES:
+            words[place] = "..."
+    return shlex.join(words)
 
 
 def plain_setting(setting: Setting) -> dict[str, Any]:
