@@ -55,6 +55,19 @@ def test_ties_go_to_the_smaller_and_searches_do_not_mix() -> None:
     assert {name: tuned.factor for name, tuned in found.items()} == {"flat": 0.25, "two": 2.0}
 
 
+def test_factors_multiply_the_settings_own_and_are_compared_by_their_means() -> None:
+    asked: list[Trial] = []
+
+    def lucky(trials: Sequence[Trial]) -> Iterable[tuple[Trial, float]]:
+        asked.extend(trials)
+        for trial in trials:
+            yield trial, {1.0: 0.7, 2.0: 0.9 - 0.8 * (trial.seed % 2)}.get(trial.factor, 0.1)
+
+    found = tune({"a": (SETTING.replace(lr_factor=3.0), Tuning())}, lucky)
+    assert found["a"].factor == 1.0
+    assert all(trial.setting.lr_factor == 3.0 * trial.factor for trial in asked)
+
+
 def test_a_search_that_was_stopped_finds_nothing() -> None:
     assert tune({"a": (SETTING, Tuning())}, peaked(1.0, [], missing=0.5)) == {}
 
