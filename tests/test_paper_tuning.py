@@ -60,11 +60,12 @@ def test_factors_multiply_the_settings_own_and_are_compared_by_their_means() -> 
 
     def lucky(trials: Sequence[Trial]) -> Iterable[tuple[Trial, float]]:
         asked.extend(trials)
-        for trial in trials:
+        for trial in reversed(trials):  # as processes may finish them
             yield trial, {1.0: 0.7, 2.0: 0.9 - 0.8 * (trial.seed % 2)}.get(trial.factor, 0.1)
 
     found = tune({"a": (SETTING.replace(lr_factor=3.0), Tuning())}, lucky)
     assert found["a"].factor == 1.0
+    assert found["a"].trials[2.0] == pytest.approx((0.9, 0.1)), "one a seed, in their order"
     assert all(trial.setting.lr_factor == 3.0 * trial.factor for trial in asked)
 
 

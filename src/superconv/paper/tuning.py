@@ -27,7 +27,7 @@ class Tuned:
 
     Args:
         factor: of the schedule's learning rates.
-        trials: factor -> accuracy on the held-out images, one a seed; chance where a trial diverged.
+        trials: factor -> accuracy on the held-out images, one a seed, in their order; chance where a trial diverged.
     """
 
     factor: float
@@ -59,7 +59,7 @@ def tune(wanted: Mapping[str, tuple[Setting, Tuning]], measure: Measure) -> dict
             found[trial.name].setdefault(trial.factor, {})[trial.seed] = accuracy
         open_ = {name: pair for name, pair in open_.items() if _extended(grids[name], found[name], pair[1])}
     complete = {
-        name: {factor: tuple(found[name][factor].values()) for factor in sorted(grids[name])}
+        name: {factor: tuple(found[name][factor][seed] for seed in tuning.seeds) for factor in sorted(grids[name])}
         for name, (_, tuning) in wanted.items()
         if all(len(found[name].get(factor, {})) == len(tuning.seeds) for factor in grids[name])
     }
