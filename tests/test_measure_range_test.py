@@ -22,6 +22,7 @@ import superconv as sc
 from superconv.analysis.repeats import joint_verdict
 from superconv.analysis.scout import upper_end
 from superconv.analysis.smoothing import ewma
+from superconv.data import Batches, Data
 from superconv.measure.divergence import CROSS_ENTROPY_FLOOR, FACTOR, DivergenceRule, floor_of
 
 SEEDS = range(3)
@@ -310,6 +311,98 @@ def test_nothing_is_measured_that_was_not_asked_for() -> None:  # 13
     assert ramp.chance == pytest.approx(counts.max() / counts.sum())
 
 
+def test_with_the_end_alone_everything_else_has_its_default() -> None:
+    model, optimizer, loader = setup()
+    given = {"end_lr": 1.0, "eval_batches": eval_batches(), "forks": 2}
+    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, **given)
+    assert (len(ramp.lr), ramp.shape, ramp.lr[0], ramp.lr[-1]) == (100, "exponential", pytest.approx(1e-4), 1.0)
+    assert np.flatnonzero(np.isfinite(ramp.metric)).tolist() == list(range(3, 100, 4))
+    assert [fork.steps for fork in ramp.forks] == [30, 30]
+    assert (ramp.settings["fork_steps"], ramp.settings["batch_size"]) == (30, 16)
+    assert np.flatnonzero(np.isfinite(ramp.weight_norm)).tolist() == list(range(0, 100, 2))
+    assert 0 < ramp.seconds < 1000
+    short = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, end_lr=1.0, total_steps=3, forks=1)
+    assert short.forks[0].steps == 2
+    none = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, shape="linear", end_lr=1.0, total_steps=3)
+    assert (none.lr[0], none.settings["fork_steps"], none.eval_samples) == (0.0, None, None)
+    scouted = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, total_steps=3)
+    assert scouted.scout is not None
+    assert (scouted.scout.lr[0], scouted.scout.settings) == (1e-6, {})
+    assert scouted.scout.lr[1] == pytest.approx(1e-6 * 1e8 ** (1 / 59))
+
+
+def test_every_update_is_told_and_counted() -> None:
+    model, optimizer, loader = setup()
+    told: list[tuple[str, int, int]] = []
+    given = {"end_lr": 0.1, "total_steps": 6, "forks": 2, "fork_steps": 3, "eval_batches": eval_batches()}
+    ramp = sc.lr_range_test(
+        model, optimizer, F.cross_entropy, loader, progress=lambda *what: told.append(what[:3]), **given
+    )  # fmt: skip
+    branch = [("branch", done, 3) for done in (1, 2, 3)]
+    steps = [("ramp", done, 6) for done in range(1, 7)]
+    assert told == [*steps[:3], *branch, *steps[3:], *branch]
+    assert ramp.settings["updates"] == len(told)
+
+
+def test_the_batch_size_is_that_of_the_largest_batch() -> None:
+    model, optimizer, _ = setup()
+    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, eval_batches(), end_lr=1.0, total_steps=3)
+    assert ramp.settings["batch_size"] == 40 > len(eval_batches()[-1][0])
+
+
+def test_a_seed_decides_the_ramp_whatever_came_before_it() -> None:
+    losses = []
+    for outside, before in ((1, {}), (2, {}), (1, {"reference_lr": "fixed-grid"}), (1, {"end_lr": None})):
+        model, optimizer, _ = setup()
+        torch.manual_seed(outside)
+        batches = eval_batches()
+        given = {"end_lr": 1.0, "total_steps": 8, "eval_batches": batches, "seed": 3, **before}
+        ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, batches, **given)
+        losses.append(ramp.train_loss[:1].tolist() if ramp.scout else ramp.train_loss.tolist())
+    assert losses[0] == losses[1] == losses[2]
+    assert losses[3] == losses[0][:1]
+
+
+class Counting(nn.Module):
+    """A loss with a state of its own, and a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return self.scale * F.cross_entropy(outputs, targets)
+
+
+def test_a_loss_with_a_state_and_batches_with_a_place_come_back() -> None:
+    model, _, _ = setup()
+    loss = Counting()
+    optimizer = torch.optim.SGD([*model.parameters(), loss.scale], lr=0.1)
+    inputs, targets = make_data().tensors
+    batches = Batches(Data(inputs, targets), 16, seed=1)
+    next(iter(batches))
+    place = batches.state_dict()
+    sc.lr_range_test(model, optimizer, loss, batches, end_lr=1.0, total_steps=8, forks=2)
+    assert (float(loss.calls), float(loss.scale.detach())) == (0.0, 1.0)
+    assert batches.state_dict() == place
+
+
+def test_clipping_and_counting_are_those_of_the_training() -> None:
+    def losses(**options: object) -> list[float]:
+        model, _, _ = setup()
+        model[3].p = 0.0
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        given = {"start_lr": 0.1, "end_lr": 1.0, "total_steps": 6, **options}
+        return sc.lr_range_test(model, optimizer, F.cross_entropy, eval_batches(), **given).train_loss.tolist()
+
+    assert losses() != losses(clip_grad_norm=0.01)
+    pair = {"accumulation_steps": 3}  # micro-batches of 40, 40 and 16
+    assert losses(**pair, count=lambda batch: 1) != losses(**pair, count=lambda batch: len(batch[1]))
+    assert losses(group_scales=[1.0]) == losses() != losses(group_scales=[0.5])
+
+
 def test_forks_do_not_move_the_ramp_and_are_annealed_copies() -> None:
     curves = []
     for forks in (0, 4, [0.01, 0.1]):
@@ -346,7 +439,7 @@ def test_forks_do_not_move_the_ramp_and_are_annealed_copies() -> None:
         by_hand, optimizer, F.cross_entropy, twin, anneal, eval_batches=eval_batches(), evaluate_with="batch"
     )
     assert final.final is not None
-    assert final.final.metric == first.metric
+    assert (final.final.metric, final.final.loss) == (first.metric, first.loss)
 
 
 def test_a_scheduler_and_hooks_of_others_see_nothing_of_it() -> None:
@@ -463,7 +556,8 @@ def test_a_loss_that_is_not_finite_at_first_is_an_error_with_a_range_given_too()
         ({"shape": "log"}, "'linear' or 'exponential'"),
         ({"total_steps": 1}, "at least 2 steps"),
         ({"forks": -1}, "forks must lie between"),
-        ({"forks": [0.1, -3.0]}, "positive learning rates"),
+        ({"forks": [0.1, -3.0]}, "positive, finite learning rates"),
+        ({"forks": [0.1, math.inf]}, "positive, finite learning rates"),
         ({"fork_steps": 1}, "fork_steps must be at least 2"),
         ({"evaluate_with": "runing"}, "'running'"),
         ({"start_lr": 1e3}, "not below"),

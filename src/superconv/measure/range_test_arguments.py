@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -79,10 +80,10 @@ def check_forks(forks: Any, fork_steps: int | None, total_steps: int) -> None:
     try:
         if isinstance(forks, str | bytes | bytearray):
             raise TypeError
-        possible = all(lr > 0 for lr in forks) and len(forks) >= 0
+        possible = all(0 < lr < math.inf for lr in forks) and len(forks) >= 0
     except TypeError:
         raise ValueError(
             f"forks must be how many (a whole number) or a sequence of positive learning rates, got {forks!r}"
         ) from None
     if not possible:
-        raise ValueError(f"forks must be positive learning rates or their number, got {list(forks)}")
+        raise ValueError(f"forks must be positive, finite learning rates or their number, got {list(forks)}")
