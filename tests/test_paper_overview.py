@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from test_paper_reproduce import headline, made_run
 
 from superconv.paper.accuracies import table
+from superconv.paper.claim import Claim, Effect, Experiment
 from superconv.paper.claims import CLAIMS
 from superconv.paper.effect_picture import portions
-from superconv.paper.effects import deciding, effect_lines, effects_of
+from superconv.paper.effects import Shown, deciding, effect_lines, effects_of
 from superconv.paper.measured import Run
-from superconv.paper.overview import long_overview, overview
+from superconv.paper.overview import _made, kept_in, long_overview, overview, overview_row, remarks
 from superconv.paper.pictures import picture
 from superconv.paper.reproduce import Reproduction, conclude
-from superconv.paper.results import looks_of, save
+from superconv.paper.results import Look, file_of, looks_of, save
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 
@@ -27,6 +28,19 @@ def ramps(ends: list[float], scale: str = "short") -> Reproduction:
     claim = BY_NAME["range-test"]
     runs = {seed: made_run([*[0.5] * 38, *[0.5 * end] * 2]) for seed, end in enumerate(ends)}
     return conclude(claim, scale, {e.condition: runs for e in claim.experiments}, "cpu")  # type: ignore[arg-type]
+
+
+def own_effects(*effects: Effect, scale: str = "paper", **arms: list[Run]) -> list[Shown]:
+    """Of a made-up claim, one run a seed."""
+    conditions = dict.fromkeys(each for effect in effects for each in effect.conditions)
+    experiments = [Experiment(f"own/{each}", None, None, obstacle="made up", title=each) for each in conditions]
+    claim = Claim("own", "It is so.", "nowhere", experiments, effects)
+    runs = {name: dict(enumerate(found)) for name, found in arms.items()}
+    return effects_of(conclude(claim, scale, runs, "cpu"))  # type: ignore[arg-type]
+
+
+def ends(*accuracies: float) -> list[Run]:
+    return [made_run([accuracy]) for accuracy in accuracies]
 
 
 # ---- effects ---------------------------------------------------------------------------------------------------------
@@ -50,12 +64,49 @@ def test_a_ratio_is_said_beside_its_threshold() -> None:
     assert (shown.zero, shown.word) == (0.8, "holds in direction")
 
 
+def test_every_form_of_an_effect_is_said() -> None:
+    found = own_effects(
+        Effect("a", "b", sign=-1, size=-0.02),
+        Effect("a", "b", sign=0, equal=True, tolerance=0.015),
+        Effect("a", "b", over=("c", "d"), size=0.03),
+        Effect("a", "b", sign=0),
+        Effect("a", threshold=0.5),
+        Effect("a", "b", measure="end of ramp over its peak"),
+        a=ends(0.6, 0.62, 0.64),
+        b=ends(0.5, 0.5, 0.5),
+    )
+    assert [each.asserted for each in found] == [
+        "a below b by 2 points", "a level with b within 1.5 points",
+        "lead of a over b above that of c over d by 3 points", "a against b", "a above 0.5", "a above b",
+    ]  # fmt: skip
+    assert [each.measured for each in found] == [
+        *["+12.0 (+7.0 to +17.0) points, n=3"] * 2, "-", "+12.0 (+7.0 to +17.0) points, n=3",
+        "62.0 (57.0 to 67.0) points, n=3", "+0.00, n=3",
+    ]  # fmt: skip
+    assert (found[4].zero, found[5].zero) == (50.0, 0.0)
+
+
+@pytest.mark.parametrize(("step", "written"), [(0.003, "+10.30 (+9.55 to +11.05)"), (0.0045, "+10.4 (+9.3 to +11.6)")])
+def test_decimals_follow_the_width_of_the_interval(step: float, written: str) -> None:
+    (shown,) = own_effects(Effect("a", "b"), a=ends(0.6, 0.6 + step, 0.6 + 2 * step), b=ends(0.5, 0.5, 0.5))
+    assert shown.measured == f"{written} points, n=3"  # to either side 4.30 / sqrt(3) times the step
+
+
+def test_seeds_without_the_measure_are_counted_beside_those_that_have_it() -> None:
+    effect = Effect("a", threshold=0.5, measure="end of ramp over its peak")
+    assert [own_effects(effect, a=runs)[0].measured for runs in ([*ends(0.5, 0.5), made_run([])], [made_run([])])] == [
+        "1.00, n=2, and 1 without a value", "n=0, and 1 without a value"
+    ]  # fmt: skip
+
+
 def test_the_deciding_effect_is_the_weakest_that_asserts_something() -> None:
     shown = effects_of(ramps([0.9, 0.92, 0.94]))
     weak = replace(shown[2], word="undecided")
     asked = replace(shown[1], word="not run", effect=replace(shown[1].effect, sign=0))
     assert deciding([shown[0], asked, weak]) is weak
     assert deciding([asked]) is asked
+    assert deciding([asked, replace(shown[0], word="not run"), weak]) is weak, "one that was run"
+    assert deciding([replace(asked, word="undecided"), shown[0]]) is shown[0]
     assert deciding([]) is None
 
 
@@ -83,6 +134,26 @@ def test_the_table_has_paper_log_ours_and_the_difference() -> None:
     assert table(conclude(CLAIMS[0], "paper", {}, "cpu"))["rows"][0][3] == "not run"
 
 
+def test_the_difference_is_to_what_the_paper_prints_be_it_the_best_test_or_the_last() -> None:
+    runs = {name: {0: made_run([0.5, 0.62, 0.55])} for name in ("range-test", "pclr", "clr")}
+    content = table(conclude(BY_NAME["cifar100"], "paper", runs, "cpu"))
+    assert [row[1:] for row in content["rows"]] == [
+        ["-", "40.8", "55.0 (n=1)", "+14.2"],  # without a printed number: to the log
+        ["59.8*", "59.3", "55.0 (n=1)", "+2.2"],
+        ["68.6", "68.2", "55.0 (n=1)", "-13.6"],
+    ]
+    assert "*: the paper prints the best test along the run" in content["note"]
+    assert "*" not in table(headline())["note"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "noise", "smaller"), [("paper", False, False), ("short", False, True), ("smoke", True, False)]
+)
+def test_the_table_says_what_its_scale_can_show(scale: str, noise: bool, smaller: bool) -> None:
+    note = table(conclude(CLAIMS[0], scale, {}, "cpu"))["note"]  # type: ignore[arg-type]
+    assert ("the images are noise" in note, "only differences between arms" in note) == (noise, smaller)
+
+
 def test_a_second_decimal_where_the_paper_prints_one_and_diverged_runs_are_told() -> None:
     runs = {"1cycle-12": {0: made_run([0.9925]), 1: made_run([0.5], "diverged")}}
     rows = {row[0]: row for row in table(conclude(BY_NAME["mnist"], "paper", runs, "cpu"))["rows"]}
@@ -104,6 +175,70 @@ def test_the_overview_has_a_line_a_claim(tmp_path: Path) -> None:
     waiting = next(line for line in lines if line.startswith("No results yet: "))
     assert "range-test" not in waiting
     assert "depth" in waiting
+
+
+def test_the_word_of_several_effects_says_how_many_hold() -> None:
+    def word(result: Reproduction) -> str:
+        return overview_row(Look(result, {}))[3]
+
+    assert word(headline(2)) == "undecided"
+    some = ramps([0.9, 0.92, 0.94])
+    assert word(some) == "holds in direction"
+    low = {seed: made_run([*[0.5] * 38, *[0.1] * 2]) for seed in range(6)}
+    mixed = conclude(some.claim, "short", {**some.runs, "5000": low}, "cpu")
+    assert word(mixed) == "does not hold (2 of 3 hold)"
+    later = frozenset(mixed.claim.effects[:1])
+    assert word(replace(mixed, asked_afterwards=later)) == "does not hold (2 of 3 hold, asked afterwards)"
+    part = conclude(some.claim, "short", {"5000": some.runs["5000"]}, "cpu")
+    assert word(part) == "holds in direction (2 not run)"
+
+
+def test_remarks_are_about_what_is_there() -> None:
+    paper, short = headline(), ramps([0.9, 0.92, 0.94])
+    (waiting, never) = remarks([Look(paper, {})])
+    assert waiting.startswith("No results yet: ")
+    assert "failures" in never
+    assert "failures" not in waiting
+    assert never.startswith("Not buildable: ")
+    weakest, scales, *_ = remarks([Look(paper, {}), Look(short, {})])
+    assert weakest == "A claim's word is that of its weakest effect, which is the one shown."
+    assert scales == "Only the direction is judged at smaller scales: short (2,500 images, minutes on a CPU)."
+    two = replace(paper, claim=replace(paper.claim, effects=paper.claim.effects * 2), judgements=paper.judgements * 2)
+    assert weakest in remarks([Look(two, {})])
+    assert any(note.startswith("Earlier settings: ") for note in remarks([Look(paper, {}), Look(paper, {"lost": {}})]))
+    afterwards = replace(paper, asked_afterwards=frozenset(paper.claim.effects))
+    assert any(note.startswith("Asked afterwards: ") for note in remarks([Look(paper, {}), Look(afterwards, {})]))
+
+
+def test_every_scale_but_noise_is_in_the_overview_by_its_last_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("superconv.paper.results.draw", lambda path: path)
+    for scale in ("smoke", "short", "deep", "epochs", "medium", "paper"):
+        for seeds, batch_size in ((2, 7), (3, 9)):
+            settings = {name: s.replace(batch_size=batch_size) for name, s in headline().settings.items()}
+            save(replace(headline(seeds), scale=scale, settings=settings), tmp_path)
+    found = kept_in(tmp_path)
+    assert [kept.result.scale for kept in found] == ["paper", "medium", "epochs", "deep", "short"]
+    assert {len(kept.result.runs["clr"]) for kept in found} == {3}
+
+
+def test_how_results_were_made_is_what_every_run_was_made_with() -> None:
+    made = [{"device": "a card", "torch": "2.1", "tf32": "True"}, {"device": "a card", "torch": "2.2"}, {}]
+    runs = {"clr": {seed: replace(made_run([0.5]), made=how, seconds=90.0) for seed, how in enumerate(made)}}
+    environment = {"superconv": "1", "torch": "2.0", "command": "__main__.py reproduce clr"}
+    told = _made(replace(conclude(CLAIMS[0], "paper", runs, "a CPU"), environment=environment))
+    assert told == (
+        "3 runs, seeds 0, 1, 2; 4 minutes; a CPU, a card, a card, TF32; superconv 1; torch 2.0, 2.1, 2.2. "
+        "Last command: `superconv reproduce clr`"
+    )
+
+
+def test_a_bar_in_a_cell_ends_no_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = replace(CLAIMS[0], sentence="|w| grows.")
+    monkeypatch.setattr("superconv.paper.overview.looks_of", lambda path: [Look(replace(headline(), claim=claim), {})])
+    file_of(tmp_path, claim, "paper").touch()
+    assert r": \|w\| grows. |" in overview(tmp_path)
 
 
 def test_the_long_overview_has_everything_and_the_picture(tmp_path: Path) -> None:

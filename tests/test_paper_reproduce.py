@@ -213,6 +213,48 @@ def test_measures_of_a_ramp() -> None:
     assert math.isnan(stopped.measure("test loss at high rates over low"))
 
 
+def test_losses_are_compared_between_the_last_fifth_and_the_second_tenth_of_the_rates() -> None:
+    loss_at = {
+        0.05: 99.0, 0.1: 99.0, 0.12: 1.0, 0.15: 2.0, 0.2: 9.0, 0.3: 99.0, 0.8: -99.0, 0.85: 6.0, 0.9: 7.0, 1.0: 99.0,
+    }  # fmt: skip
+    lr, loss = tuple(loss_at), tuple(loss_at.values())
+    n = len(lr)
+    run = Run("completed", tuple(range(n)), lr, (1.0,) * n, loss, (0.5,) * n, 1.0, planned_lr=1.0)
+    assert run.measure("test loss at high rates over low") == 7.0 / 2.0
+    assert run.measure("training loss at high rates over low") == 1.0
+    assert math.isnan(replace(run, planned_lr=10.0).measure("test loss at high rates over low")), "it got nowhere near"
+
+
+def test_one_lucky_test_is_no_peak_and_the_rate_is_that_of_its_middle() -> None:
+    lucky = made_run([*[0.5] * 20, 0.9, *[0.5] * 19])
+    assert lucky.end_over_peak == 1.0
+    assert made_run([*[0.5] * 28, 0.3, 0.1]).end_over_peak == pytest.approx(0.4), "the last two of thirty"
+    accuracies = [0.1, 0.1, 0.8, 0.1, 0.8, 0.1, 0.8, 0.1, 0.1, 0.1]
+    assert made_run(accuracies).peak_lr_over_last == pytest.approx(0.5), "the fifth of ten"
+    assert made_run([0.1, 0.1, 0.1, 0.1, 0.1, 0.3, 0.3, 0.3]).peak_lr_over_last == pytest.approx(6 / 8), "the last five"
+    assert made_run([0.05, 0.02], "diverged").best == 0.1, "a guesser's"
+
+
+def test_estimates_are_read_in_the_second_half_of_a_run() -> None:
+    estimates = {"step": (1, 2, 3, 4, 5, 6), "lr": (0.1,) * 6, "estimate": (9.0, 9.0, 9.0, 0.1, math.nan, 0.3),
+                 "noise_alone": (0.4,) * 6}  # fmt: skip
+    run = replace(made_run([0.5]), estimates=estimates)
+    assert run.measure("estimate over learning rate") == pytest.approx(2.0)
+    assert run.measure("estimate over noise alone") == pytest.approx(0.5)
+    assert math.isnan(made_run([0.5]).measure("estimate over learning rate"))
+
+
+def test_only_tests_on_test_images_are_the_runs() -> None:
+    rows = [
+        {"step": 0, "lr": 0.1, "loss": 2.0},
+        {"step": 0, "split": "train", "eval_loss": 0.1, "metric": 0.9},
+        {"step": 0, "split": "validation", "eval_loss": 1.4, "metric": 0.3},
+    ]
+    setting = scaled(select("max-lr/3")[0][1].setting, "short")
+    run = run_of(rows, {"stop": "completed", "seconds": 3.0}, {}, setting)
+    assert (run.test_accuracy, run.test_loss) == ((0.3,), (1.4,))
+
+
 def test_a_lead_over_another_lead_and_seeds_without_the_measure() -> None:
     ends = {"a": 0.9, "b": 0.7, "c": 0.6, "d": 0.5}
     runs = {name: {0: made_run([value]), 1: made_run([value])} for name, value in ends.items()}
