@@ -445,11 +445,25 @@ def test_tables_and_figure_show_the_trials(searched: tuple[Path, Recipe]) -> Non
     [
         (400, Allowance(400, None)), ("400", Allowance(400, None)), (0.1, Allowance(100, None)),
         ("10%", Allowance(100, None)), ("250%", Allowance(2500, None)), ("2.5min", Allowance(None, 150.0)),
-        ("5 minutes", Allowance(None, 300.0)), ("0.25", Allowance(250, None)),
+        ("5 minutes", Allowance(None, 300.0)), ("0.25", Allowance(250, None)), ("1MIN", Allowance(None, 60.0)),
+        ("2e3", Allowance(2000, None)), (2000, Allowance(2000, None)), ("100%", Allowance(1000, None)),
+        ("0.29%", Allowance(2, None)), (0.0019, Allowance(1, None)),
     ],
 )  # fmt: skip
 def test_budgets_in_every_form(budget: Any, expected: Allowance) -> None:
     assert parse_allowance(budget, 1000) == expected
+
+
+def test_a_share_of_few_steps_is_not_one_less_for_the_sake_of_rounding() -> None:
+    assert 0.29 * 100 < 29
+    assert parse_allowance(0.29, 100) == parse_allowance("29%", 100) == Allowance(29, None)
+
+
+@pytest.mark.parametrize("budget", [1.0, 1.5, "1.5"])
+def test_a_number_that_could_be_a_share_or_updates_is_given_back_as_both(budget: Any) -> None:
+    share = float(budget)
+    with pytest.raises(ValueError, match=f"could be a share or updates; write '{100 * share:g}%' or {int(share)}$"):
+        parse_allowance(budget, 1000)
 
 
 @pytest.mark.parametrize("budget", [0, -5, "0%", "ten", "5h", "nan", 2.0, 1.5, True, math.inf, ""])

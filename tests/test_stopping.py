@@ -292,6 +292,25 @@ def test_a_time_limit_passes_and_only_a_positive_one_is_possible() -> None:
             StopSignal(max_minutes=wrong)
 
 
+def test_a_minute_has_sixty_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    stop = StopSignal(max_minutes=2)
+    now[0] += 119.5
+    assert stop.reason() is None
+    now[0] += 0.5
+    assert stop.reason() is StopReason.time_limit
+
+
+def test_an_event_of_another_thread_interrupts() -> None:
+    event = threading.Event()
+    stop = StopSignal(max_minutes=1e-9, event=event)
+    time.sleep(0.001)
+    assert stop.reason() is StopReason.time_limit
+    event.set()
+    assert stop.reason() is StopReason.interrupted  # says more than the time limit
+
+
 def test_a_first_signal_is_remembered_a_second_one_interrupts_and_handlers_come_back() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     stop = StopSignal(max_minutes=1e-9)
