@@ -20,14 +20,16 @@ from superconv.experiments.stopping import StopSignal
 from superconv.paper import results
 from superconv.paper.build import arm_of, task_of
 from superconv.paper.catalogue import select
-from superconv.paper.claim import Effect
+from superconv.paper.claim import Claim, Effect, Experiment
 from superconv.paper.claims import CLAIMS
 from superconv.paper.effects import effect_lines
 from superconv.paper.measured import Run, effects_by_seed, run_of
 from superconv.paper.overview import long_overview
-from superconv.paper.reproduce import Reproduction, conclude, reproduce
-from superconv.paper.results import known, load, looks_of, save
+from superconv.paper.reproduce import Known, Reproduction, _jobs, _Work, conclude, reproduce
+from superconv.paper.results import known, load, looks_of, plain_setting, save
 from superconv.paper.scale import scaled
+from superconv.paper.setting import Setting
+from superconv.paper.tuning import Trial, Tuned
 from superconv.runs import find_runs
 from superconv.runs.lock import FolderLock
 
@@ -88,6 +90,81 @@ def test_equal_settings_share_their_runs_and_finished_ones_are_found(tmp_path: P
     before = {run.path: (run.path / "summary.json").stat().st_mtime_ns for run in find_runs(tmp_path)}
     reproduce(chosen, seeds=[0, 1], root=tmp_path, **SMOKE)
     assert before == {run.path: (run.path / "summary.json").stat().st_mtime_ns for run in find_runs(tmp_path)}
+
+
+OF_THE_TASK = {
+    "data": "cifar100", "data_options": {"a": 1}, "model": "resnet20", "model_options": {"blocks": 1},
+    "train_samples": 99, "preparation": "none", "mirror": False, "crop_padding": 4, "test_images": 7,
+}  # fmt: skip
+OF_THE_ARM = {"batch_size": 7, "weight_decay": 0.1, "lr_factor": 2.0, "precision": "bf16", "channels_last": True}
+OF_THE_WATCH = {"estimate_spacing": 3}
+
+
+@pytest.mark.parametrize(("name", "value"), [*OF_THE_TASK.items(), *OF_THE_ARM.items(), *OF_THE_WATCH.items()])
+def test_settings_that_differ_in_anything_share_no_run(name: str, value: Any) -> None:
+    (_, first), (_, second) = [*select("max-lr/3"), *select("max-lr/1")]
+    setting = Setting("constant:lr=0.1", 1000)
+    alike, _ = _jobs([(first, setting), (second, setting)], "smoke", [0], None, Known())
+    assert len(alike) == 1
+    (one, other), owners = _jobs(
+        [(first, setting), (second, setting.replace(**{name: value}))], "smoke", [0], None, Known()
+    )
+    assert owners == [[(first, 0)], [(second, 0)]]
+    assert (one[0] is other[0]) == (name not in OF_THE_TASK), "in memory they share what is the same data"
+
+
+def test_the_estimate_is_read_a_hundred_times_and_not_more_often_than_it_is_made() -> None:
+    ((_, experiment),) = select("max-lr/3")
+
+    def watch(steps: int, spacing: int) -> tuple[int, int, bool]:
+        setting = Setting("constant:lr=0.1", steps, estimate_spacing=spacing)
+        ((_, training),), _ = _jobs([(experiment, setting)], "smoke", [0], None, Known())
+        assert training.monitoring is not None
+        return training.monitoring.every, training.monitoring.spacing, training.monitoring.probes
+
+    assert watch(10_000, 10) == (100, 10, False)
+    assert watch(500, 10) == (10, 10, False)
+
+
+def test_trials_hold_out_the_share_that_is_asked_for_and_are_tested_at_their_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained: list[Any] = []
+    monkeypatch.setattr(_Work, "_train", lambda self, what, jobs, *_: trained.extend(jobs) or iter(()))
+    setting = Setting("constant:lr=0.1", 300)
+    trials = [Trial("a", setting, held_out, 1.0, seed) for held_out, seed in ((0.1, 8), (0.2, 9), (0.2, 8))]
+    assert list(_Work("smoke", None, {}, None).trials(trials)) == []
+    assert [maker.keywords["held_out"] for maker, _ in trained] == [0.1, 0.2, 0.2]
+    assert trained[1][0] is trained[2][0]
+    assert [(t.seed, t.arm.evaluate_every, t.read_test) for _, t in trained] == [
+        (8, 300, False), (9, 300, False), (8, 300, False)
+    ]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:precision 'bf16' on a CPU")
+def test_what_is_asked_for_reaches_the_run_and_progress_counts_to_the_end(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    (found,) = reproduce(
+        select("max-lr/3"), seeds=[0, 1], root=tmp_path, precision="bf16", channels_last=True,
+        report=lambda *what: told.append(what[:3]), **SMOKE,
+    )  # fmt: skip
+    setting = found.settings["3"]
+    assert (setting.precision, setting.channels_last) == ("bf16", True)
+    assert {run.config["precision"] for run in find_runs(tmp_path)} == {"bf16"}
+    assert told == [("reproducing", 1, 2), ("reproducing", 2, 2)]
+
+
+def test_known_trials_are_not_made_again_and_multiply_the_scales_own_factor(tmp_path: Path) -> None:
+    ((claim, experiment),) = select("fair-headline/cosine")
+    own = scaled(experiment.setting, "smoke")
+    assert own.lr_factor != 1.0
+    tuned = Tuned(2.0, {1.0: (0.1, 0.2), 2.0: (0.3, 0.3)})
+    (found,) = reproduce(
+        [(claim, experiment)], seeds=[0], root=tmp_path, known=Known(tuned={experiment.name: tuned}), **SMOKE
+    )
+    assert found.settings["cosine"].lr_factor == 2.0 * own.lr_factor
+    assert found.tuned == {"cosine": tuned}
+    assert len(find_runs(tmp_path)) == 1
 
 
 def test_what_an_earlier_call_left_in_results_is_not_run_again(tmp_path: Path) -> None:
@@ -276,6 +353,21 @@ def test_only_what_is_asserted_decides_a_claims_word() -> None:
     assert conclude(claim, "short", runs, "cpu").word == "holds in direction"
 
 
+def test_equality_and_lost_seeds_reach_the_judgement() -> None:
+    experiments = [Experiment(f"own/{each}", None, None, obstacle="made up", title=each) for each in "ab"]
+    ends = "end of ramp over its peak"
+    effects = [Effect("a", "b", sign=0, equal=True), Effect("a", threshold=0.5, measure=ends)]
+    claim = Claim("own", "It is so.", "nowhere", experiments, effects)
+    runs = {name: {seed: made_run([0.5 + 0.001 * seed * k]) for seed in range(3)} for k, name in enumerate("ab")}
+    assert [each.word for each in conclude(claim, "paper", runs, "cpu").judgements] == ["holds", "undecided"]
+    six = {seed: made_run([0.5]) for seed in range(6)}
+    assert [each.word for each in conclude(claim, "paper", {"a": six}, "cpu").judgements] == [
+        "not run", "holds in direction"
+    ]  # fmt: skip
+    lost = {**six, 6: made_run([])}
+    assert conclude(claim, "paper", {"a": lost}, "cpu").judgements[1].word == "undecided"
+
+
 def test_effects_that_were_not_run_are_counted_and_decide_nothing() -> None:
     claim = next(claim for claim in CLAIMS if claim.name == "mnist")
     arms = {"1cycle-12": 0.9925, "inv-85": 0.9903}
@@ -321,7 +413,10 @@ def test_results_keep_looks_and_refuse_other_versions(tmp_path: Path) -> None:
     assert len(document["looks"]) == 1
     assert load(path).word == "holds"
     assert load(path).asked_afterwards == frozenset()
-    faster = {condition: setting.replace(compile=True) for condition, setting in headline(3).settings.items()}
+    faster = {
+        condition: setting.replace(compile=True, channels_last=True)
+        for condition, setting in headline(3).settings.items()
+    }
     save(replace(headline(3), settings=faster), tmp_path)  # another way to run the same
     assert len(json.loads(path.read_text())["looks"]) == 1
     part = headline(4)
@@ -353,6 +448,87 @@ def test_results_keep_looks_and_refuse_other_versions(tmp_path: Path) -> None:
     path.write_text(json.dumps({"format": 1, "claim": "warp", "scale": "paper", "looks": [{}]}))
     with pytest.raises(ValueError, match="no claim 'warp'; it was written by another version"):
         load(path)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "draw", lambda path: path)
+
+
+def changed(path: Path, change: Any) -> None:
+    """Change the last look of a results file."""
+    document = json.loads(path.read_text())
+    change(document["looks"][-1])
+    path.write_text(json.dumps(document))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_same_seed_run_again_takes_the_place_of_the_earlier_run(tmp_path: Path) -> None:
+    first = headline(3)
+    path = save(first, tmp_path)
+    again = conclude(first.claim, "paper", {"clr": {1: made_run([0.12345])}}, "a card", first.settings)
+    save(again, tmp_path)
+    found = load(path).runs["clr"]
+    assert [found[seed].final for seed in range(3)] == [0.924, 0.1235, 0.9264]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_file_older_than_a_setting_was_run_with_its_default(tmp_path: Path) -> None:
+    path = save(headline(1), tmp_path)
+    changed(path, lambda look: [each.pop("estimate_spacing") for each in look["settings"].values()])
+    assert looks_of(path)[-1].is_current
+    save(headline(2), tmp_path)
+    assert len(looks_of(path)) == 1
+    changed(path, lambda look: [each.update(precision="bf16") for each in look["settings"].values()])
+    assert looks_of(path)[-1].is_current
+    changed(path, lambda look: [each.update(lr_factor=2.0) for each in look["settings"].values()])
+    assert not looks_of(path)[-1].is_current, "of an experiment that is not tuned"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_effects_that_no_file_names_were_asked_afterwards(tmp_path: Path) -> None:
+    path = save(headline(1), tmp_path)
+    stored = json.loads(path.read_text())["looks"][0]["effects"]
+    assert [set(each) & {"over", "equal"} for each in stored] == [set()], "as they were written before these were there"
+    changed(path, lambda look: look.pop("effects"))
+    assert load(path).asked_afterwards == frozenset(CLAIMS[0].effects)
+    save(headline(2), tmp_path)
+    assert load(path).asked_afterwards == frozenset(CLAIMS[0].effects), "more seeds make it no earlier"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_last_look_is_what_is_known_and_loaded(tmp_path: Path) -> None:
+    chosen = select("super-convergence/clr")
+    for batch_size, seeds in ((7, 3), (1000, 1)):
+        settings = {name: setting.replace(batch_size=batch_size) for name, setting in headline().settings.items()}
+        path = save(replace(headline(seeds), settings=settings), tmp_path)
+    assert len(looks_of(path)) == 2
+    assert list(load(path).runs["clr"]) == [0]
+    assert {name: list(runs) for name, runs in known(tmp_path, chosen, "paper").runs.items()} == {
+        "super-convergence/clr": [0]
+    }  # fmt: skip
+    fewer = {name: setting.replace(precision="bf16") for name, setting in headline().settings.items()}
+    save(replace(headline(2), settings=fewer), tmp_path)
+    assert known(tmp_path, chosen, "paper").runs == {}
+    assert list(known(tmp_path, chosen, "paper", precision="bf16").runs["super-convergence/clr"]) == [0, 1]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_numbers_have_four_digits_and_what_is_no_number_comes_back(tmp_path: Path) -> None:
+    run = replace(made_run([0.123456]), estimates={"step": (9.0,), "lr": (math.nan,)}, planned_lr=0.123456)
+    path = save(conclude(CLAIMS[0], "paper", {"clr": {0: run}}, "a card", headline().settings), tmp_path)
+    again = load(path).runs["clr"][0]
+    assert (again.test_accuracy, again.planned_lr) == ((0.1235,), 0.1235)
+    assert math.isnan(again.test_loss[0])
+    assert again.estimates is not None
+    assert math.isnan(again.estimates["lr"][0])
+
+
+def test_a_schedules_digest_is_that_of_its_values_to_six_digits() -> None:
+    def digest(lr: float) -> Any:
+        return plain_setting(Setting(lambda steps: sc.constant(steps, lr=lr), 10))["schedule"]
+
+    assert digest(0.1) == digest(0.1 * (1 + 1e-12)) != digest(0.1001)
 
 
 def test_a_command_is_kept_without_the_folders_that_it_names(tmp_path: Path) -> None:
