@@ -14,12 +14,13 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import superconv as sc
+from superconv.experiments import tuning
 from superconv.experiments.compare import compare
 from superconv.experiments.compare_tables import tables
 from superconv.experiments.contenders import CONTENDERS, Contender, Interval
 from superconv.experiments.score import Score
 from superconv.experiments.stopping import StopSignal
-from superconv.experiments.tuning import FIRST_SEED, Budget
+from superconv.experiments.tuning import FIRST_SEED, Budget, Tuned, Tuner
 from superconv.experiments.untrained import untrained_metric
 from superconv.records import StopReason
 from superconv.runs import find_runs
@@ -206,6 +207,30 @@ def test_a_score_tells_divergence_from_a_metric_that_is_wrong() -> None:
         wrong.measured(summary(None), "test")
 
 
+def test_divergence_is_worth_a_guess_only_where_the_metric_has_one_and_classes_are_known() -> None:
+    diverged = {"stop": "diverged", "validation": {"metric": 0.9}, "test": None}
+    inputs, targets = make_part(8, 1)
+    unknown = sc.Splits((inputs, targets.float()), None, None)
+    worth = {
+        "accuracy": Score(make_task()),
+        "accuracy of no classes": Score(make_task(data=unknown)),
+        "top5": Score(make_task(metric="top5_accuracy")),
+        "loss": Score(make_task(metric="loss")),
+    }
+    assert {name: score.validation(diverged) for name, score in worth.items()} == {
+        "accuracy": pytest.approx(1 / 3), "accuracy of no classes": -math.inf, "top5": -math.inf, "loss": math.inf
+    }  # fmt: skip
+    went_well = {"stop": "completed", "validation": {"metric": 0.9}, "test": None}
+    assert worth["accuracy"].validation(went_well) == 0.9
+    infinite = {**went_well, "validation": {"metric": math.inf}}
+    assert worth["accuracy"].validation(infinite) == pytest.approx(1 / 3), "it is no number"
+    assert worth["accuracy"].finite([0.5, 0.2], lambda: pytest.fail("not asked where all have a number")) == [0.5, 0.2]
+    never = Score(make_task())
+    assert [never.measured(went_well, "test") for _ in range(2)] == [None, None]
+    with pytest.raises(ValueError, match="'accuracy' is not a number on test data"):
+        never.measured(went_well, "test")
+
+
 def test_without_a_tuned_opponent_nothing_is_said_of_ordinary_training(tmp_path: Path) -> None:
     default = replace(CONTENDERS["common default"], batch_size=32)
     options: dict[str, Any] = {"steps": 10, "ladder": (1,), "seeds": 1, "budget": SMALL, "device": "cpu"}
@@ -262,7 +287,52 @@ def test_bad_input_says_what_is_wrong_before_anything_runs(tmp_path: Path, chang
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("higher_is_better", [True, False])
+def test_the_finalists_are_the_best_trials_and_their_fresh_seeds_decide(
+    monkeypatch: pytest.MonkeyPatch, higher_is_better: bool
+) -> None:
+    sign = 1.0 if higher_is_better else -1.0
+    fresh = {10: ((0.9, 0.1), (0.6, 0.6)), 20: ((0.8, 0.7), (0.9, 0.1))}  # of the best trial, and of the second
+    searched = Contender("searched", "constant:lr={lr}", {"lr": Interval(1e-3, 1.0)})
+    fixed = Contender("fixed", "constant:lr={lr}", fixed={"lr": 0.1})
+    tried = list(searched.candidates(4))
+    best, second = sorted(tried, key=lambda settings: -settings["lr"])[:2]
+    trained: list[Any] = []
+
+    def run_trainings(task: Any, trainings: Any, **where: Any) -> Any:
+        trained.extend(trainings)
+        yield from reversed(list(enumerate(trainings)))  # as processes may finish them
+
+    def score(training: Any) -> float:
+        lr = training.arm.schedule(0)["lr"]
+        if training.seed == FIRST_SEED:
+            return sign * lr
+        of_both = fresh[training.arm.schedule.total_steps]
+        return sign * of_both[lr != best["lr"]][training.seed - FIRST_SEED - 1]
+
+    monkeypatch.setattr(tuning, "run_trainings", run_trainings)
+    tuner = Tuner(make_task(), [searched, fixed], score=score, higher_is_better=higher_is_better)
+    found = tuner.tune((10, 20), Budget(trials=4, finalists=2, fresh_seeds=2))
+    assert found is not None
+    assert {cell: (each.settings, each.validation) for cell, each in found.items()} == {
+        ("searched", 10): (second, sign * 0.6), ("searched", 20): (best, sign * 0.75),
+        ("fixed", 10): ({}, None), ("fixed", 20): ({}, None),
+    }  # fmt: skip
+    assert found["searched", 10].trials == tuple((settings, sign * settings["lr"]) for settings in tried)
+    assert found["searched", 20].updates == (4 + 2 * 2) * 20
+    assert found["fixed", 20] == Tuned({}, None, (), 0, ())
+    assert sorted({each.seed for each in trained}) == [1000, 1001, 1002]
+    assert not any(each.read_test for each in trained)
+    monkeypatch.setattr(tuning, "run_trainings", lambda *a, **k: list(run_trainings(*a, **k))[1:])
+    assert tuner.tune((10,), Budget(trials=4, finalists=2, fresh_seeds=2)) is None, "one of them was stopped"
+
+
 def test_a_budget_has_as_many_trials_as_finalists() -> None:
     with pytest.raises(ValueError, match="no more finalists than trials"):
         Budget(trials=1, finalists=2)
-    assert Budget(8, 2, 2).trainings == 12
+    for none in ({"trials": 0, "finalists": 0}, {"finalists": 0}, {"fresh_seeds": 0}):
+        with pytest.raises(ValueError, match="needs 1 or more trials, finalists and fresh seeds"):
+            Budget(**none)
+    assert Budget(8, 3, 2).trainings == 14
+    assert Budget(1, 1, 1).trainings == 2
+    assert Budget() == Budget(8, 2, 2)
