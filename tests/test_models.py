@@ -89,6 +89,14 @@ def test_resnets_take_smaller_and_oblong_images():
     assert model(torch.randn(2, 3, 16, 24)).shape == (2, 3)
 
 
+@pytest.mark.parametrize(("name", "options"), [("densenet40", {"layers": 1}), ("wrn-32-4", {"blocks": 1, "widen": 1})])
+def test_networks_without_a_multiple_take_grey_images_of_any_size_and_halve_it_rounding_up(name, options):
+    model = build_model(name, in_channels=1, image_size=(9, 5), **options)
+    x = torch.randn(2, 1, 9, 5)
+    assert model(x).shape == (2, 10)
+    assert model.body(model.stem(x)).shape[2:] == (3, 2)
+
+
 def test_variants_leave_out_what_they_say():
     def count(name, kind):
         return sum(isinstance(module, kind) for module in build_model(name).modules())
@@ -377,6 +385,23 @@ def test_fillers():
         assert 0.95 * math.sqrt(3 / inputs) < layer.weight.abs().max().item() <= math.sqrt(3 / inputs)
 
 
+@pytest.mark.parametrize(("name", "options"), [("densenet40", {"layers": 3}), ("wrn-32-4", {"blocks": 1})])
+def test_fillers_of_networks_whose_convolutions_have_no_bias(name, options):
+    model = build_model(name, seed=3, **options)
+    deviations = [
+        module.weight.std().item() / math.sqrt(2 / (module.in_channels * math.prod(module.kernel_size)))
+        for module in model.modules()
+        if isinstance(module, nn.Conv2d) and module.weight.numel() >= 400
+    ]
+    assert len(deviations) > 5
+    assert deviations == pytest.approx([1.0] * len(deviations), abs=0.15)
+    weight = model.classifier.weight
+    bound = math.sqrt(3 / weight.shape[1])
+    assert 0.95 * bound < weight.abs().max().item() <= bound
+    assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)  # uniform
+    assert not model.classifier.bias.any()
+
+
 # ---- seeds
 
 
@@ -436,6 +461,10 @@ def test_the_smallest_images_that_a_refusal_names_are_taken(name, least):
         ("resnet20", {"blocks": 0}, "blocks: got 0"),
         ("resnext56", {"groups": 5}, "groups: got 5"),
         ("wide32", {"blocks": (1, 2)}, "widths, blocks"),
+        ("wrn-32-4", {"blocks": 0}, "blocks, widen: got 0 and 4"),
+        ("wrn-32-4", {"widen": 0}, "blocks, widen: got 5 and 0"),
+        ("wrn-32-4", {"dropout": 1.0}, "dropout: got 1.0"),
+        ("wrn-32-4", {"dropout": -0.1}, "dropout: got -0.1"),
         ("densenet40", {"layers": -1}, "layers, growth: got -1 and 12"),
         ("densenet40", {"growth": 0}, "layers, growth: got 12 and 0"),
     ],
@@ -462,6 +491,8 @@ def test_bad_settings_are_answered(name, keywords, message):
         ("resnet8", torch.zeros(2, 3, 32, 32, dtype=torch.uint8), r"got torch.uint8"),
         ("resnet8", torch.zeros(2, 3, 30, 32), "multiples of 4"),
         ("cifar3", torch.zeros(2, 3, 28, 28), "built for 32x32"),
+        ("densenet40", torch.zeros(2, 1, 32, 32), "got 1 channels, the network was built for 3"),
+        ("wrn-32-4", torch.zeros(2, 1, 32, 32), "got 1 channels, the network was built for 3"),
     ],
 )
 def test_images_that_do_not_fit_are_answered(name, batch, message):
