@@ -301,6 +301,7 @@ def dropout_that_shows(monkeypatch):
         (partial(DenseLayer, 4, 3, 3, 0.2, append=True), dense),
         (partial(DenseLayer, 4, 4, 1, 0.2, append=False), partial(dense, append=False)),
         (partial(WideBlock, 4, 4, 1, 0.3), partial(wide, dropout=0.3)),
+        (partial(WideBlock, 4, 4, 2, 0.0), partial(wide, stride=2, project=True)),
         (partial(WideBlock, 4, 8, 2, 0.3), partial(wide, stride=2, dropout=0.3, project=True)),
         (partial(Bottleneck, 4, 1, 1), imagenet),
         (partial(Bottleneck, 4, 2, 2), partial(imagenet, stride=2, project=True)),
