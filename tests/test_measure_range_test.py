@@ -212,6 +212,37 @@ def test_train_loss_is_the_forward_pass_before_the_update() -> None:
     assert ramp.train_loss[0] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("stop", [True, False])
+def test_a_loss_that_leapt_ends_the_ramp_or_does_not_as_asked(stop: bool) -> None:
+    model, optimizer, loader = setup()
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(outputs, targets) + 100 * (optimizer.param_groups[0]["lr"] > 0.01)
+
+    given = {"start_lr": 0.001, "end_lr": 0.1, "total_steps": 20, "stop_when_diverged": stop}
+    ramp = sc.lr_range_test(model, optimizer, loss, loader, **given)
+    assert (ramp.stop, len(ramp.lr)) == ((sc.StopReason.diverged, 11) if stop else (sc.StopReason.completed, 20))
+
+
+@pytest.mark.filterwarnings("ignore:.*fp16")
+def test_updates_that_the_scaler_skipped_are_counted_and_are_no_points() -> None:
+    model, optimizer, loader = setup()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    ramp = sc.lr_range_test(
+        model, optimizer, F.cross_entropy, loader, end_lr=0.1, total_steps=5, precision="fp16", scaler=scaler
+    )
+    assert len(np.unique(ramp.lr)) == len(ramp.lr) == 5 < ramp.settings["updates"]
+
+
+def test_a_start_at_or_above_what_the_scout_found_is_refused() -> None:
+    model, optimizer, loader = setup()
+    end = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, total_steps=2, seed=0).settings["end_lr"]
+    with pytest.raises(ValueError, match=r"is not below .*, where the scout saw training break down"):
+        sc.lr_range_test(model, optimizer, F.cross_entropy, loader, start_lr=end, seed=0)
+    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, start_lr=0.9 * end, total_steps=2, seed=0)
+    assert (ramp.lr[0], ramp.lr[-1]) == pytest.approx((0.9 * end, end))
+
+
 def test_a_non_finite_loss_ends_the_ramp_and_is_not_in_it() -> None:  # 9
     model, optimizer, loader = setup()
 
@@ -528,7 +559,7 @@ def test_batches_that_run_dry_keep_their_points() -> None:
     assert (ramp.stop, len(ramp.lr)) == (sc.StopReason.batches_exhausted, 3)
 
 
-@pytest.mark.parametrize("batches", [1, 3, 4])
+@pytest.mark.parametrize("batches", [1, 2, 3, 4])
 def test_a_fork_that_runs_dry_is_dropped(batches: int) -> None:
     model, optimizer, _ = setup()
     given = iter((eval_batches() * 2)[:batches])
@@ -587,6 +618,10 @@ def test_forks_share_the_upper_decades_and_end_with_the_ramp() -> None:
     scouted = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, forks=10, **(common | {"end_lr": None}))
     places = [fork.step for fork in scouted.forks]
     assert places == [38 + round(6.2 * (i + 1)) - 1 for i in range(len(places))]  # the upper 2.5 of 4 decades
+    crowded = sc.lr_range_test(
+        model, optimizer, F.cross_entropy, loader, forks=15, **(common | {"end_lr": None, "total_steps": 20})
+    )
+    assert [fork.step for fork in crowded.forks] == list(range(5, 20)), "one a step, where the upper decades are short"
     every = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, start_lr=1e-4, forks=100, **common).forks
     assert [fork.step for fork in every] == list(range(100))
     linear = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, shape="linear", forks=4, **common).forks
@@ -664,6 +699,8 @@ def test_a_scout_that_broke_and_went_constant_ends_the_ramp_where_it_broke(dead:
         ({"reference_lr": "grid", "metric": None, "eval_batches": eval_batches()}, "pass eval_batches and a metric"),
         ({"metric": lambda o, t: o[:3], "eval_batches": eval_batches(), "end_lr": 1.0}, "one value per sample"),
         ({"eval_batches": iter(eval_batches())}, "eval_batches is an iterator .*but 25 evaluations"),
+        ({"eval_batches": iter(eval_batches()), "total_steps": 30, "evaluate_every": 7, "forks": 3}, "but 8 evaluat"),
+        ({"eval_batches": iter(eval_batches()), "forks": [0.1], "reference_lr": "fixed-grid"}, "but 34 evaluations"),
     ],
 )
 def test_arguments_of_another_kind_are_named_before_anything_is_measured(options: dict, words: str) -> None:
@@ -779,6 +816,19 @@ def test_forks_that_share_a_step_are_named() -> None:
 def error_rate(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Share of wrong answers."""
     return (outputs.argmax(1) != targets).float()
+
+
+def test_forks_have_the_standard_error_of_a_metric_a_sample() -> None:
+    model, optimizer, loader = setup()
+    given = {"end_lr": 0.1, "total_steps": 4, "forks": 2, "fork_steps": 2, "eval_batches": eval_batches()}
+
+    def cost(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return 2 * error_rate(outputs, targets)
+
+    ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, metric=cost, higher_is_better=False, **given)
+    for fork in ramp.forks:
+        assert fork.error == pytest.approx(math.sqrt(fork.metric * (2 - fork.metric) / 96), rel=0.02)
+        assert fork.error > 0
 
 
 def test_an_error_that_is_read_as_better_when_higher_is_named() -> None:
