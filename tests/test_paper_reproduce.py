@@ -514,6 +514,17 @@ def test_the_last_look_is_what_is_known_and_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_settings_that_come_back_begin_a_look_of_their_own(tmp_path: Path) -> None:
+    for seeds, batch_size in ((1, 7), (2, 9), (3, 7)):
+        settings = {name: setting.replace(batch_size=batch_size) for name, setting in headline().settings.items()}
+        path = save(replace(headline(seeds), settings=settings), tmp_path)
+    looks = looks_of(path)
+    assert [(look.settings["clr"]["batch_size"], len(look.result.runs["clr"])) for look in looks] == [
+        (7, 1), (9, 2), (7, 3)
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_numbers_have_four_digits_and_what_is_no_number_comes_back(tmp_path: Path) -> None:
     run = replace(made_run([0.123456]), estimates={"step": (9.0,), "lr": (math.nan,)}, planned_lr=0.123456)
     path = save(conclude(CLAIMS[0], "paper", {"clr": {0: run}}, "a card", headline().settings), tmp_path)
