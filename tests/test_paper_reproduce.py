@@ -368,6 +368,20 @@ def test_equality_and_lost_seeds_reach_the_judgement() -> None:
     assert conclude(claim, "paper", {"a": lost}, "cpu").judgements[1].word == "undecided"
 
 
+@pytest.mark.parametrize("seeds_of_c", [0, 2])
+def test_what_is_merely_asked_neither_decides_nor_counts_as_not_run(seeds_of_c: int) -> None:
+    experiments = [Experiment(f"own/{each}", None, None, obstacle="made up", title=each) for each in "abc"]
+    claim = Claim("own", "It is so.", "nowhere", experiments, [Effect("a", "b"), Effect("a", "c", sign=0)])
+    runs = {
+        "a": {seed: made_run([0.6 + 0.001 * seed]) for seed in range(3)},
+        "b": {seed: made_run([0.5]) for seed in range(3)},
+        "c": {seed: made_run([0.5]) for seed in range(seeds_of_c)},
+    }
+    result = conclude(claim, "paper", runs, "cpu")
+    assert (result.word, result.not_run) == ("holds in direction", 0)
+    assert result.judgements[1].word == ("undecided" if seeds_of_c else "not run")
+
+
 def test_effects_that_were_not_run_are_counted_and_decide_nothing() -> None:
     claim = next(claim for claim in CLAIMS if claim.name == "mnist")
     arms = {"1cycle-12": 0.9925, "inv-85": 0.9903}
