@@ -319,6 +319,9 @@ def test_estimates_are_read_in_the_second_half_of_a_run() -> None:
     assert run.measure("estimate over learning rate") == pytest.approx(2.0)
     assert run.measure("estimate over noise alone") == pytest.approx(0.5)
     assert math.isnan(made_run([0.5]).measure("estimate over learning rate"))
+    at_rest = {"step": (1.0, 2.0), "lr": (0.0, 0.0), "estimate": (0.0, 0.3), "noise_alone": (math.nan, math.nan)}
+    for which in ("estimate over learning rate", "estimate over noise alone"):
+        assert math.isnan(replace(run, estimates=at_rest).measure(which))
 
 
 def test_only_tests_on_test_images_are_the_runs() -> None:

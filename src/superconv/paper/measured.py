@@ -98,12 +98,14 @@ class Run:
         return float(np.median(high) / np.median(low)) if len(high) and len(low) else math.nan
 
     def estimate_over(self, column: str) -> float:
-        """Median of the estimate over another column of `estimates`, second half of the readings; nan: none."""
+        """Median of the estimate over another column of `estimates`, second half of the readings; nan: no number."""
         if self.estimates is None or not self.estimates["step"]:
             return math.nan
         half = len(self.estimates["step"]) // 2
-        ratio = np.asarray(self.estimates["estimate"]) / np.asarray(self.estimates[column])
-        return float(np.nanmedian(ratio[half:]))
+        with np.errstate(divide="ignore", invalid="ignore"):  # a rate of 0
+            ratio = np.asarray(self.estimates["estimate"][half:]) / np.asarray(self.estimates[column][half:])
+        numbers = ratio[np.isfinite(ratio)]
+        return float(np.median(numbers)) if len(numbers) else math.nan
 
     def measure(self, which: Measure) -> float:
         """One number."""
