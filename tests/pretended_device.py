@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils._device import _device_constructors
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 aten = torch.ops.aten
@@ -103,11 +104,12 @@ class PretendedDevice(TorchFunctionMode):
     Args:
         name: with its index, as tensors show it ("cuda:0", "mps:0").
         has_double: whether it knows float64.
+        by_default: whether tensors are made there where no device is said, as after `torch.set_default_device`.
     """
 
-    def __init__(self, name: str, has_double: bool) -> None:
+    def __init__(self, name: str, has_double: bool, by_default: bool) -> None:
         super().__init__()
-        self.name, self.has_double, self.reads = torch.device(name), has_double, 0
+        self.name, self.has_double, self.by_default, self.reads = torch.device(name), has_double, by_default, 0
 
     def _is(self, device: Any) -> bool:
         return device is not None and torch.device(device).type == self.name.type
@@ -120,7 +122,11 @@ class PretendedDevice(TorchFunctionMode):
             return self._to(args[0], "cpu")
         if func is torch.Tensor.pin_memory:
             return args[0]
+        if self.by_default and func in _device_constructors():
+            kwargs["device"] = kwargs.get("device") or self.name
         here = self._is(kwargs.get("device"))
+        if here and kwargs.get("generator") is not None:
+            raise RuntimeError(f"Expected a '{self.name.type}' device type for generator but found 'cpu'")
         if here:
             kwargs["device"] = torch.device("cpu")
         elif func in MAKERS and "device" not in kwargs and isinstance(args[0], Elsewhere):
@@ -154,12 +160,12 @@ class _Moved(torch.autograd.Function):
 
 
 @contextmanager
-def pretended(name: str) -> Iterator[PretendedDevice]:
+def pretended(name: str, by_default: bool = False) -> Iterator[PretendedDevice]:
     """A device of this name, on which modules can be moved: "mps:0" without float64, any other with it."""
     swapping = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)  # `.data` of another kind of tensor cannot be set
     try:
-        with PretendedDevice(name, has_double=not name.startswith("mps")) as device:
+        with PretendedDevice(name, not name.startswith("mps"), by_default) as device:
             yield device
     finally:
         torch.__future__.set_swap_module_params_on_conversion(swapping)

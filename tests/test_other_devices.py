@@ -24,7 +24,7 @@ ELSEWHERE = DEVICES[1:]
 
 def batches(ignored: bool = False) -> list[tuple[torch.Tensor, torch.Tensor]]:
     draw = torch.Generator().manual_seed(0)
-    inputs = torch.randn(64, 1, 6, 6, generator=draw)
+    inputs = torch.randn(64, 1, 6, 6, generator=draw, device="cpu")
     targets = (inputs.mean((1, 2, 3)) > 0).long()
     if ignored:
         targets[::3] = -100
@@ -211,3 +211,27 @@ def test_program(run: Run, device: str, monkeypatch: pytest.MonkeyPatch) -> None
         code, out, _ = run("train", *data, *length, "--device", device)
     assert code == 0
     assert "validation" in out
+
+
+@pytest.mark.filterwarnings("ignore:.*frobenius_norm")
+def test_torchs_default_device_may_be_another_one() -> None:
+    """Everything is made on it where nothing is said; what is drawn is drawn on the CPU, alike on every device."""
+
+    def measure(device: str) -> tuple[Any, ...]:
+        inputs, targets = (torch.cat(parts).to(device) for parts in zip(*batches(), strict=True))
+        preparation = sc.data.Preparation.identity(mirror=True, crop_padding=1)
+        splits = sc.data.Splits((inputs, targets), None, (inputs, targets), 2, preparation=preparation)
+        model = network(device)
+        optimizer = sgd(model)
+        drawn = sc.data.Batches(splits.train, 8, seed=0, preparation=splits.preparation, device=device)
+        evaluated = sc.data.Batches.for_evaluation(splits.test, device=device)
+        with sc.LRMonitor(model, optimizer, F.cross_entropy, batches() * 2, every=5, eigenvalues_every=5) as monitor:
+            history = sc.train(
+                model, optimizer, F.cross_entropy, drawn, sc.one_cycle(12, max_lr=0.1), eval_batches=evaluated
+            )
+        assert monitor.latest is not None
+        return *history.loss, history.evaluations[-1][1].metric
+
+    with pretended("cuda:0", by_default=True):
+        found = measure("cuda:0")
+    assert found == pytest.approx(measure("cpu"), rel=1e-5)

@@ -287,7 +287,9 @@ class Batches:
         wanted = (self.seed, epoch if self.shuffle else 0)
         if wanted not in self._orders:
             count = len(self.data)
-            order = torch.from_numpy(permutation(count, _ORDER, *wanted)) if self.shuffle else torch.arange(count)
+            order = torch.arange(count, device="cpu")
+            if self.shuffle:
+                order = torch.from_numpy(permutation(count, _ORDER, *wanted))
             self._orders = dict(list(self._orders.items())[1 - _ORDERS_KEPT :])
             self._orders[wanted] = order.to(self.data.inputs.device) if isinstance(self.data, Data) else order
         return self._orders[wanted]

@@ -118,7 +118,7 @@ class Decoding:
         self._corrupt, self._stand_ins, self._warn = corrupt, stand_ins, warn
         size = (len(paths), view.image_size, view.image_size, 3)
         try:
-            self._pixels = torch.empty(size, dtype=torch.uint8, pin_memory=pinned)
+            self._pixels = torch.empty(size, dtype=torch.uint8, device="cpu", pin_memory=pinned)
         except RuntimeError as error:
             raise DataError(
                 f"a batch of {len(paths)} pictures of {view.image_size} x {view.image_size} needs more memory "

@@ -146,11 +146,11 @@ def _held(
 
 def _measured(train: StreamedPictures | Data) -> Preparation:
     """Normalisation with the mean and standard deviation of the training pixels, and mirroring."""
-    counts = torch.zeros(3, 256, dtype=torch.float64)
+    counts = torch.zeros(3, 256, dtype=torch.float64, device="cpu")
     for images in [train.inputs] if isinstance(train, Data) else train.some():
         for channel, pixels in enumerate(images.transpose(0, 1).flatten(1)):
             counts[channel] += torch.bincount(pixels.int(), minlength=256)
-    values = torch.arange(256, dtype=torch.float64) / 255
+    values = torch.arange(256, dtype=torch.float64, device="cpu") / 255
     share = counts / counts.sum(1, keepdim=True)
     mean = (share * values).sum(1)
     std = ((share * values**2).sum(1) - mean**2).clamp_min(0).sqrt().clamp_min(1 / 255)

@@ -130,10 +130,11 @@ class Preparation:
     def draw(self, count: int, generator: torch.Generator) -> Draws:
         """Random numbers for `count` samples. Always the same amount, so that one switch moves no other's draws."""
         sides = 2 * self.crop_padding + 1
-        mirror = torch.rand(count, generator=generator) < 0.5
-        corner = torch.rand(2, count, generator=generator)
+        place = generator.device  # torch's default device may be another
+        mirror = torch.rand(count, generator=generator, device=place) < 0.5
+        corner = torch.rand(2, count, generator=generator, device=place)
         top, left = (corner * sides).to(torch.int64).clamp_(max=sides - 1)
-        return Draws(mirror if self.mirror else torch.zeros(count, dtype=torch.bool), top, left)
+        return Draws(mirror if self.mirror else torch.zeros_like(mirror), top, left)
 
     def __call__(self, batch: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The prepared batch, float32; augmented where a generator (on the CPU) is given.

@@ -46,7 +46,7 @@ class RandomCrop:
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """What decides `count` boxes: (count, 10, 4) float64 in [0, 1)."""
-        return torch.rand(count, TRIES, 4, generator=generator, dtype=torch.float64)
+        return torch.rand(count, TRIES, 4, generator=generator, dtype=torch.float64, device=generator.device)
 
     def box(self, width: int, height: int, draws: Sequence[Sequence[float]]) -> Box:
         """The part of a picture that its draws, (10, 4), decide; in whole pixels."""

@@ -145,7 +145,8 @@ class StreamedPictures(Samples):
 
     def mean_image(self) -> Tensor:
         """Mean of the middle squares of `some`, (3, S, S) float32, accumulated in float64."""
-        total, count = torch.zeros(3, self.view.image_size, self.view.image_size, dtype=torch.float64), 0
+        size = self.view.image_size
+        total, count = torch.zeros(3, size, size, dtype=torch.float64, device="cpu"), 0
         for images in self.some():
             total += images.sum(0, dtype=torch.float64)
             count += len(images)

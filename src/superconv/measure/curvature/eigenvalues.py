@@ -190,7 +190,7 @@ def _start(objective: BatchObjective, seed: int) -> Tensor:
     """A normal vector, the same on every device."""
     example = _flat([parameter.detach()[:0].reshape(-1) for parameter in objective.parameters])
     size = sum(parameter.numel() for parameter in objective.parameters)
-    drawn = torch.randn(size, generator=torch.Generator().manual_seed(seed))
+    drawn = torch.randn(size, generator=torch.Generator().manual_seed(seed), device="cpu")
     return drawn.to(example.device, example.dtype)
 
 
