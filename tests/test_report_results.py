@@ -11,8 +11,10 @@ from test_paper_overview import ramps
 from test_paper_reproduce import headline
 
 from superconv import report
+from superconv.paper.overview import kept_in
 from superconv.paper.results import save
 from superconv.paper.scale import scaled
+from superconv.paper.setting import SCALES
 from superconv.paper.tuning import Tuned
 from superconv.report.paper_settings import differences, used_settings
 
@@ -43,7 +45,7 @@ def tables(chapter: dict) -> dict[str, dict]:
 def test_a_chapter_a_claim_after_one_about_all(folder: Path) -> None:
     found = chapters(folder)
     assert list(found) == ["all", "super-convergence-paper", "super-convergence-short", "range-test-short"]
-    assert found["all"]["sentence"] == "3 claims with results: 2 holds in direction, 1 holds."
+    assert found["all"]["sentence"] == "2 claims with 3 results, some at several scales: 2 holds in direction, 1 holds."
     assert [row[3] for row in found["all"]["tables"][0]["rows"]] == [
         "holds",
         "holds in direction",
@@ -54,6 +56,18 @@ def test_a_chapter_a_claim_after_one_about_all(folder: Path) -> None:
     assert own["sentence"].endswith("Holds.")
     assert own["figures"] == ["claim"]
     assert own["runs"] == {"completed": 6}
+
+
+def test_results_of_every_scale_that_are_kept_have_a_chapter_in_the_scales_order(tmp_path: Path) -> None:
+    whole = headline()
+    for scale in reversed(SCALES):
+        if scale != "smoke":
+            save(replace(whole, scale=scale), tmp_path)
+    expected = [f"super-convergence-{scale}" for scale in SCALES if scale != "smoke"]
+    found = chapters(tmp_path)
+    assert list(found) == ["all", *expected]
+    assert found["all"]["sentence"].startswith("1 claim with 5 results, some at several scales: ")
+    assert [kept.result.scale for kept in kept_in(tmp_path)] == [scale for scale in SCALES if scale != "smoke"]
 
 
 def test_effects_and_accuracies_are_those_of_the_program(folder: Path) -> None:

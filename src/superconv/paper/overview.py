@@ -12,11 +12,10 @@ from .effects import AFTERWARDS, Shown, deciding, effects_of
 from .measured import TF32
 from .reproduce import Reproduction
 from .results import Look, file_of, looks_of
-from .setting import ScaleName
+from .setting import KEPT
 
 COLUMNS = ("claim", "the paper's effect", "ours (95% interval)", "word", "scale")
 EARLIER = "earlier settings"
-KEPT: tuple[ScaleName, ...] = ("paper", "medium", "epochs", "deep", "short")  # noise of the scale "smoke" shows nothing
 SMALLER = {
     "medium": "10,000 images, an hour or more on a CPU",
     "epochs": "the paper's passes over 1,000 images",

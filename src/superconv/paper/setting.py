@@ -11,6 +11,7 @@ from ..schedules import Piecewise, Schedule, Triangular, parse_schedule
 ScaleName = Literal["paper", "medium", "epochs", "deep", "short", "smoke"]
 CLASSES = {"cifar10": 10, "cifar100": 100, "mnist": 10, "imagenet": 1000, "imagenette": 10}
 SCALES: tuple[ScaleName, ...] = ("paper", "medium", "epochs", "deep", "short", "smoke")
+KEPT: tuple[ScaleName, ...] = tuple(scale for scale in SCALES if scale != "smoke")  # whose results are kept: no noise
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_NAMES = ("*-paper.json", "*-short.json")  # CLAIM-SCALE.json
+from ..paper.setting import KEPT
+
+_NAMES = tuple(f"*-{scale}.json" for scale in KEPT)  # CLAIM-SCALE.json
 _HEAD = 200  # characters, in which such a file says its format
 
 

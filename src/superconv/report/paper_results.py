@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from ..paper.accuracies import table
@@ -14,6 +15,7 @@ from ..paper.overview import COLUMNS, overview_row, remarks
 from ..paper.pictures import picture
 from ..paper.reproduce import Reproduction
 from ..paper.results import Look, looks_of
+from ..paper.setting import KEPT
 from .chapter import Chapter
 from .paper_settings import difference_text, differences, papers_settings, used_settings
 from .pictures import Picture, slug
@@ -21,18 +23,18 @@ from .stored_figures import SECTION
 from .tables import Table, stored_tables
 
 _EARLIER = "Measured with earlier settings: the claim's or the scale's were changed since."
-_ORDER = {claim.name: place for place, claim in enumerate(CLAIMS)}
+_ORDER = {f"{claim.name}-{scale}": place for place, (claim, scale) in enumerate(product(CLAIMS, KEPT))}
 
 
 def results_chapters(paths: Sequence[Path], *, strict: bool = False) -> list[Chapter]:
-    """A chapter a results file, in the order of the claims; before several of them one about all.
+    """A chapter a results file, in the order of the claims and their scales; before several of them one about all.
 
     A file that cannot be read gets a chapter that says why, or stops everything (`strict`).
 
     Raises: ValueError: a file that cannot be read, where that is asked for.
     """
     chapters, read = [], []
-    for path in sorted(paths, key=lambda path: (_ORDER.get(path.stem.rpartition("-")[0], len(_ORDER)), path.name)):
+    for path in sorted(paths, key=lambda path: (_ORDER.get(path.stem, len(_ORDER)), path.name)):
         try:
             looks = looks_of(path)
         except ValueError as error:
@@ -69,10 +71,12 @@ def _all(looks: Sequence[Look]) -> Chapter:
     results = [look.result for look in looks]
     words = Counter(result.word for result in results)
     told = ", ".join(f"{count} {word}" for word, count in words.most_common())
+    claims = len({result.claim.name for result in results})
+    several = "results" if claims == len(results) else f"{len(results)} results, some at several scales"
     rows = tuple(tuple(overview_row(look)) for look in looks)
     note = " ".join([*remarks(looks), "Test images are tested along the way; nothing is chosen by them."])
     return Chapter(
-        name="all", anchor="all", title="All claims", sentence=f"{len(results)} claims with results: {told}.",
+        name="all", anchor="all", title="All claims", sentence=f"{claims} claim{'s' * (claims > 1)} with {several}: {told}.",
         findings=(), ramps=(), pictures=(), tables=(Table("", COLUMNS, rows, note),),
         problems=None, shared=None, differing=None, note="arXiv 1708.07120", command="", seconds=None, created="",
         count=sum((Counter(run.stop for by_seed in result.runs.values() for run in by_seed.values())
