@@ -73,10 +73,11 @@ def _all(looks: Sequence[Look]) -> Chapter:
     told = ", ".join(f"{count} {word}" for word, count in words.most_common())
     claims = len({result.claim.name for result in results})
     several = "results" if claims == len(results) else f"{len(results)} results, some at several scales"
+    sentence = f"{claims} claim{'s' * (claims > 1)} with {several}: {told}."
     rows = tuple(tuple(overview_row(look)) for look in looks)
     note = " ".join([*remarks(looks), "Test images are tested along the way; nothing is chosen by them."])
     return Chapter(
-        name="all", anchor="all", title="All claims", sentence=f"{claims} claim{'s' * (claims > 1)} with {several}: {told}.",
+        name="all", anchor="all", title="All claims", sentence=sentence,
         findings=(), ramps=(), pictures=(), tables=(Table("", COLUMNS, rows, note),),
         problems=None, shared=None, differing=None, note="arXiv 1708.07120", command="", seconds=None, created="",
         count=sum((Counter(run.stop for by_seed in result.runs.values() for run in by_seed.values())
