@@ -20,6 +20,7 @@ _POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 _SHORT = 28  # letters of a cell that is not broken into lines
+_LONG = 80  # letters of one that would be a tower in a narrow column
 _SECTIONS = ("Results", "Range tests", "Training curves", "Schedules", "What curvature says")
 
 _PAGE = """<!doctype html>
@@ -170,4 +171,5 @@ def _table(table: Table, level: int, kind: str = "", *, titled: bool = True) -> 
 
 def _cell(cell: object) -> str:
     text = cell_text(cell)
-    return f"<td{' class=short' if len(text) <= _SHORT else ''}>{_text(text)}</td>"
+    kind = " class=short" if len(text) <= _SHORT else " class=long" if len(text) > _LONG else ""
+    return f"<td{kind}>{_text(text)}</td>"
