@@ -3,8 +3,12 @@
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 from program import Run
+
+hypothesis.settings.register_profile("superconv", deadline=None)  # speed is never tested: machines are busy
+hypothesis.settings.load_profile("superconv")
 
 
 @pytest.fixture

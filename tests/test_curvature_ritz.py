@@ -24,7 +24,7 @@ def test_a_closed_basis_has_the_eigenvalues_without_error() -> None:
 
 
 @given(st.integers(2, 12), st.integers(1, 11), st.integers(0, 10_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_leading_block_is_inside_the_spectrum_and_an_eigenvalue_lies_within_the_residual(
     n: int, k: int, seed: int
 ) -> None:

@@ -32,7 +32,7 @@ FORMS = {form: encoded(form) for form in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "
     st.lists(st.tuples(st.integers(0, 10**4), st.integers(0, 255)), max_size=6),
     st.integers(0, 10**4),
 )
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_are_pictures_or_data_errors(
     tmp_path: Path, form: str, changes: list[tuple[int, int]], length: int
 ) -> None:

@@ -20,7 +20,7 @@ def draws(seed, count=1):
 
 
 @given(SIDES, SIDES, st.integers(0, 10**6))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_box_lies_in_the_picture(width, height, seed):
     left, upper, right, lower = RandomCrop().box(width, height, draws(seed)[0])
     assert 0 <= left < right <= width
@@ -28,7 +28,7 @@ def test_a_box_lies_in_the_picture(width, height, seed):
 
 
 @given(st.integers(200, 900), st.integers(200, 900), st.integers(0, 10**6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_area_and_ratio_are_within_their_ranges(width, height, seed):
     crop = RandomCrop((0.2, 0.5), (0.8, 1.25))
     left, upper, right, lower = crop.box(width, height, draws(seed)[0])

@@ -281,7 +281,7 @@ def test_text_log_axis_spaces_decades_evenly():
     assert abs((second - first) - (high - second)) <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     y=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=0, max_size=12),
     log=st.booleans(),

@@ -43,7 +43,7 @@ LONG = {  # value that would only be long, not wrong
     ("find", "--workers"), ("reproduce", "--workers"), ("reproduce", "--seeds"), ("schedule", "--steps"),
     ("find", "--batch-sizes"),
 }  # fmt: skip
-quick = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+quick = settings(max_examples=12, suppress_health_check=list(HealthCheck), derandomize=True)
 long = settings(quick, max_examples=150)
 
 

@@ -35,7 +35,7 @@ from superconv.runs import RunError, find_runs, open_run
 from superconv.training.checkpoint import DamagedCheckpoint
 
 REMEDY = "fetch it again"
-quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+quick = settings(max_examples=60, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ BATCHES = [(torch.randn(6, 3), torch.randint(2, (6,))) for _ in range(2)]
 SAMPLES = (torch.randn(20, 3), torch.randint(2, (20,)))
 RATES = np.geomspace(1e-3, 1, 20)
 
-quick = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+quick = settings(max_examples=30, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 def make() -> tuple[torch.nn.Module, torch.optim.Optimizer]:

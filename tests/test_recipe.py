@@ -67,7 +67,7 @@ plans = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(plan=plans, random=st.randoms(use_true_random=False))
 def test_it_ends_within_its_budget_and_asks_nothing_twice(plan: Plan, random) -> None:
     def answers(probe: Probe) -> Outcome:
@@ -94,7 +94,7 @@ def test_it_ends_within_its_budget_and_asks_nothing_twice(plan: Plan, random) ->
     assert bool(knowledge) == (plan.budget >= smallest_budget(plan))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(plan=plans)
 def test_order_in_a_batch_and_what_else_is_known_do_not_matter(plan: Plan) -> None:
     one_by_one = run(plan)

@@ -11,7 +11,7 @@ values = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=60)
 
 
 @given(values, st.floats(0.0, 0.999))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_causal_average_starts_at_the_first_value_and_stays_in_range(y, beta):
     s = ewma(y, beta)
     assert s[0] == pytest.approx(y[0])
