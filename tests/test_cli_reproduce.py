@@ -136,7 +136,10 @@ def test_missing_data_name_the_command(run: Run, tmp_path: Path) -> None:
         (["--overview", "--json"], "--json does not go with --overview"),
         (["--overview", "--list"], "--list does not go with --overview"),
         (["max-lr", "--overview"], "a name does not go with --overview"),
-        (["max-lr", "--scale", "tiny"], "scale must be paper, medium, epochs, deep, short, smoke"),
+        (
+            ["max-lr", "--scale", "epoch"],
+            "did you mean 'epochs'? allowed are paper, medium, epochs, deep, short, smoke",
+        ),
     ],
 )
 def test_mistakes_are_one_sentence(run: Run, arguments: list[str], message: str) -> None:

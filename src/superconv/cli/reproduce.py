@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..near_names import near
 from .options import AsJson, ChannelsLast, DataDir, NumberOfWorkers, Precision, Quiet, RunsDir
 from .stopped import end_stopped
 
@@ -132,7 +133,7 @@ def _chosen(names: list[str], scale: str, out: Path) -> tuple[list[tuple[Claim, 
     if not names:
         raise ValueError("say what to reproduce: a claim, a figure or a table; superconv reproduce --list shows all")
     if scale not in SCALES:
-        raise ValueError(f"--scale must be {', '.join(SCALES)}, got {scale!r}")
+        raise ValueError(f"--scale {scale!r} is unknown; {near(scale, SCALES)}")
     chosen = {experiment.name: (claim, experiment) for name in names for claim, experiment in select(name)}
     missing = "; ".join(f"{name} cannot be built: {e.obstacle}" for name, (_, e) in chosen.items() if e.setting is None)
     if all(experiment.setting is None for _, experiment in chosen.values()):

@@ -17,6 +17,7 @@ from ..experiments.monitoring import Monitoring
 from ..experiments.stopping import StopSignal
 from ..experiments.sweep import Training, run_each
 from ..experiments.workers import Workers
+from ..near_names import near
 from .build import arm_of, task_of
 from .claim import Claim, Effect, Experiment
 from .judgement import Judgement, Word, judge, together
@@ -140,7 +141,7 @@ def reproduce(
     Raises: ValueError: an unknown scale, no seed, missing data.
     """
     if scale not in SCALES:
-        raise ValueError(f"scale must be {', '.join(SCALES)}, got {scale!r}")
+        raise ValueError(f"scale {scale!r} is unknown; {near(scale, SCALES)}")
     if not seeds:
         raise ValueError("give at least one seed; three or more for a word about a claim")
     known = known or Known()
