@@ -72,8 +72,8 @@ def _all(looks: Sequence[Look]) -> Chapter:
     words = Counter(result.word for result in results)
     told = ", ".join(f"{count} {word}" for word, count in words.most_common())
     claims = len({result.claim.name for result in results})
-    several = "results" if claims == len(results) else f"{len(results)} results, some at several scales"
-    sentence = f"{claims} claim{'s' * (claims > 1)} with {several}: {told}."
+    counted = "results" if claims == len(results) else f"{len(results)} results, some at several scales"
+    sentence = f"{claims} claim{'s' * (claims > 1)} with {counted}: {told}."
     rows = tuple(tuple(overview_row(look)) for look in looks)
     note = " ".join([*remarks(looks), "Test images are tested along the way; nothing is chosen by them."])
     return Chapter(
