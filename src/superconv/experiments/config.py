@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..schedules import Schedule
+from ..training.arguments import check_options
 from ..training.evaluate import EvaluateWith
-from ..training.loop import check_options
 
 _YOUNGER = ("statistics_of", "evaluation_batch_size")
 

@@ -16,9 +16,10 @@ from torch.optim import Optimizer
 from ..analysis.range_test import Fork, RangeTest
 from ..records import Evaluation, StepRecord, StopReason
 from ..schedules import Schedule, cosine
+from ..task.loss_function import LossFunction
 from ..training.batch_source import BatchSource
 from ..training.checkpoint import TrainState
-from ..training.loop import LossFunction, train_steps
+from ..training.loop import train_steps
 from ..training.preserve import Restore, generators_of, preserved
 from ..training.random_states import seed_random_states
 from .chance import ChanceLevel

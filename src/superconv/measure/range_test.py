@@ -18,10 +18,11 @@ from ..records import StopReason
 from ..schedules import Schedule, checks, lr_ramp
 from ..task.definition import direction, own_direction
 from ..task.labels import ignored_label
-from ..task.metrics import accumulates
+from ..task.loss_function import LossFunction
+from ..task.metrics import Metric, accumulates
+from ..training.arguments import check_options, check_parts
 from ..training.batch_source import BatchSource, Split, device_of
 from ..training.evaluate import EvaluateWith, check_metric, check_readable, has_batch_statistics
-from ..training.loop import LossFunction, Metric, check_options, check_parts
 from ..training.micro_batches import Count, check_count
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
@@ -59,7 +60,7 @@ def lr_range_test(
     forks: int | Sequence[float] = 0,
     fork_steps: int | None = None,
     eval_batches: Iterable[Any] | None = None,
-    metric: Metric = "accuracy",
+    metric: str | Metric | None = "accuracy",
     higher_is_better: bool | None = None,
     evaluate_every: int | None = None,
     evaluate_with: EvaluateWith = "batch",

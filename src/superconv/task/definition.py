@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from ..models.seeding import seeded
-from .loss_function import check_no_class
+from .loss_function import LossFunction, check_no_class
 from .metrics import Metric, accumulates, metric_function
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Task:
     name: str
     model: Callable[[], nn.Module]
     data: Splits
-    loss: Callable[[Any, Any], Tensor] = F.cross_entropy
+    loss: LossFunction = F.cross_entropy
     metric: str | Metric | None = "accuracy"
     higher_is_better: bool = None  # type: ignore[assignment]  # None becomes True or False
     split: Callable[[Any], tuple[Any, Any]] | None = None

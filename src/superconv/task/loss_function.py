@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from torch import Tensor
+
+LossFunction = Callable[[Any, Any], Tensor]
+"""(outputs, targets) -> mean loss over the batch."""
 
 
 def check_no_class(name: str, loss_fn: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, islice, zip_longest
@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..records import Evaluation
 from ..task import Metric, counting_metric
 from ..task.labels import ignored_label, label_count
-from ..task.loss_function import check_no_class
+from ..task.loss_function import LossFunction, check_no_class
 from ..task.metrics import accumulates, check_classes_second, reads_both_ways
 from .averages import Averages
 from .batch_source import Split, call_model, device_of, move, moves_itself, pair, sample_count
@@ -35,7 +35,7 @@ EVALUATE_WITH = ("batch", "reestimated", "running")
 def evaluate(
     model: nn.Module,
     batches: Iterable[Any],
-    loss_fn: Callable[[Any, Any], torch.Tensor],
+    loss_fn: LossFunction,
     *,
     metric: str | Metric | None = "accuracy",
     evaluate_with: EvaluateWith = "running",

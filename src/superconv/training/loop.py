@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -14,19 +13,19 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..records import History, StepRecord, StopReason
-from ..schedules import Schedule, checks
-from ..task import Metric as AnyMetric
-from ..task.loss_function import check_no_class
-from .batch_source import BatchesExhausted, BatchSource, Split, call_model, device_of, move, pair, sample_count
+from ..schedules import Schedule
+from ..task import Metric
+from ..task.loss_function import LossFunction
+from .arguments import check_options, check_parts
+from .batch_source import BatchesExhausted, BatchSource, Split, device_of, pair
 from .checkpoint import TrainState
-from .distributed import any_rank, mean_over_ranks, without_synchronisation
-from .evaluate import EvaluateWith, check_evaluate_with, check_metric, check_readable, evaluate
+from .evaluate import EvaluateWith, check_metric, check_readable, evaluate
 from .evaluation_point import begin_training, evaluation_point
-from .loss_value import loss_tensor
-from .micro_batches import Count, check_count, weighted, weights
-from .precision import autocast, make_scaler
+from .micro_batches import Count, check_count
+from .precision import make_scaler
 from .schedule_lr import ScheduledGroups, resumed_schedule
 from .unclear_scales import warn_of_unclear_scales
+from .update import Update
 
 # An fp16 scale of 2^16 that was halved this often is below 1e-10: the gradients themselves are not finite.
 MAX_SKIPPED_IN_A_ROW = 50
@@ -34,9 +33,6 @@ MAX_SKIPPED_IN_A_ROW = 50
 READ_EVERY = 50
 # Training batches that BatchNorm's statistics are re-estimated from.
 STATISTICS_BATCHES = 8
-
-LossFunction = Callable[[Any, Any], torch.Tensor]
-Metric = str | AnyMetric | None
 
 
 def train_steps(
@@ -53,7 +49,7 @@ def train_steps(
     eval_batches: Iterable[Any] | None = None,
     evaluate_every: int | None = None,
     evaluate_with: EvaluateWith = "running",
-    metric: Metric = "accuracy",
+    metric: str | Metric | None = "accuracy",
     try_metric: bool = True,
     split: Split | None = None,
     state: TrainState | None = None,
@@ -106,7 +102,7 @@ def train_steps(
     groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
     warn_of_unclear_scales(optimizer, group_scales)
     state.schedule = schedule
-    update = _Update(model, optimizer, loss_fn, split or pair, count, device, precision, state.scaler, clip_grad_norm)
+    update = Update(model, optimizer, loss_fn, split or pair, count, device, precision, state.scaler, clip_grad_norm)
     if eval_batches is not None and state.step < schedule.total_steps:
         check_readable(eval_batches, _evaluations(state.step, evaluate_every, schedule.total_steps))
         if try_metric:
@@ -181,121 +177,6 @@ def _state(
     if state.scaler is None:
         state.scaler = make_scaler(precision, device.type)
     return state
-
-
-class _Update:
-    """One optimizer update on freshly drawn micro-batches."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: Optimizer,
-        loss_fn: LossFunction,
-        split: Split,
-        count: Count | None,
-        device: torch.device,
-        precision: str,
-        scaler: Any | None,
-        clip_grad_norm: float | None,
-    ) -> None:
-        self.model, self.optimizer, self.loss_fn, self.split, self.count = model, optimizer, loss_fn, split, count
-        self.device, self.precision, self.scaler, self.clip = device, precision, scaler, clip_grad_norm
-
-    def __call__(self, source: BatchSource, accumulation_steps: int) -> tuple[torch.Tensor, int, Any, bool]:
-        batches = self._draw(source, accumulation_steps)
-        drawn = [self.split(batch) for batch in batches]
-        counts = [sample_count(targets, inputs) for inputs, targets in drawn]
-        samples = sum(counts)
-        shares = weights(batches, [targets for _, targets in drawn], counts, self.loss_fn, self.count)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss: torch.Tensor | None = None
-        for index, ((inputs, targets), weight) in enumerate(zip(drawn, shares, strict=True)):
-            with without_synchronisation(self.model, skip=index + 1 < accumulation_steps):
-                part = self._backward(inputs, targets, weight)
-            loss = part if loss is None else loss + part
-        assert loss is not None
-        grad_norm, skipped = self._step()
-        loss, samples = mean_over_ranks(loss, samples)
-        return loss, samples, grad_norm, skipped
-
-    def _draw(self, source: BatchSource, count: int) -> list[Any]:
-        """`count` batches. Where any rank's iterator is dry all ranks stop, instead of waiting for its gradients."""
-        if not source.one_shot:
-            return [source.draw() for _ in range(count)]
-        drawn = []
-        with suppress(BatchesExhausted):
-            drawn = [source.draw() for _ in range(count)]
-        if any_rank(len(drawn) < count, self.device):
-            raise BatchesExhausted
-        return drawn
-
-    def _backward(self, inputs: Any, targets: Any, weight: float | torch.Tensor) -> torch.Tensor:
-        inputs, targets = move(inputs, self.device), move(targets, self.device)
-        if self.precision == "fp32":
-            loss = self.loss_fn(call_model(self.model, inputs), targets)
-        else:
-            with autocast(self.precision, self.device.type):
-                loss = self.loss_fn(call_model(self.model, inputs), targets)
-        loss = loss_tensor(loss)
-        if loss.ndim != 0:
-            raise ValueError(
-                f"the loss must be one number, got shape {tuple(loss.shape)}; return the mean over the batch"
-            )
-        loss = weighted(loss, weight)
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        return loss.detach()
-
-    def _step(self) -> tuple[torch.Tensor | None, bool]:
-        if self.scaler is not None:
-            self.scaler.unscale_(self.optimizer)
-        grad_norm = None
-        if self.clip is not None:
-            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-            grad_norm = nn.utils.clip_grad_norm_(parameters, self.clip)
-        if self.scaler is None:
-            self.optimizer.step()
-            return grad_norm, False
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return grad_norm, self.scaler.get_scale() < scale
-
-
-def check_parts(optimizer: Any, loss_fn: Any) -> None:
-    """Raise TypeError for a loss that is no function or no optimizer, ValueError for one that needs a closure."""
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"a torch.optim.Optimizer is needed, got {type(optimizer).__name__}; pass the inner one")
-    check_no_class("loss_fn", loss_fn)
-    if not callable(loss_fn):
-        raise TypeError(
-            f"loss_fn must be a function (outputs, targets) -> mean loss over the batch, got {loss_fn!r}; pass "
-            "torch.nn.functional.cross_entropy, say"
-        )
-    if _needs_closure(optimizer):
-        raise ValueError(
-            f"optimizer: got {type(optimizer).__name__}, whose step() needs a closure that computes the loss several "
-            "times an update; allowed are optimizers that step on the gradient at hand, such as SGD or Adam"
-        )
-
-
-def _needs_closure(optimizer: Optimizer) -> bool:
-    try:
-        closure = inspect.signature(optimizer.step).parameters.get("closure")
-    except (TypeError, ValueError):  # it does not show its arguments
-        return False
-    return closure is not None and closure.default is inspect.Parameter.empty
-
-
-def check_options(accumulation_steps: int, evaluate_every: int | None, clip: float | None, evaluate_with: str) -> None:
-    """Raise ValueError for a value of these options of `train_steps` that is out of range."""
-    checks.whole("accumulation_steps", accumulation_steps, at_least=1)
-    if evaluate_every is not None:
-        checks.whole("evaluate_every", evaluate_every, at_least=1)
-    if isinstance(clip, str | bytes):
-        raise ValueError(f"clip_grad_norm must be a positive number or None, got {clip!r}")
-    if clip is not None and not clip > 0:
-        raise ValueError(f"clip_grad_norm must be positive or None, got {clip}")
-    check_evaluate_with(evaluate_with)
 
 
 def _is_due(done: int, every: int | None, total: int) -> bool:

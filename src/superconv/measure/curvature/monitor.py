@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from types import TracebackType
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
@@ -19,6 +19,7 @@ from ...analysis.curvature.jackknife import MINIMUM_PROBES, Estimate
 from ...analysis.curvature.probes import Probe, conclude
 from ...analysis.curvature.stability import StabilityLimit
 from ...analysis.curvature.statement import LRReading
+from ...task.loss_function import LossFunction
 from ...training.batch_source import Split, device_of
 from ...training.distributed import inner_module
 from ...training.preserve import generators_of, preserved
@@ -30,8 +31,6 @@ from .probe import probe
 from .stiffness import Stiffness
 
 EIGENVALUE_BATCHES = 4
-
-LossFunction = Callable[[Any, Any], Tensor]
 
 
 class LRMonitor:

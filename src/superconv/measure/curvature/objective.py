@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ...double import double
 from ...models.synchronised import statistics_of_this_rank
-from ...task.loss_function import check_no_class
+from ...task.loss_function import LossFunction, check_no_class
 from ...training.batch_source import Split, call_model, device_of, move, pair, sample_count
 from ...training.distributed import inner_module
 from ...training.preserve import preserved
@@ -59,7 +59,7 @@ class BatchObjective:
     def __init__(
         self,
         model: nn.Module,
-        loss_fn: Callable[[Any, Any], Tensor],
+        loss_fn: LossFunction,
         batches: Sequence[Any],
         *,
         split: Split | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ...analysis.curvature.probes import Probe
 from ...double import double, widest
+from ...task.loss_function import LossFunction
 from ...training.batch_source import Split
 from .objective import BatchObjective, Method
 
@@ -19,7 +20,7 @@ GRADIENTS = 4  # of one probe with a previous iterate: A, B, A moved along B, A 
 
 def probe(
     model: nn.Module,
-    loss_fn: Callable[[Any, Any], Tensor],
+    loss_fn: LossFunction,
     a: Any,
     b: Any,
     *,
@@ -60,7 +61,7 @@ def probe(
 
 def probe_pairs(
     model: nn.Module,
-    loss_fn: Callable[[Any, Any], Tensor],
+    loss_fn: LossFunction,
     batches: Sequence[Any],
     *,
     previous: Mapping[str, Tensor] | None = None,

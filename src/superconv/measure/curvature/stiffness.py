@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Adam, Optimizer
 
 from ...analysis.curvature.stability import StabilityLimit, stability_limit
+from ...task.loss_function import LossFunction
 from ...training.batch_source import Split
 from ...training.param_groups import is_norm
 from ..weight_norm import is_scale_invariant, joint_norm
@@ -37,7 +38,7 @@ class Stiffness:
     def __init__(
         self,
         model: nn.Module,
-        loss_fn: Callable[[Any, Any], Tensor],
+        loss_fn: LossFunction,
         batches: Sequence[Any],
         optimizer: Optimizer,
         *,
