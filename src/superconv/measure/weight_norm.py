@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..training.sharded import whole
+
 # For a weight w whose scale does not matter (one that a normalisation follows), w . grad = 0 exactly (Euler). In
 # float32 the cosine is then about 1e-7; in other weights at a random point it is 1e-3 and more.
 ORTHOGONAL = 1e-5
@@ -22,7 +24,8 @@ def is_scale_invariant(weight: torch.Tensor, gradient: torch.Tensor) -> bool:
 
 def joint_norm(weights: Sequence[torch.Tensor]) -> float:
     """sqrt(sum |w|^2); NaN without any."""
-    return float(torch.stack(torch._foreach_norm(list(weights))).norm()) if weights else float("nan")
+    norms = [whole(norm) for norm in torch._foreach_norm(list(weights))] if weights else []
+    return float(torch.stack(norms).norm()) if norms else float("nan")
 
 
 class ScaleInvariantNorm:
@@ -36,7 +39,7 @@ class ScaleInvariantNorm:
 
     def __init__(self, model: nn.Module) -> None:
         self._candidates = [p for p in model.parameters() if p.ndim >= 2 and p.requires_grad]
-        self._seen: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # candidate -> (|w . g|, |w| |g|)
+        self._seen: dict[int, tuple[torch.Tensor, ...]] = {}  # candidate -> w . g, |w|, |g|
         self._hooks: list[Any] = []
         self._weights: list[torch.Tensor] = []
 
@@ -54,14 +57,15 @@ class ScaleInvariantNorm:
         gradient = parameter.grad
         if gradient is None or gradient.is_sparse:
             return
-        inner = torch.dot(parameter.reshape(-1), gradient.reshape(-1).to(parameter.dtype)).abs()
-        self._seen[index] = inner, parameter.norm() * gradient.norm()
+        self._seen[index] = (parameter * gradient).sum(), parameter.norm(), gradient.norm()
 
     def identify(self) -> None:
         """Call at the first record: decides by the last gradient seen, and takes the hooks away."""
         self.__exit__()
-        for index, (inner, scale) in self._seen.items():
-            if bool(scale > 0) and bool(inner <= ORTHOGONAL * scale):
+        for index in sorted(self._seen):  # all ranks in the same order
+            inner, size, slope = (whole(number) for number in self._seen[index])
+            scale = size * slope
+            if bool(scale > 0) and bool(inner.abs() <= ORTHOGONAL * scale):
                 self._weights.append(self._candidates[index].detach())
         self._seen.clear()
 

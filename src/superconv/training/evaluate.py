@@ -26,6 +26,7 @@ from .distributed import copy_from_first_rank, inner_module, is_distributed, sum
 from .loss_value import loss_tensor
 from .precision import autocast
 from .preserve import generators_of, preserved, tensor_restore
+from .sharded import reshard
 from .whole_metric import WholeMetric
 
 EvaluateWith = Literal["batch", "reestimated", "running"]
@@ -162,6 +163,7 @@ def check_metric(
                 elif accumulates(metric):
                     WholeMetric(metric, device).try_out(outputs, targets)
         finally:
+            reshard(model)
             for module, training in flags:
                 module.training = training
             for restore in buffers:
@@ -216,6 +218,7 @@ def _statistics(
             copy_from_first_rank(buffer for norm in norms for buffer in _buffers(norm, copied=False).values())
         yield
     finally:
+        reshard(model)
         for norm, buffers, momentum in saved:
             norm.track_running_stats, norm.momentum = True, momentum
             for name, value in buffers.items():

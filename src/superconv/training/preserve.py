@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from .copies import Copies
 from .expanded import write
 from .random_states import get_random_states, set_random_states
+from .sharded import reshard, shard
 
 Restore = Callable[[], None]
 
@@ -120,6 +121,7 @@ def _each(restores: Iterable[Restore]) -> None:
 
 def tensor_restore(tensor: torch.Tensor, copies: Copies) -> Restore:
     """The same tensor object with the same content again, and with the same storage (but for sparse tensors)."""
+    tensor = shard(tensor)
     saved = copies.keep(tensor)
     if tensor.layout is not torch.strided:
         return lambda: _sparse(tensor, saved())
@@ -149,6 +151,7 @@ def _tensor(tensor: torch.Tensor, kept: _Kept) -> Restore:
 
 
 def _module(module: nn.Module, kept: _Kept) -> Restore:
+    reshard(module)
     restores: list[Restore] = []
     tables: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for part in module.modules():
@@ -158,6 +161,7 @@ def _module(module: nn.Module, kept: _Kept) -> Restore:
     restores += [_tensor(buffer, kept) for buffer in module.buffers()]
 
     def restore() -> None:
+        reshard(module)
         for table, saved in tables:
             table.clear()
             table.update(saved)

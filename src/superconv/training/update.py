@@ -15,6 +15,7 @@ from .distributed import any_rank, mean_over_ranks, without_synchronisation
 from .loss_value import loss_tensor
 from .micro_batches import Count, weighted, weights
 from .precision import autocast
+from .sharded import whole
 
 
 class Update:
@@ -89,7 +90,7 @@ class Update:
         grad_norm = None
         if self.clip is not None:
             parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-            grad_norm = nn.utils.clip_grad_norm_(parameters, self.clip)
+            grad_norm = whole(nn.utils.clip_grad_norm_(parameters, self.clip))
         if self.scaler is None:
             self.optimizer.step()
             return grad_norm, False

@@ -23,6 +23,7 @@ from ...task.loss_function import LossFunction
 from ...training.batch_source import Split, device_of
 from ...training.distributed import inner_module
 from ...training.preserve import generators_of, preserved
+from ...training.sharded import refuse_sharded
 from ...training.step_nesting import StepNesting
 from ..trained_parameters import trained_parameters
 from .iterates import DEFAULT_WINDOW, IterateSums
@@ -67,7 +68,8 @@ class LRMonitor:
         method: of the probes' Hessian product: "finite_difference" (one gradient) or "exact" (four to six).
         split: batch -> (inputs, targets), where a batch is no pair.
         seed: of dropout masks in the probes.
-    Raises: ValueError: nothing to watch, too few probe batches, an option out of range or without effect.
+    Raises: ValueError: nothing to watch, too few probe batches, an option out of range or without effect; parameters
+        that are sharded over ranks (FSDP).
     """
 
     latest: LRReading | None
@@ -101,6 +103,7 @@ class LRMonitor:
         device_of(model)  # refuses what is no model
         _check(every, probes, loss_fn, probe_batches, split, method, eigenvalues_every)
         self.model, self.loss_fn = inner_module(model), loss_fn
+        refuse_sharded(self.model, "LRMonitor")
         self.every = every
         self._options: dict[str, Any] = {"split": split, "method": method}
         self._seed = seed

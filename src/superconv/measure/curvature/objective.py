@@ -17,6 +17,7 @@ from ...training.batch_source import Split, call_model, device_of, move, pair, s
 from ...training.distributed import inner_module
 from ...training.preserve import preserved
 from ...training.random_states import seed_random_states
+from ...training.sharded import refuse_sharded
 
 Method = Literal["finite_difference", "exact"]
 METHODS = ("finite_difference", "exact")
@@ -46,8 +47,9 @@ class BatchObjective:
         batches: a list of batches; each counts by its number of samples.
         split: batch -> (inputs, targets); by default a batch is that pair.
         seed: of the random state before each pass.
-    Raises: ValueError: batches that cannot be passed over twice, none, or empty ones; no trainable parameter. From the
-        methods: a loss that is no scalar tensor or does not depend on the model. TypeError: a loss that is a class.
+    Raises: ValueError: batches that cannot be passed over twice, none, or empty ones; no trainable parameter;
+        parameters that are sharded over ranks. From the methods: a loss that is no scalar tensor or does not depend on
+        the model. TypeError: a loss that is a class.
     Example:
         >>> line = nn.Linear(1, 1, bias=False)
         >>> batch = torch.ones(4, 1), torch.zeros(4, 1)
@@ -74,6 +76,7 @@ class BatchObjective:
             raise ValueError("batches: got none, at least one is needed; pass [batch]")
         check_no_class("loss_fn", loss_fn)
         self.model, self.loss_fn, self.seed = inner_module(model), loss_fn, seed
+        refuse_sharded(self.model, "curvature")
         self._split, self._batches = split or pair, list(batches)
         self.sizes = tuple(self._size(batch) for batch in self._batches)
         """Number of samples of every batch."""
