@@ -201,6 +201,57 @@ def test_accumulation_on_two_ranks_equals_the_joined_batch(
     assert synchronised == 6  # once an update, not once a micro-batch
 
 
+IGNORED = -100
+
+
+def uneven(batch: Batch, rank: int, world: int) -> Batch:
+    """20 samples of 32 are the first rank's; in the second's share of the first batch no label counts."""
+    inputs, targets = batch
+    targets = torch.where(torch.arange(32) % 3 == 0, IGNORED, targets)
+    if float(inputs[0, 0]) == float(make_samples()[0][0, 0]):
+        targets[20:] = IGNORED
+    cut = slice(None) if world == 1 else slice(0, 20) if rank == 0 else slice(20, 32)
+    return inputs[cut], targets[cut]
+
+
+def counted(batch: Batch) -> int:
+    return int((batch[1] != IGNORED).sum())
+
+
+def hidden_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """A mean over the labels that count, of which nobody can know."""
+    return F.nll_loss(F.log_softmax(outputs, 1), targets, ignore_index=IGNORED)
+
+
+def train_unevenly(rank: int, world: int, accumulation: int, how: str) -> tuple[list[float], list[float], int]:
+    batches = [uneven(batch, rank, world) for batch in batches_of(make_samples(), 32)]
+    if how == "samples":
+        batches = [(inputs, targets.clamp(min=0)) for inputs, targets in batches]
+    parts = [part for x, y in batches for part in zip(x.chunk(accumulation), y.chunk(accumulation), strict=True)]
+    state = sc.TrainState(model := wrapped(make_model()), sgd(model), parts)
+    steps = sc.train_steps(
+        model,
+        state.optimizer,
+        (lambda outputs, targets: hidden_loss(outputs, targets)) if how == "count" else F.cross_entropy,
+        state.source,
+        sc.constant(6, lr=0.2),
+        accumulation_steps=accumulation,
+        count=counted if how == "count" else None,
+        state=state,
+    )
+    return [float(record.loss) for record in steps], weights(model), state.samples
+
+
+@pytest.mark.parametrize("accumulation", [1, 4])
+@pytest.mark.parametrize("how", ["samples", "labels", "count"])
+def test_ranks_with_different_numbers_equal_the_joined_batch(on_two_ranks: Any, accumulation: int, how: str) -> None:
+    alone = train_unevenly(0, 1, 1, how)
+    for losses, final, samples in on_two_ranks(train_unevenly, accumulation, how):
+        assert np.allclose(losses, alone[0], atol=1e-5)
+        assert np.allclose(final, alone[1], atol=1e-5)
+        assert samples == alone[2] == 6 * 32
+
+
 def own_batches(rank: int, world: int) -> list[float]:
     """The project's own batches share every global batch among the ranks."""
     model = wrapped(make_model())
@@ -318,7 +369,7 @@ def test_sums_means_flags_and_chance_are_those_of_all_ranks(on_two_ranks: Any) -
     assert first == {
         "chance": (pytest.approx(5 / 10), None),
         "sum": [2.0, 1.0],
-        "mean": (2.75, 4),
+        "mean": (3.5, 4),
         "any": [True, False],
         "gathered": ["rank 0 of 2", "rank 1 of 2"],
         "copied": [7.0],

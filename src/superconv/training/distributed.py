@@ -32,12 +32,12 @@ def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def mean_over_ranks(value: torch.Tensor, samples: int) -> tuple[torch.Tensor, int]:
-    """A 0-dim mean over `samples` samples on this rank -> the mean over all ranks' samples, and their number."""
+    """The mean of the ranks' 0-dim values, and the sum of their numbers of samples."""
     if not is_distributed():
         return value, samples
     wide = double(value)
-    total, count = sum_over_ranks(torch.stack([wide * samples, wide.new_tensor(float(samples))])).unbind()
-    return (total / count).to(value), int(count)
+    total, count = sum_over_ranks(torch.stack([wide, wide.new_tensor(float(samples))])).unbind()
+    return (total / dist.get_world_size()).to(value), int(count)
 
 
 def gather_from_ranks(value: Any) -> list[Any]:

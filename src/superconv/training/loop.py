@@ -62,9 +62,9 @@ def train_steps(
     drawn, so that `state.save()` there is exact. `record.loss` is a detached 0-dim tensor: reading it waits for the
     device. The generator's value (also `state.stop`) says why it ended.
 
-    Under DistributedDataParallel the recorded loss and samples are those of all ranks. It averages gradients without
-    regard to how many samples (or labels that count) a rank had, so an update equals one on the joined batch where
-    these are equal.
+    Under DistributedDataParallel or FSDP the recorded loss and samples are those of all ranks, and an update equals one
+    on the joined batch, also where ranks have different numbers of samples, or of labels that count: gradients are
+    averaged without regard to these, so that losses are weighted before.
 
     Args:
         loss_fn: (outputs, targets) -> mean loss over the batch.

@@ -8,18 +8,25 @@ from typing import Any
 
 import torch
 
-from ..double import double
+from ..double import double, widest
 from ..task.labels import label_count
+from .distributed import is_distributed, sum_over_ranks, world_size
 
 Count = Callable[[Any], Any]
 
 
 def weights(
-    batches: Sequence[Any], targets: Sequence[Any], samples: Sequence[int], loss_fn: Any, count: Count | None
+    batches: Sequence[Any],
+    targets: Sequence[Any],
+    samples: Sequence[int],
+    loss_fn: Any,
+    count: Count | None,
+    device: torch.device,
 ) -> Sequence[float | torch.Tensor]:
-    """The share of each micro-batch in the mean over the joined one.
+    """The share of each micro-batch in the mean over the joined one, of all ranks where there are several.
 
-        weight_i = n_i / sum_j n_j      n_i: what the loss of micro-batch i is a mean over
+        weight_i = n_i / sum_j n_j                  n_i: what the loss of micro-batch i is a mean over
+        weight_i = n_i R / sum_j n_j                over R ranks, whose gradients are averaged; j over all theirs
 
     n_i is what `count` says; else the labels that count, where the loss ignores some (`label_count`: of a loss with
     weights by class the sum of these); else the samples. Labels on a device stay there, if it knows float64: nothing
@@ -28,20 +35,20 @@ def weights(
     Args:
         batches: as drawn.
         targets, samples: of each.
+        device: where ranks exchange their numbers.
     Raises: ValueError: `count` gives no number, a negative one, or nothing for the whole update.
     """
-    if len(batches) == 1:
+    if len(batches) == 1 and not is_distributed():
         return [1.0]
     if count is not None:
-        return _shares([_number(count(batch)) for batch in batches], "count gave 0 for all of them; leave such out")
+        numbers = _placed(torch.tensor([_number(count(batch)) for batch in batches], dtype=torch.float64), device)
+        return _shares(numbers, "count gave 0 for all of them; leave such out")
     labels = [label_count(loss_fn, part) for part in targets]
-    if any(part is None for part in labels):
-        return _shares(samples, "none of them holds a sample")
-    found = torch.stack([double(part.weight) for part in labels if part is not None])
-    if found.device.type == "cpu":
-        numbers = found.tolist()
-        return _shares(numbers if any(numbers) else samples, "none of them holds a sample")
-    return list((found / found.sum()).unbind())
+    if not any(part is None for part in labels):
+        numbers = _placed(torch.stack([double(part.weight) for part in labels if part is not None]), device)
+        if numbers.device.type != "cpu" or bool(_joined(numbers)):
+            return _shares(numbers)
+    return _shares(_placed(torch.tensor(samples, dtype=torch.float64), device), "none of them holds a sample")
 
 
 def weighted(loss: torch.Tensor, weight: float | torch.Tensor) -> torch.Tensor:
@@ -60,11 +67,24 @@ def check_count(count: Any) -> None:
         raise ValueError(f"count must be a function batch -> number (of valid labels, say) or None, got {count!r}")
 
 
-def _shares(numbers: Sequence[float], nothing: str) -> list[float]:
-    total = sum(numbers)
+def _placed(numbers: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Where ranks can exchange them, if there are several."""
+    place = device if is_distributed() else numbers.device
+    return numbers.to(place, widest(place))
+
+
+def _joined(numbers: torch.Tensor) -> torch.Tensor:
+    """Their sum; with several ranks the mean of the ranks' sums."""
+    return sum_over_ranks(numbers.sum()) / world_size()
+
+
+def _shares(numbers: torch.Tensor, nothing: str = "") -> Sequence[float | torch.Tensor]:
+    total = _joined(numbers)
+    if numbers.device.type != "cpu":
+        return list((numbers / total).unbind())
     if not total:
         raise ValueError(f"micro-batches cannot be weighted: {nothing}")
-    return [number / total for number in numbers]
+    return (numbers / total).tolist()
 
 
 def _number(value: Any) -> float:

@@ -45,7 +45,7 @@ class Update:
         drawn = [self.split(batch) for batch in batches]
         counts = [sample_count(targets, inputs) for inputs, targets in drawn]
         samples = sum(counts)
-        shares = weights(batches, [targets for _, targets in drawn], counts, self.loss_fn, self.count)
+        shares = weights(batches, [targets for _, targets in drawn], counts, self.loss_fn, self.count, self.device)
         self.optimizer.zero_grad(set_to_none=True)
         loss: torch.Tensor | None = None
         for index, ((inputs, targets), weight) in enumerate(zip(drawn, shares, strict=True)):
