@@ -154,6 +154,47 @@ def test_what_is_asked_for_reaches_the_run_and_progress_counts_to_the_end(tmp_pa
     assert told == [("reproducing", 1, 2), ("reproducing", 2, 2)]
 
 
+def test_subsets_by_seed_are_other_images_for_every_seed_and_a_look_of_their_own(tmp_path: Path) -> None:
+    chosen = select("super-convergence/clr")
+    (fixed,) = reproduce(chosen, seeds=[0, 1], root=tmp_path / "fixed", **SMOKE)
+    (drawn,) = reproduce(chosen, seeds=[0, 1], root=tmp_path / "drawn", subsets="by-seed", **SMOKE)
+
+    def images(folder: str) -> list[str]:
+        found = sorted(find_runs(tmp_path / folder), key=lambda run: run.seed)
+        return [run.info["data"]["train"] for run in found]
+
+    assert len({*images("fixed")}) == 1
+    assert images("drawn")[0] == images("fixed")[0] != images("drawn")[1]
+    assert drawn.runs["clr"][0].final == fixed.runs["clr"][0].final
+    save(fixed, tmp_path)
+    assert known(tmp_path, chosen, "smoke", subsets="by-seed").runs == {}
+    path = save(drawn, tmp_path)
+    assert [look.is_current for look in looks_of(path)] == [True, True]
+    assert sorted(known(tmp_path, chosen, "smoke", subsets="by-seed").runs["super-convergence/clr"]) == [0, 1]
+
+
+def test_trials_of_subsets_by_seed_draw_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[Any] = []
+    monkeypatch.setattr(_Work, "_train", lambda self, what, jobs, *_: trained.extend(jobs) or iter(()))
+    setting = Setting("constant:lr=0.1", 300, train_samples=9, subsets="by-seed")
+    trials = [
+        Trial("a", each, 0.1, 1.0, seed) for seed in (8, 9) for each in (setting, setting.replace(subsets="fixed"))
+    ]
+    assert list(_Work("smoke", None, {}, None).trials(trials)) == []
+    assert [maker.keywords["seed"] for maker, _ in trained] == [8, 0, 9, 0]
+
+
+def test_subsets_that_would_be_ignored_or_are_unknown_are_refused(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"seeds": [0], "root": tmp_path, "data_dir": tmp_path, "scale": "paper"}
+    with pytest.raises(ValueError, match="would be ignored: all training images are used at scale 'paper'"):
+        reproduce(select("super-convergence/clr"), subsets="by-seed", **options)
+    with pytest.raises(ValueError, match="did you mean 'by-seed'"):
+        reproduce(select("super-convergence/clr"), subsets="by seed", **options)
+    assert Setting("constant:lr=0.1", 300).called_with("bf16", "by-seed") == Setting(
+        "constant:lr=0.1", 300, precision="bf16"
+    )
+
+
 def test_known_trials_are_not_made_again_and_multiply_the_scales_own_factor(tmp_path: Path) -> None:
     ((claim, experiment),) = select("fair-headline/cosine")
     own = scaled(experiment.setting, "smoke")

@@ -51,6 +51,13 @@ def reproduce(
     precision: Precision = "fp32",
     compile_model: Annotated[bool, typer.Option("--compile", help="Use torch.compile.")] = False,
     channels_last: ChannelsLast = None,
+    subsets: Annotated[
+        str,
+        typer.Option(
+            help="Images of a reduced training set: fixed, the same for all seeds; by-seed, so that intervals cover "
+            "which images these are."
+        ),
+    ] = "fixed",
     max_minutes: Annotated[
         float | None, typer.Option(help="Stop at a checkpoint after this time; the same command goes on.")
     ] = None,
@@ -88,7 +95,7 @@ def reproduce(
     chosen, of_scale = _chosen(names or [], scale, out)
     if of_scale != "smoke":
         check_installed()  # before hours of work and not after them
-    there = known(out, chosen, of_scale, precision)
+    there = known(out, chosen, of_scale, precision, subsets)
     had = sum(there.has(experiment, seed) for _, experiment in chosen for seed in range(seeds))
     if had:
         print(f"already in {out} and not run again: {had} (another --out runs them)", file=sys.stderr)
@@ -96,7 +103,7 @@ def reproduce(
     with stop.listening(), bar(quiet) as display:
         found = run(
             chosen, scale=of_scale, seeds=range(seeds), data_dir=data_dir, root=runs_dir, device=device,
-            precision=precision, compile=compile_model, channels_last=channels_last, workers=workers,
+            precision=precision, compile=compile_model, channels_last=channels_last, subsets=subsets, workers=workers,
             known=there, stop=stop, report=display.show,
         )  # fmt: skip
     kept = _saved(found, out, there)

@@ -22,7 +22,7 @@ _COLOUR = (3, 32)
 
 
 def task_of(
-    setting: Setting, scale: ScaleName, data_dir: str | Path | None = None, held_out: float | None = None
+    setting: Setting, scale: ScaleName, data_dir: str | Path | None = None, held_out: float | None = None, seed: int = 0
 ) -> Task:
     """The setting's task.
 
@@ -34,6 +34,7 @@ def task_of(
 
     Args:
         held_out: share of the training images that is tested in place of the test images, for tuning.
+        seed: that draws a reduced training set.
 
     Raises: DataError, a ValueError: the data set is not there; the message names the command that fetches it.
     """
@@ -45,7 +46,7 @@ def task_of(
     # before the set is reduced: the originals kept the mean image of all training images (notes of tab1-n10k-pclr)
     data = task.data.prepared(setting.preparation, mirror=setting.mirror, crop_padding=setting.crop_padding)
     if setting.train_samples is not None:
-        data = data.subset(min(setting.train_samples, len(data.train)))
+        data = data.subset(min(setting.train_samples, len(data.train)), seed)
     if held_out is not None:
         data = data.with_validation(held_out)
     if held_out is not None:

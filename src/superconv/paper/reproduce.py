@@ -116,6 +116,7 @@ def reproduce(
     precision: str = "fp32",
     compile: bool = False,
     channels_last: bool | None = None,
+    subsets: str = "fixed",
     workers: Workers = None,
     known: Known | None = None,
     stop: StopSignal | None = None,
@@ -133,6 +134,7 @@ def reproduce(
         seeds: of every experiment; three or more for a word.
         data_dir: where data sets lie; not needed at scale "smoke".
         precision, compile, channels_last: as in an `Arm`; the originals were fp32.
+        subsets: as in a `Setting`, of those with a reduced training set.
         root, device, workers: as in `run_each`; workers None: one a core on a CPU, one on a GPU.
         known: is not run again.
         stop: asked between two steps: runs end with a checkpoint, and the same call goes on.
@@ -145,11 +147,17 @@ def reproduce(
     if not seeds:
         raise ValueError("give at least one seed; three or more for a word about a claim")
     known = known or Known()
+    ours = {"compile": compile, "channels_last": channels_last}
+    settings = [
+        (e, scaled(e.setting, scale).called_with(precision, subsets).replace(**ours))
+        for _, e in chosen
+        if e.setting is not None
+    ]
+    if subsets != "fixed" and all(setting.subsets == "fixed" for _, setting in settings):
+        raise ValueError(f"subsets={subsets!r} would be ignored: all training images are used at scale {scale!r}")
     lacking = [e for _, e in chosen if not all(known.has(e, seed) for seed in seeds)]
     _check_data([e.setting for e in lacking if e.setting is not None], scale, data_dir)
     where = str(choose_device(device))
-    ours = {"precision": precision, "compile": compile, "channels_last": channels_last}
-    settings = [(e, scaled(e.setting, scale).replace(**ours)) for _, e in chosen if e.setting is not None]
     work = _Work(scale, data_dir, {"root": root, "device": where, "workers": workers, "stop": stop}, report)
     untuned = {e.name: (s, e.tuning) for e, s in settings if e.tuning is not None and e.name not in known.tuned}
     tuned = {**known.tuned, **tune(untuned, work.trials)}
@@ -199,9 +207,10 @@ class _Work:
         makers: dict[str, Any] = {}
         for trial in trials:
             setting = trial.setting.replace(evaluate_every=trial.setting.steps)
-            key = runs.dumps([_task_part(setting), trial.held_out])
+            drawn = _subset_seed(setting, trial.seed)
+            key = runs.dumps([_task_part(setting), trial.held_out, drawn])
             maker = makers.setdefault(
-                key, partial(task_of, setting, self.scale, self.data_dir, held_out=trial.held_out)
+                key, partial(task_of, setting, self.scale, self.data_dir, held_out=trial.held_out, seed=drawn)
             )
             jobs.append((maker, Training(arm_of(setting), trial.seed, read_test=False, skip_locked=True)))
         texts = [f"{t.name}, LR times {t.factor:g}" for t in trials]
@@ -248,8 +257,9 @@ def _jobs(
             if known.has(experiment, seed):
                 continue
             arm = arm_of(setting)
-            task_key = runs.dumps(_task_part(setting))
-            maker = makers.setdefault(task_key, partial(task_of, setting, scale, data_dir))
+            drawn = _subset_seed(setting, seed)
+            task_key = runs.dumps([_task_part(setting), drawn])
+            maker = makers.setdefault(task_key, partial(task_of, setting, scale, data_dir, seed=drawn))
             watched = _monitoring(setting)
             key = runs.dumps([task_key, arm.to_dict(), None if watched is None else watched.to_dict(), seed])
             if key not in places:
@@ -267,6 +277,11 @@ def _monitoring(setting: Setting) -> Monitoring | None:
         return None
     every = max(setting.estimate_spacing, setting.steps // ESTIMATES)
     return Monitoring(every, probes=False, spacing=setting.estimate_spacing)
+
+
+def _subset_seed(setting: Setting, seed: int) -> int:
+    """Of the images of a reduced training set."""
+    return seed if setting.subsets == "by-seed" else 0
 
 
 def _task_part(setting: Setting) -> dict[str, Any]:

@@ -90,13 +90,13 @@ class Look:
 
     @property
     def is_current(self) -> bool:
-        """Whether the claim would be run alike now; precision and tuned learning rates are the caller's and data's."""
+        """Whether the claim would be run alike now, but for what the caller chooses and for tuned learning rates."""
         for condition, stored in self.settings.items():
             experiment = next((e for e in self.result.claim.experiments if e.condition == condition), None)
             if experiment is None or experiment.setting is None:
                 return False
             now = plain_setting(scaled(experiment.setting, self.result.scale))
-            free = {"precision", *HOW_IT_RUNS} | ({"lr_factor"} if experiment.tuning is not None else set())
+            free = {"precision", "subsets", *HOW_IT_RUNS} | ({"lr_factor"} if experiment.tuning is not None else set())
             then = {**plain_setting(Setting("", 0)), **stored}
             if any(then[key] != now[key] for key in now if key not in free):
                 return False
@@ -111,7 +111,10 @@ def load(path: Path) -> Reproduction:
     return looks_of(path)[-1].result
 
 
-def known(folder: Path, chosen: Sequence[tuple[Claim, Experiment]], scale: ScaleName, precision: str = "fp32") -> Known:
+def known(
+    folder: Path, chosen: Sequence[tuple[Claim, Experiment]], scale: ScaleName, precision: str = "fp32",
+    subsets: str = "fixed",
+) -> Known:  # fmt: skip
     """What the last looks in a folder have of experiments, under the settings that they have now.
 
     Raises: as `load`.
@@ -126,7 +129,7 @@ def known(folder: Path, chosen: Sequence[tuple[Claim, Experiment]], scale: Scale
         for experiment in (e for c, e in chosen if c is claim and e.setting is not None):
             stored, condition = look.settings.get(experiment.condition), experiment.condition
             assert experiment.setting is not None
-            setting = scaled(experiment.setting, scale).replace(precision=precision)
+            setting = scaled(experiment.setting, scale).called_with(precision, subsets)
             search = look.result.tuned.get(condition)
             if search is not None:
                 setting = setting.replace(lr_factor=setting.lr_factor * search.factor)

@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from ..near_names import near
 from ..schedules import Piecewise, Schedule, Triangular, parse_schedule
 
+Subsets = Literal["fixed", "by-seed"]
+SUBSETS: tuple[Subsets, ...] = ("fixed", "by-seed")
 ScaleName = Literal["paper", "medium", "epochs", "deep", "short", "smoke"]
 CLASSES = {"cifar10": 10, "cifar100": 100, "mnist": 10, "imagenet": 1000, "imagenette": 10}
 SCALES: tuple[ScaleName, ...] = ("paper", "medium", "epochs", "deep", "short", "smoke")
@@ -35,6 +38,7 @@ class Setting:
         multipliers: parameter (a pattern, as in a shell) -> factors of its learning rate and weight decay (lr_mult and
             decay_mult of the files), where they are not those of its kind.
         train_samples: size of a reduced training set; None: all.
+        subsets: its images: the same for all seeds, or drawn by each seed, whose spread then covers the choice.
         clip_grad_norm: of the extra runs.
         preparation, mirror, crop_padding: pictures; the mean image is subtracted and 0 to 255 kept.
         test_images: of one test, of which the paper's are more than the test set has.
@@ -74,6 +78,7 @@ class Setting:
     estimate_spacing: int | None = None
     least_steps: int = 0
     data_options: Mapping[str, Any] = field(default_factory=dict)
+    subsets: Subsets = "fixed"
 
     @property
     def chance(self) -> float:
@@ -93,6 +98,15 @@ class Setting:
     def replace(self, **changes: Any) -> Setting:
         """A copy with other values."""
         return replace(self, **changes)
+
+    def called_with(self, precision: str, subsets: str) -> Setting:
+        """A copy with what a caller may choose; `subsets` where the training set is reduced.
+
+        Raises: ValueError: unknown subsets.
+        """
+        if subsets not in SUBSETS:
+            raise ValueError(f"subsets {subsets!r} is unknown; {near(subsets, SUBSETS)}")
+        return replace(self, precision=precision, subsets="fixed" if self.train_samples is None else subsets)
 
 
 def _times(curve: Any, factor: float) -> Piecewise | Triangular:
