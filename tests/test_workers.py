@@ -164,27 +164,21 @@ def ask_until_killed(folder: str) -> int:
     return 1
 
 
-def ask_under_signals() -> str:
-    """Signals come while the job asks, as a scheduler sends them to the whole group."""
-
-    def send() -> None:
-        for _ in range(200):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.001)
-
-    sender = threading.Thread(target=send)
-    sender.start()
-    while sender.is_alive():
-        stop_requested().reason()
-    return str(stop_requested().reason())
+def ask_under_signals() -> int:
+    """Signals come while the job asks: a scheduler sends them to the whole group."""
+    for number in (signal.SIGTERM, signal.SIGINT) * 20:
+        os.kill(os.getpid(), number)
+        assert stop_requested().reason() is None
+    return 1
 
 
 @pytest.mark.parametrize(("job", "arguments"), [(ask_until_killed, 1), (ask_under_signals, 0)])
 def test_asking_whether_to_stop_holds_nothing_that_could_be_lost(tmp_path: Path, job: Any, arguments: int) -> None:
+    """And a signal to a worker alone ends no job: its parent would take it for one that was stopped, and go on."""
     line = [sys.executable, __file__, job.__name__, *[str(tmp_path)] * arguments]
     done = subprocess.run(line, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() in (["1"], ["StopReason.interrupted"])
+    assert done.stdout.split() == ["1"]
 
 
 def sleep(seconds: float, mark: str) -> None:

@@ -140,9 +140,7 @@ _Busy = dict[Any, tuple["_Worker", int, int]]  # connection -> worker, index of 
 
 
 class _Flag:
-    """What a parent tells its workers. Without the lock of an Event: a worker that is killed could take it along, and
-    one that a signal reaches while it asks would wait for itself.
-    """
+    """What a parent tells its workers. Without the lock of an Event: a worker that is killed could take it along."""
 
     def __init__(self, context: Any) -> None:
         self._value = context.RawValue("b", 0)
@@ -285,10 +283,13 @@ def _signals_blocked() -> Iterator[None]:
 
 
 def _prepare(event: Any) -> None:
-    """A worker: Ctrl-C reaches the parent alone, which tells its workers."""
+    """A worker: a signal to the whole group is the parent's, which tells its workers.
+
+    One that gave way by itself would hand in an unfinished job, and its parent, told nothing, go on without it.
+    """
     global _stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: event.set())  # a scheduler tells the whole group
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     threading.Thread(target=_stop_with_parent, args=(event,), daemon=True).start()
