@@ -6,6 +6,7 @@ import builtins
 import json
 import math
 import re
+import resource
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -232,6 +233,18 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         ramp_figure().save(target)
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
     assert target.read_text() == "old"
+
+
+def test_a_full_disk_is_said_with_the_file(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))  # what a full disk is like, without one
+    try:
+        with pytest.raises(OSError, match="too large") as refused:
+            ramp_figure().save(tmp_path / "a.txt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert refused.value.filename == str(tmp_path / "a.txt")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("package", "suffix", "extra"), [("plotly", ".html", "cli"), ("matplotlib", ".png", "demo")])

@@ -18,6 +18,7 @@ def save(figure: Figure, path: Path) -> Path:
 
     Raises:
         ValueError: another suffix.
+        OSError: it cannot be written; its `filename` is `path`.
         ModuleNotFoundError: the package that draws the format is not installed.
     """
     suffix = path.suffix.lower()
@@ -25,6 +26,14 @@ def save(figure: Figure, path: Path) -> Path:
         raise ValueError(f"figure file {path.name!r}: suffix must be one of {', '.join(SUFFIXES)}, got {suffix!r}")
     content = _content(figure, suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _write(path, content)
+    except OSError as error:  # a full disk's names no file, others the temporary one
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    return path
+
+
+def _write(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -34,7 +43,6 @@ def save(figure: Figure, path: Path) -> Path:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return path
 
 
 def _umask() -> int:
