@@ -27,7 +27,8 @@ class Copies:
         self._file: IO[bytes] | None = None
         self._device: torch.device | None = None
         if where == DISK:
-            self._file = tempfile.TemporaryFile(prefix="superconv-")  # noqa: SIM115 - open until close()
+            # open until close(); without a buffer, which a full disk would refuse again at every seek and at the end
+            self._file = tempfile.TemporaryFile(prefix="superconv-", buffering=0)  # noqa: SIM115
         elif where is not None:
             try:
                 self._device = torch.empty(0, device=where).device
@@ -55,10 +56,10 @@ class Copies:
     def _on_disk(tensor: torch.Tensor, file: Any) -> Callable[[], torch.Tensor]:
         content = io.BytesIO()
         torch.save(tensor.detach().to("cpu", copy=True), content)  # of a view alone, not of all that it is a view of
+        length = len(content.getbuffer())
         try:
             start = file.seek(0, io.SEEK_END)
-            length = file.write(content.getbuffer())
-            file.flush()
+            _all(file.write, content.getbuffer())
         except OSError as error:
             remedy = "free space, let TMPDIR name another folder, or keep the copy in memory"
             text = f"the copy of the model cannot be kept on disk: {error.strerror}; {remedy}"
@@ -66,6 +67,17 @@ class Copies:
 
         def read() -> torch.Tensor:
             file.seek(start)
-            return torch.load(io.BytesIO(file.read(length)), weights_only=True)
+            content = bytearray(length)
+            _all(file.readinto, memoryview(content))
+            return torch.load(io.BytesIO(content), weights_only=True)
 
         return read
+
+
+def _all(move: Callable[[memoryview], int], data: memoryview) -> None:
+    """Write or read all of `data`: the system may do a part at a time (2 GiB, or what room there is)."""
+    while data:
+        moved = move(data)
+        if not moved:
+            raise EOFError("the copy on disk is not whole")
+        data = data[moved:]
