@@ -40,6 +40,15 @@ def test_a_finished_one_is_loaded_and_not_measured_again(tmp_path: Path, monkeyp
     assert (summary["stop"], summary["steps"], summary["test"]) == ("completed", 12, None)
 
 
+@pytest.mark.parametrize("content", [b"", b'{"kind": "superconv range', None])
+def test_a_finished_one_that_is_damaged_says_what_measures_it_again(tmp_path: Path, content: bytes | None) -> None:
+    _, path = measure(tmp_path)
+    (path / FILE).unlink() if content is None else (path / FILE).write_bytes(content)
+    with pytest.raises(RunError, match=rf"{FILE}.*; delete the run directory and run it again$") as damage:
+        measure(tmp_path)
+    assert "lr_range_test(" not in str(damage.value)
+
+
 def test_it_is_lr_range_test_with_the_parts_of_the_plan(tmp_path: Path) -> None:
     ramp, _ = measure(tmp_path, evaluate_with="reestimated", evaluate_every=5, shape="linear", precision="fp32")
     task = make_task()

@@ -92,7 +92,7 @@ def run_range_test(
     Returns: the range test, and its run directory.
     Raises:
         ValueError: a plan or a model that does not fit the task.
-        RunError, a ValueError: the directory cannot be written, or is in use.
+        RunError, a ValueError: the directory cannot be written, is in use, or holds a damaged range test.
     """
     device = choose_device(device)
     splits = task.data.with_validation(VALIDATION_SAMPLES)
@@ -104,15 +104,24 @@ def run_range_test(
         agree_on({part: checksum for part, checksum in splits.checksums.items() if checksum}, "data set")
         agree_on({**config, "seed": seed}, "config")
     if summary_of(place) is not None:
-        return on_first_rank(lambda: RangeTest.load(path / FILE)), path
+        return on_first_rank(lambda: _stored(path)), path
     new = [folder for folder in (path, *path.parents[:3]) if not folder.exists()] if rank() == 0 else []
     # first: what cannot be written, or is being measured elsewhere, is known before the work
     with open_together(place, info) as run, _removed_if_it_fails(new):
         if summary_in(run) is not None:  # by another process meanwhile: the one that was first stands
-            return on_first_rank(lambda: RangeTest.load(path / FILE)), path
+            return on_first_rank(lambda: _stored(path)), path
         ramp = _measure(task, plan, seed, splits, device, keep_copy_on, progress)
         together(lambda: _keep(ramp, run))
     return ramp, path
+
+
+def _stored(path: Path) -> RangeTest:
+    """What lies in a finished run's directory, which no command measures again. Raises: RunError: it is damaged."""
+    try:
+        return RangeTest.load(path / FILE)
+    except ValueError as error:
+        problem = str(error).rpartition(": ")[0]  # without the remedy for a file of one's own
+        raise runs.RunError(f"{problem}; delete the run directory and run it again") from error
 
 
 @contextmanager
