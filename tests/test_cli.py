@@ -49,6 +49,18 @@ def test_train_skips_what_is_finished_and_reports_it(run: Run, tmp_path: Path, t
     assert json.loads(out)
 
 
+def test_a_damaged_checkpoint_is_no_mistake_in_the_command(run: Run, task: str) -> None:
+    command = ("train", "--task", task, "--schedule", "constant:lr=.1", "--steps", "8", "--batch-size", "32", "--quiet")
+    assert run(*command, "--max-minutes", "1e-9")[0] == 1
+    (checkpoint,) = Path("runs").glob("*/*/*/checkpoint.pt")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    code, _, err = run(*command)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "checkpoint.pt is not a readable checkpoint" in err
+    checkpoint.unlink()
+    assert run(*command)[0] == 0
+
+
 def test_epochs_are_epochs_under_accumulation_too(run: Run, task: str) -> None:
     """256 samples in batches of 24 are 10 an epoch: 7 epochs in updates of 4 batches are 17.5, over their ends."""
     code, out, _ = run(

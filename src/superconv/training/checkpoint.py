@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..records import StopReason
-from ..runs import atomic_write
+from ..runs import RunError, atomic_write
 from ..schedules import Schedule
 from .batch_source import BatchSource
 from .distributed import gather_from_ranks, rank
@@ -34,7 +34,7 @@ _PARTS = {
 }
 
 
-class DamagedCheckpoint(ValueError):
+class DamagedCheckpoint(RunError):
     """A checkpoint that cannot be read, or whose content has changed since it was written."""
 
 
