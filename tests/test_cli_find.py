@@ -110,6 +110,10 @@ def test_a_recipe_of_another_version_is_one_sentence(run: Run, recipe: Path) -> 
     assert code == 2
     assert "reads recipes of format 1, got 'recipe' of format 7" in err
     assert err.count("\n") == 1
+    recipe.write_text("")
+    code, _, err = run(*TRAIN, "--recipe", str(recipe))
+    assert (code, err.count("\n")) == (1, 1)
+    assert err.endswith("run superconv find again\n"), "there is no run directory to delete"
     code, _, err = run(*TRAIN, "--recipe", "none.json")
     assert (code, "there is no recipe none.json" in err) == (2, True)
     code, _, err = run(*TRAIN)

@@ -246,7 +246,7 @@ class Recipe(Settings):
         """Read what `save` wrote. Raises: ValueError: no such file, a damaged one, or one of another format."""
         if not Path(path).is_file():
             raise ValueError(f"there is no recipe {path}; superconv find writes one, recipe.json in its experiment")
-        return cls.from_dict(read_json(Path(path)))
+        return cls.from_dict(read_json(Path(path), "run superconv find again"))
 
 
 _WORDS, _NUMBER, _COUNT = (str,), (int, float), (int,)

@@ -11,26 +11,29 @@ from .errors import RunError
 FORMAT = 1  # of the directory's files; raised when an older reader would misread them
 
 _FIELDS = {"experiment": str, "arm": str, "seed": int, "hash": str, "config": dict, "info": dict}
+_REMEDY = "delete the run directory and run it again"
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, remedy: str = _REMEDY) -> dict[str, Any]:
     """One JSON object.
 
+    Args:
+        remedy: what to do where it is damaged; by default that of a run directory.
     Raises: RunError: the file is missing, unreadable, or holds something else.
     """
     try:
         value = json.loads(path.read_bytes())
     except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}; delete the run directory and run it again") from error
+        raise RunError(f"cannot read {path}: {error.strerror}; {remedy}") from error
     except (ValueError, RecursionError) as error:
         if path.suffix != ".json":  # named by a user: superconv's own all end so
             raise RunError(
                 f"{path} is no JSON file of superconv ({error}); pass the .json file that superconv wrote, such as an "
                 "experiment's recipe.json"
             ) from error
-        raise RunError(f"{path} is damaged: {error}; delete the run directory and run it again") from error
+        raise RunError(f"{path} is damaged: {error}; {remedy}") from error
     if not isinstance(value, dict):
-        raise RunError(f"{path} is damaged: no JSON object; delete the run directory and run it again")
+        raise RunError(f"{path} is damaged: no JSON object; {remedy}")
     return value
 
 
@@ -48,5 +51,5 @@ def read_run_file(folder: Path) -> dict[str, Any]:
         )
     for key, kind in _FIELDS.items():
         if not isinstance(record.get(key), kind):
-            raise RunError(f"{path} is damaged: {key!r} is missing; delete the run directory and run it again")
+            raise RunError(f"{path} is damaged: {key!r} is missing; {_REMEDY}")
     return record
