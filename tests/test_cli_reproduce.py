@@ -79,6 +79,9 @@ def test_what_the_results_hold_is_not_run_again(run: Run, tmp_path: Path) -> Non
     assert (code, err) == (0, f"already in {tmp_path} and not run again: 6 (another --out runs them)\n")
     assert "Holds." in out
     assert path.read_bytes() == before
+    path.with_suffix(".png").unlink()  # killed before it was drawn
+    assert run(*command, "--quiet")[0] == 0
+    assert path.with_suffix(".png").stat().st_size > 1000
     code, out, _ = run(*command, "--seeds", "2", "--quiet")
     assert "n=3: holds" in out, "of all seeds that are there"
     for more in (("--seeds", "4"), ("--precision", "bf16")):  # what is missing needs its data

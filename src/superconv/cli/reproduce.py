@@ -155,13 +155,16 @@ def _chosen(names: list[str], scale: str, out: Path) -> tuple[list[tuple[Claim, 
 
 def _saved(found: Sequence[Reproduction], out: Path, there: Known) -> dict[str, Path]:
     """Where each claim's results lie, written where there is something new; noise shows nothing, and is not kept."""
-    from ..paper.results import file_of, save
+    from ..paper.results import draw, file_of, save
 
     kept = {}
     for result in (result for result in found if any(result.runs.values()) and result.scale != "smoke"):
         runs = {f"{result.claim.name}/{condition}": by_seed for condition, by_seed in result.runs.items()}
         new = any(set(by_seed) - set(there.runs.get(name, {})) for name, by_seed in runs.items())
-        kept[result.claim.name] = save(result, out) if new else file_of(out, result.claim, result.scale)
+        path = save(result, out) if new else file_of(out, result.claim, result.scale)
+        if not path.with_suffix(".png").exists():  # an earlier call was killed, or the disk full, before its picture
+            draw(path)
+        kept[result.claim.name] = path
     return kept
 
 
