@@ -318,6 +318,17 @@ def test_bad_settings_are_answered(name, keywords, message):
         build_optimizer(name, network(), **{"lr": 0.1, **keywords})
 
 
+class Talking(torch.optim.SGD):
+    def __init__(self, *arguments, **options):
+        print("Using decoupled weight decay")
+        super().__init__(*arguments, **options)
+
+
+def test_what_a_class_prints_is_no_result(capsys):
+    build_optimizer(f"{__name__}:Talking", nn.Linear(1, 1), lr=0.1)
+    assert capsys.readouterr() == ("", "Using decoupled weight decay\n")
+
+
 def test_a_class_that_wants_more_is_answered():
     with pytest.raises(ValueError, match="does not start with these settings"):
         build_optimizer(f"{__name__}:Demanding", network(), lr=0.1)

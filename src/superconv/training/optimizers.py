@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -223,7 +225,8 @@ def build_optimizer(
             if isinstance(group, dict):
                 group.pop("weight_decay", None)
     try:
-        return choice.build(params, lr=lr, **options)
+        with redirect_stdout(sys.stderr):  # some print a line (Prodigy): stdout is for results
+            return choice.build(params, lr=lr, **options)
     except TypeError as error:
         raise ValueError(
             f"optimizer {name!r} does not start with these settings: {error}; give what it lacks"
