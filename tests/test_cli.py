@@ -1,13 +1,16 @@
 """The program from outside: exit codes, what goes to stdout, and what a mistake answers."""
 
+import fcntl
 import io
 import json
 import os
 import re
+import select
 import shlex
 import signal
 import subprocess
 import sys
+import termios
 import time
 import warnings
 from pathlib import Path
@@ -219,6 +222,34 @@ def test_an_interrupted_training_goes_on_where_it_stopped(
     )
 
 
+def test_a_training_whose_terminal_is_closed_ends_at_a_checkpoint_and_goes_on(
+    run: Run, tmp_path: Path, task: str
+) -> None:
+    command = ("train", "--task", task, "--schedule", "one_cycle:max_lr=.5", "--steps", "3000", "--batch-size", "32")
+    master, slave = os.openpty()
+
+    def in_the_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+
+    line = [sys.executable, "-m", "superconv", *command, "--arm", "closed"]
+    process = subprocess.Popen(line, stdin=slave, stdout=slave, stderr=slave, preexec_fn=in_the_terminal)
+    os.close(slave)
+    rows = tmp_path / "runs/train/closed"
+    deadline = time.monotonic() + 120
+    while not any(path.stat().st_size for path in rows.glob("*/rows.jsonl")):
+        assert time.monotonic() < deadline
+        if select.select([master], [], [], 0.02)[0]:
+            os.read(master, 65536)  # a full terminal would make it wait
+    os.kill(process.pid, signal.SIGHUP)  # the shell's; the system's comes next
+    os.close(master)
+    assert process.wait(60) != -signal.SIGHUP
+    assert list(rows.glob("*/checkpoint.pt"))
+    _, resumed, _ = run(*command, "--arm", "closed", "--json")
+    assert json.loads(resumed)["summary"]["steps"] == 3000
+
+
 def test_ctrl_c_in_a_range_test_says_what_is_kept(run: Run, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -269,7 +300,7 @@ except BaseException as error:
 """
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_during_the_import_of_torch_is_not_lost(tmp_path: Path, number: str) -> None:
     (tmp_path / "torch.py").write_text(FAKE_TORCH.format(number=number))
     (tmp_path / "importing.py").write_text(IMPORTING)
@@ -280,8 +311,9 @@ def test_a_signal_during_the_import_of_torch_is_not_lost(tmp_path: Path, number:
 
 
 def terminal_interrupts() -> None:
-    """SIGINT as a terminal delivers it: a shell ignores it in what it starts in the background."""
+    """Signals as a terminal delivers them: a shell ignores SIGINT in what it starts in the background, nohup SIGHUP."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def test_without_a_length_it_is_thirty_epochs_and_two_lengths_are_refused(run: Run, task: str) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +320,36 @@ def test_a_first_signal_is_remembered_a_second_one_interrupts_and_handlers_come_
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.fixture
+def hangups() -> Iterator[Callable[[Any], None]]:
+    """Set what a hangup does; it is as before afterwards (nohup may have started the tests)."""
+    before = signal.getsignal(signal.SIGHUP)
+    yield lambda handler: signal.signal(signal.SIGHUP, handler)
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_closed_terminal_stops_and_its_second_hangup_interrupts_nothing(hangups: Callable[[Any], None]) -> None:
+    hangups(signal.SIG_DFL)
+    stop = StopSignal()
+    with stop.listening():
+        assert stop.reason() is None
+        for _ in range(3):  # of the system, and of the shell
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.reason() is StopReason.interrupted
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+def test_nohup_stays_nohup(hangups: Callable[[Any], None]) -> None:
+    hangups(signal.SIG_IGN)
+    stop = StopSignal()
+    with stop.listening():
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.reason() is None
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_outside_the_main_thread_signals_are_left_alone() -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in a verb: one sentence, the command that goes on, and status 130."""
+"""Ctrl-C, SIGTERM and a closed terminal in a verb: one sentence, the command that goes on, and status 130."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from .stopped import command_again
 
 EXIT_INTERRUPTED = 130
 _LATER_SECONDS = 0.05
+_HANGUP = getattr(signal, "SIGHUP", None)  # the terminal is closed
 
 
 def interruptible(verb: Callable[..., None]) -> Callable[..., None]:
     """The verb; where a signal leaves it, what that means for what was done is said.
 
-    A scheduler's SIGTERM is Ctrl-C, so that everything is tidied up likewise; verbs that end at a checkpoint catch
-    both themselves (`StopSignal.listening`).
+    A scheduler's SIGTERM and a hangup are Ctrl-C, so that everything is tidied up likewise; verbs that end at a
+    checkpoint catch them themselves (`StopSignal.listening`).
     """
 
     @functools.wraps(verb)
@@ -42,7 +43,7 @@ def interruptible(verb: Callable[..., None]) -> Callable[..., None]:
 
 @contextmanager
 def _signals_interrupt() -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise KeyboardInterrupt in the block, but not before an import of torch is over.
+    """Ctrl-C, SIGTERM and a hangup raise KeyboardInterrupt in the block, but not before an import of torch is over.
 
     torch imports numpy from C, and takes whatever goes wrong there for a numpy that cannot be used: an interrupt would
     be lost, and numpy with it. A signal that comes meanwhile is sent again a little later.
@@ -54,6 +55,8 @@ def _signals_interrupt() -> Iterator[None]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if not _in_torch_import(frame):
+            if number == _HANGUP:
+                signal.signal(number, signal.SIG_IGN)  # the shell sends a second one, into the tidying up
             raise KeyboardInterrupt
         later.append(threading.Timer(_LATER_SECONDS, _send, (number,)))
         later[-1].daemon = True
@@ -62,6 +65,8 @@ def _signals_interrupt() -> Iterator[None]:
     caught = [signal.SIGTERM]
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell ignores it in the background
         caught.append(signal.SIGINT)
+    if _HANGUP is not None and signal.getsignal(_HANGUP) is signal.SIG_DFL:  # nohup ignores it
+        caught.append(_HANGUP)
     previous = {number: signal.signal(number, interrupt) for number in caught}
     try:
         yield

@@ -13,6 +13,8 @@ from typing import Any
 from ..records import StopReason
 from ..training.distributed import largest_over_ranks
 
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+HANGUP = getattr(signal, "SIGHUP", None)  # the terminal is closed
 _REASONS = (None, StopReason.time_limit, StopReason.interrupted)
 
 
@@ -42,8 +44,9 @@ class StopSignal:
 
     @contextmanager
     def listening(self) -> Iterator[StopSignal]:
-        """Ctrl-C and SIGTERM set `reason` while the block runs; a second one interrupts at once.
+        """Ctrl-C, SIGTERM and a closed terminal set `reason` while the block runs; a second signal interrupts at once.
 
+        A hangup never does: the system and the shell both send one. Under nohup it stays without effect.
         Outside the main thread signals cannot be caught and are left alone.
         """
         if threading.current_thread() is not threading.main_thread():
@@ -51,11 +54,12 @@ class StopSignal:
             return
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if self._signalled:
+            if self._signalled and number != HANGUP:
                 raise KeyboardInterrupt
             self._signalled = True
 
-        previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        caught = [number for number in SIGNALS if number != HANGUP or signal.getsignal(number) is not signal.SIG_IGN]
+        previous = {number: signal.signal(number, handle) for number in caught}
         try:
             yield self
         finally:

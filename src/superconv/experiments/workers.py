@@ -22,10 +22,9 @@ from ..runs import RunError
 from ..training.allocator import keep_large_blocks
 from ..training.distributed import is_distributed
 from .ray_jobs import run_on_ray
-from .stopping import StopSignal
+from .stopping import SIGNALS, StopSignal
 
 POLL_SECONDS = 0.2
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ATTEMPTS = 3  # at one job; the last of them alone on the machine, which helps where memory was short
 
 GUARD = (
