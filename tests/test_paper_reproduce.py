@@ -22,7 +22,7 @@ from superconv.paper.build import arm_of, task_of
 from superconv.paper.catalogue import select
 from superconv.paper.claim import Claim, Effect, Experiment
 from superconv.paper.claims import CLAIMS
-from superconv.paper.effects import effect_lines
+from superconv.paper.effects import deciding, effect_lines, effects_of
 from superconv.paper.measured import Run, effects_by_seed, run_of
 from superconv.paper.overview import long_overview
 from superconv.paper.reproduce import Known, Reproduction, _jobs, _Work, conclude, reproduce
@@ -435,6 +435,18 @@ def test_effects_that_were_not_run_are_counted_and_decide_nothing() -> None:
     assert result.sentence.endswith("Holds, as far as it was run (effects not run: 1).")
     assert (nothing := conclude(claim, "paper", {}, "cpu")).word == "not run"
     assert nothing.not_run == 0
+
+
+def test_a_chain_of_which_only_links_without_a_claim_were_run_is_measured_so_far() -> None:
+    claim = next(claim for claim in CLAIMS if claim.name == "fair-headline")
+    arms = {"pclr-equal-steps": 0.44, "pclr-80000": 0.45}
+    runs = {name: {seed: made_run([value + 1e-3 * seed * value]) for seed in range(3)} for name, value in arms.items()}
+    result = conclude(claim, "epochs", runs, "cpu")
+    assert (result.word, result.not_run) == ("measured", 1)
+    assert result.sentence.endswith("Measured at epochs scale, as far as it was run (effects not run: 1).")
+    shown = deciding(effects_of(result))
+    assert shown is not None
+    assert shown.effect == claim.effects[0]
 
 
 def headline(seeds: int = 3, gain: float = 0.012) -> Reproduction:

@@ -104,10 +104,10 @@ def _shown(effect: Effect, judgement: Judgement, afterwards: bool) -> Shown:
 
 
 def deciding(effects: Sequence[Shown]) -> Shown | None:
-    """The effect that a claim's word rests on: the weakest that was run of those that assert something."""
-    asserted = [shown for shown in effects if shown.effect.asserts] or list(effects)
-    asserted = [shown for shown in asserted if shown.word != "not run"] or asserted
-    return min(asserted, key=lambda shown: ORDER.index(shown.word), default=None)
+    """The effect that a claim's word rests on: the weakest that was run of those that assert something, else of all."""
+    run = [shown for shown in effects if shown.word != "not run"] or list(effects)
+    resting_on = [shown for shown in run if shown.effect.asserts] or run
+    return min(resting_on, key=lambda shown: ORDER.index(shown.word), default=None)
 
 
 def effect_lines(result: Reproduction) -> list[str]:

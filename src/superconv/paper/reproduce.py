@@ -64,8 +64,9 @@ class Reproduction:
     @property
     def not_run(self) -> int:
         """Effects that assert something and were not run, of a claim of which others were."""
-        words = [j.word for e, j in zip(self.claim.effects, self.judgements, strict=True) if e.asserts]
-        return 0 if set(words) <= {"not run"} else words.count("not run")
+        if self.word == "not run":
+            return 0
+        return sum(e.asserts and j.word == "not run" for e, j in zip(self.claim.effects, self.judgements, strict=True))
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,16 @@ def conclude(
         judgements.append(
             judge(values, sign=effect.sign, size=size, tolerance=effect.tolerance, equal=effect.equal, without=without)
         )
-    asserting = [j.word for effect, j in zip(claim.effects, judgements, strict=True) if effect.asserts]
-    words = asserting or [judgement.word for judgement in judgements]
-    word = together([each for each in words if each != "not run"] or words)
+    words = [judgement.word for judgement in judgements]
+    asserting = [word for word, effect in zip(words, claim.effects, strict=True) if effect.asserts]
+    word = together(_run(asserting) or _run(words) or words)
     if not any(found.values()):
         word = "not run"
     return Reproduction(claim, scale, found, tuple(judgements), word, runs.environment(), device, settings or {})
+
+
+def _run(words: Sequence[Word]) -> list[Word]:
+    return [word for word in words if word != "not run"]
 
 
 def reproduce(
