@@ -232,7 +232,7 @@ def test_an_update_is_the_same_at_smaller_scales(experiment: Experiment) -> None
     for scale in SMALLER:
         small = scaled(own, scale)
         assert small.lr_factor * small.weight_decay == pytest.approx(own.weight_decay)
-        if own.optimizer.startswith("caffe-"):
+        if own.optimizer.startswith("caffe-") and scale != "rates":
             assert small.batch_size / own.batch_size == pytest.approx(small.lr_factor, rel=0.15)
         assert (small.momentum, small.optimizer) == (own.momentum, own.optimizer)
 
@@ -252,6 +252,13 @@ def test_scale_deep_is_short_with_the_networks_as_they_are(experiment: Experimen
     own, short, deep = experiment.setting, scaled(experiment.setting, "short"), scaled(experiment.setting, "deep")
     assert (deep.model, deep.model_options) == (own.model, own.model_options)
     assert deep == short.replace(model=own.model, model_options=own.model_options)
+
+
+@pytest.mark.parametrize("experiment", [e for e in BUILT if e.setting.data.startswith("cifar")], ids=lambda e: e.name)
+def test_scale_rates_is_short_with_the_learning_rates_as_they_are(experiment: Experiment) -> None:
+    own, short, rates = experiment.setting, scaled(experiment.setting, "short"), scaled(experiment.setting, "rates")
+    assert (rates.lr_factor, rates.weight_decay) == (1.0, own.weight_decay)
+    assert rates == short.replace(lr_factor=1.0, weight_decay=own.weight_decay)
 
 
 @pytest.mark.parametrize("name", sorted({e.setting.model for e in BUILT}))

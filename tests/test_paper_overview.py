@@ -214,12 +214,12 @@ def test_every_scale_but_noise_is_in_the_overview_by_its_last_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("superconv.paper.results.draw", lambda path: path)
-    for scale in ("smoke", "short", "deep", "epochs", "medium", "paper"):
+    for scale in ("smoke", "short", "rates", "deep", "epochs", "medium", "paper"):
         for seeds, batch_size in ((2, 7), (3, 9)):
             settings = {name: s.replace(batch_size=batch_size) for name, s in headline().settings.items()}
             save(replace(headline(seeds), scale=scale, settings=settings), tmp_path)
     found = kept_in(tmp_path)
-    assert [kept.result.scale for kept in found] == ["paper", "medium", "epochs", "deep", "short"]
+    assert [kept.result.scale for kept in found] == ["paper", "medium", "epochs", "deep", "rates", "short"]
     assert {len(kept.result.runs["clr"]) for kept in found} == {3}
 
 

@@ -66,7 +66,7 @@ def test_results_of_every_scale_that_are_kept_have_a_chapter_in_the_scales_order
     expected = [f"super-convergence-{scale}" for scale in SCALES if scale != "smoke"]
     found = chapters(tmp_path)
     assert list(found) == ["all", *expected]
-    assert found["all"]["sentence"].startswith("1 claim with 5 results, some at several scales: ")
+    assert found["all"]["sentence"].startswith(f"1 claim with {len(expected)} results, some at several scales: ")
     assert [kept.result.scale for kept in kept_in(tmp_path)] == [scale for scale in SCALES if scale != "smoke"]
 
 

@@ -41,7 +41,7 @@ def reproduce(
         str,
         typer.Option(
             help="paper: as it was; short, medium: the same shape in minutes or hours on a CPU; epochs: the paper's "
-            "passes over 1,000 images; deep: short with the paper's networks; smoke: seconds."
+            "passes over 1,000 images; deep, rates: short with the paper's networks, or learning rates; smoke: seconds."
         ),
     ] = "short",
     seeds: Annotated[int, typer.Option(min=1, help="Of every experiment; three or more for a word.")] = 3,

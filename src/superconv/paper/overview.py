@@ -20,6 +20,7 @@ SMALLER = {
     "medium": "10,000 images, an hour or more on a CPU",
     "epochs": "the paper's passes over 1,000 images",
     "deep": "short with the paper's own networks",
+    "rates": "short with the paper's own learning rates",
     "short": "2,500 images, minutes on a CPU",
 }
 

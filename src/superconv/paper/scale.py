@@ -15,15 +15,17 @@ class Scale:
     Args:
         steps: factor of the number of updates, of which there are at least `least`.
         least: smallest number of updates.
-        batch: factor of the batch size, and of the learning rates of SGD with it, so that the noise of an update
-            stays (Goyal et al., arXiv 1706.02677, Sec. 2.1); weight decay is divided by it, so that what an update
-            takes off the weights (learning rate x weight decay) stays as well. Groups of BatchNorm keep their size
-            where they fit.
+        batch: factor of the batch size, and of the learning rates of SGD with it (`rates`), so that the noise of an
+            update stays (Goyal et al., arXiv 1706.02677, Sec. 2.1); weight decay is divided by it, so that what an
+            update takes off the weights (learning rate x weight decay) stays as well. Groups of BatchNorm keep their
+            size where they fit.
         max_samples: training samples, at most; a reduced training set is reduced by the same factor.
         networks: network -> the smaller one in its place, and its options.
         pictures: data set of a folder -> how its pictures are read.
         tests: a run's tests along the way, and their images.
         ramp_tests: likewise of an LR range test, which is read off its course and not off its end alone.
+        rates: whether learning rates follow the batch size. Where a ramp breaks down by curvature it does so at one
+            rate, whatever the batch.
     """
 
     steps: float
@@ -34,13 +36,14 @@ class Scale:
     ramp_tests: tuple[int, int]
     networks: Mapping[str, tuple[str, dict[str, object]]] = field(default_factory=dict)
     pictures: Mapping[str, dict[str, object]] = field(default_factory=dict)
+    rates: bool = True
 
     def apply(self, setting: Setting) -> Setting:
         """The smaller setting: schedules keep their shape, momentum its value; an update is the same, on fewer data."""
         steps = max(self.least, round(self.steps * setting.steps), setting.least_steps if self.steps else 0)
         model, options = self.networks.get(setting.model, (setting.model, dict(setting.model_options)))
         batch = round(setting.batch_size * self.batch)
-        factor = self.batch if setting.optimizer.startswith("caffe-") else 1.0
+        factor = self.batch if self.rates and setting.optimizer.startswith("caffe-") else 1.0
         samples = setting.train_samples
         if self.max_samples is not None:
             samples = self.max_samples if samples is None else max(batch, round(samples / 50_000 * self.max_samples))
@@ -84,10 +87,13 @@ SHORT = Scale(0.03, 60, 1 / 8, 2_500, (10, 10_000), (30, 2_500), _NARROW, _SMALL
 MEDIUM = Scale(0.1, 200, 1 / 8, 10_000, (20, 10_000), (60, 2_500), _NARROW, _SMALL)
 EPOCHS = Scale(0.16, 200, 1 / 8, 1_000, (10, 10_000), (60, 2_500), _NARROW, _SMALL)  # .16 / 8 = 1,000 / 50,000
 DEEP = Scale(0.03, 60, 1 / 8, 2_500, (10, 10_000), (30, 2_500), _PICTURES, _SMALL)
+RATES = Scale(0.03, 60, 1 / 8, 2_500, (10, 10_000), (30, 2_500), _NARROW, _SMALL, rates=False)
 SMOKE = Scale(0.0, 20, 1 / 64, 64, (2, 32), (4, 32), {**_NARROW, **_TINY}, _SMALL)
 
 
-_SMALLER: dict[ScaleName, Scale] = {"medium": MEDIUM, "epochs": EPOCHS, "deep": DEEP, "short": SHORT, "smoke": SMOKE}
+_SMALLER: dict[ScaleName, Scale] = {
+    "medium": MEDIUM, "epochs": EPOCHS, "deep": DEEP, "rates": RATES, "short": SHORT, "smoke": SMOKE,
+}  # fmt: skip
 
 
 def scaled(setting: Setting, scale: ScaleName) -> Setting:

@@ -11,9 +11,9 @@ from ..schedules import Piecewise, Schedule, Triangular, parse_schedule
 
 Subsets = Literal["fixed", "by-seed"]
 SUBSETS: tuple[Subsets, ...] = ("fixed", "by-seed")
-ScaleName = Literal["paper", "medium", "epochs", "deep", "short", "smoke"]
+ScaleName = Literal["paper", "medium", "epochs", "deep", "rates", "short", "smoke"]
 CLASSES = {"cifar10": 10, "cifar100": 100, "mnist": 10, "imagenet": 1000, "imagenette": 10}
-SCALES: tuple[ScaleName, ...] = ("paper", "medium", "epochs", "deep", "short", "smoke")
+SCALES: tuple[ScaleName, ...] = ("paper", "medium", "epochs", "deep", "rates", "short", "smoke")
 KEPT: tuple[ScaleName, ...] = tuple(scale for scale in SCALES if scale != "smoke")  # whose results are kept: no noise
 
 
