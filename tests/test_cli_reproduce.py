@@ -141,7 +141,7 @@ def test_missing_data_name_the_command(run: Run, tmp_path: Path) -> None:
         (["max-lr", "--overview"], "a name does not go with --overview"),
         (
             ["max-lr", "--scale", "epoch"],
-            "did you mean 'epochs'? allowed are paper, medium, epochs, deep, short, smoke",
+            "did you mean 'epochs'? allowed are paper, medium, epochs, deep, rates, short, smoke",
         ),
     ],
 )

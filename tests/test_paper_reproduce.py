@@ -257,7 +257,7 @@ def test_a_run_that_another_process_holds_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_told() -> None:
-    with pytest.raises(ValueError, match="is unknown; allowed are paper, medium, epochs, deep, short, smoke"):
+    with pytest.raises(ValueError, match="is unknown; allowed are paper, medium, epochs, deep, rates, short, smoke"):
         reproduce(select("max-lr"), scale="tiny")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least one seed"):
         reproduce(select("max-lr"), seeds=[])
