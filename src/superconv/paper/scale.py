@@ -24,7 +24,7 @@ class Scale:
         pictures: data set of a folder -> how its pictures are read.
         tests: a run's tests along the way, and their images.
         ramp_tests: likewise of an LR range test, which is read off its course and not off its end alone.
-        rates: whether learning rates follow the batch size. Where a ramp breaks down by curvature it does so at one
+        rates: whether learning rates follow the batch size. Where curvature breaks a ramp it does so at one
             rate, whatever the batch.
     """
 
