@@ -342,6 +342,34 @@ def test_scale_invariant_weights_are_the_same_on_both_ranks(on_two_ranks: Any) -
     assert first[1] == pytest.approx(first[0], rel=1e-3)
 
 
+# ---- ranks apart -----------------------------------------------------------------------------------------------------
+
+
+def warned(rank: int, world: int, kind: str) -> list[tuple[str, str]]:
+    """Messages and files of the warnings of a training and of a range test."""
+    model = make_model()
+    if kind != "forgotten":
+        model = DistributedDataParallel(model)
+    if kind == "inside another module":
+        model = nn.Sequential(model, nn.Identity())
+    train = shared(32, rank, world)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        sc.train(model, sgd(model), F.cross_entropy, train, sc.constant(2, lr=0.1))
+        sc.lr_range_test(model, sgd(model), F.cross_entropy, train, start_lr=1e-3, end_lr=0.1, total_steps=3)
+    return [(str(each.message), Path(each.filename).name) for each in caught]
+
+
+@pytest.mark.parametrize("kind", ["forgotten", "wrapped", "inside another module"])
+def test_a_forgotten_wrapper_is_said_once_at_the_users_line(on_two_ranks: Any, kind: str) -> None:
+    for messages in on_two_ranks(warned, kind):
+        if kind != "forgotten":
+            assert messages == []
+            continue
+        assert [file for _, file in messages] == ["test_distributed.py"] * 2, "one a call"
+        assert all("2 ranks" in text and "a network of its own" in text for text, _ in messages)
+
+
 # ---- what ranks know together ----------------------------------------------------------------------------------------
 
 

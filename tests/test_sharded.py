@@ -1,5 +1,6 @@
 """Two ranks that share the parameters out between them (FSDP's `fully_shard`), beside one process with all of them."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,11 @@ def trained(rank: int, world: int) -> tuple[list[float], list[Any], list[float],
     model, optimizer, batches = make(rank, world)
     schedule = sc.one_cycle(12, max_lr=0.2)
     options: dict[str, Any] = {"accumulation_steps": 2, "clip_grad_norm": 1.0, "evaluate_every": 4}
-    records = list(
-        sc.train_steps(model, optimizer, F.cross_entropy, batches, schedule, eval_batches=batches, **options)
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="this process group")  # these ranks do train together
+        records = list(
+            sc.train_steps(model, optimizer, F.cross_entropy, batches, schedule, eval_batches=batches, **options)
+        )
     assert not any(is_sharded(record.grad_norm) for record in records)
     losses, norms = [float(record.loss) for record in records], [float(record.grad_norm) for record in records]
     evaluations = [(e.metric, e.samples) for record in records if (e := record.evaluation) is not None]

@@ -27,6 +27,7 @@ from ..training.micro_batches import Count, check_count
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
 from ..training.preserve import warn_of_persistent_workers
+from ..training.ranks_apart import warn_of_ranks_apart
 from ..training.scheduled_groups import given_scales, own_scales
 from ..training.unclear_scales import warn_of_unclear_scales
 from .chance import ChanceLevel
@@ -117,7 +118,7 @@ def lr_range_test(
     Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored; several of
         the learning rates in `forks` come closest to the same step, which is forked once; a metric of one's own that
         goes with the loss, where `higher_is_better` was not given; `eval_batches` that are sorted by class, under batch
-        statistics; as `ScheduleLR`.
+        statistics; as `train_steps`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
         ValueError: a range, length or fork that is not possible; an option that would be ignored; nothing to train on;
@@ -149,6 +150,7 @@ def lr_range_test(
         scaler = make_scaler(precision, device.type)
     warn_of_persistent_workers(train_batches, stacklevel=3)
     warn_of_unclear_scales(optimizer, group_scales)
+    warn_of_ranks_apart(model)
     scales = own_scales(optimizer) if group_scales is None else given_scales(group_scales, optimizer)
     guess = ChanceLevel(metric, chance, ignored_label(loss_fn))
     probe = Probe(

@@ -23,6 +23,7 @@ from .evaluate import EvaluateWith, check_metric, check_readable, evaluate
 from .evaluation_point import begin_training, evaluation_point
 from .micro_batches import Count, check_count
 from .precision import make_scaler
+from .ranks_apart import warn_of_ranks_apart
 from .schedule_lr import ScheduledGroups, resumed_schedule
 from .unclear_scales import warn_of_unclear_scales
 from .update import Update
@@ -85,6 +86,7 @@ def train_steps(
             followed, the policy is that of `ScheduleLR`: the same levels in another length are stretched, so that
             nothing jumps.
         cycle_momentum, group_scales: as in `ScheduleLR`.
+    Warns: several ranks, and a model under neither DistributedDataParallel nor FSDP; as `ScheduleLR`.
     Raises:
         ValueError: nothing to train on; a batch that `split` cannot take apart; an option out of range; a metric that
             does not fit the outputs; an iterator to evaluate on more than once; an optimizer that needs a closure.
@@ -101,6 +103,7 @@ def train_steps(
         schedule = resumed_schedule(state.schedule, schedule, state.step)
     groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
     warn_of_unclear_scales(optimizer, group_scales)
+    warn_of_ranks_apart(model)
     state.schedule = schedule
     update = Update(model, optimizer, loss_fn, split or pair, count, device, precision, state.scaler, clip_grad_norm)
     if eval_batches is not None and state.step < schedule.total_steps:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from torch.optim import Optimizer
 
+from .callers_level import callers_level
 from .scheduled_groups import own_lrs, own_scales
 
 
@@ -39,7 +39,7 @@ def warn_of_unclear_scales(optimizer: Optimizer, group_scales: Sequence[float] |
         f"group_scales={_listed(scales)} if that is meant, or group_scales={over_largest} if the schedule's is that of "
         "the group with the largest",
         UserWarning,
-        stacklevel=_callers_level(),
+        stacklevel=callers_level(),
     )
 
 
@@ -60,11 +60,3 @@ def _default_that_nobody_typed(optimizer: Any) -> float | None:
     if not isinstance(of_class, int | float) or default is None or not math.isclose(float(default), of_class):
         return None
     return float(default)
-
-
-def _callers_level() -> int:
-    """What `stacklevel` a warning of the calling function needs for the first line outside this package."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "superconv":
-        frame, level = frame.f_back, level + 1
-    return level
