@@ -68,6 +68,7 @@ def test_every_form_of_an_effect_is_said() -> None:
     found = own_effects(
         Effect("a", "b", sign=-1, size=-0.02),
         Effect("a", "b", sign=0, equal=True, tolerance=0.015),
+        Effect("a", "b", sign=0, equal=True, tolerance=0.01),
         Effect("a", "b", over=("c", "d"), size=0.03),
         Effect("a", "b", sign=0),
         Effect("a", threshold=0.5),
@@ -76,14 +77,14 @@ def test_every_form_of_an_effect_is_said() -> None:
         b=ends(0.5, 0.5, 0.5),
     )
     assert [each.asserted for each in found] == [
-        "a below b by 2 points", "a level with b within 1.5 points",
+        "a below b by 2 points", "a level with b within 1.5 points", "a level with b within 1 point",
         "lead of a over b above that of c over d by 3 points", "a against b", "a above 0.5", "a above b",
     ]  # fmt: skip
     assert [each.measured for each in found] == [
-        *["+12.0 (+7.0 to +17.0) points, n=3"] * 2, "-", "+12.0 (+7.0 to +17.0) points, n=3",
+        *["+12.0 (+7.0 to +17.0) points, n=3"] * 3, "-", "+12.0 (+7.0 to +17.0) points, n=3",
         "62.0 (57.0 to 67.0) points, n=3", "+0.00, n=3",
     ]  # fmt: skip
-    assert (found[4].zero, found[5].zero) == (50.0, 0.0)
+    assert (found[5].zero, found[6].zero) == (50.0, 0.0)
 
 
 @pytest.mark.parametrize(("step", "written"), [(0.003, "+10.30 (+9.55 to +11.05)"), (0.0045, "+10.4 (+9.3 to +11.6)")])
@@ -170,11 +171,22 @@ def test_the_overview_has_a_line_a_claim(tmp_path: Path) -> None:
     save(ramps([0.9, 0.3, 0.94]), tmp_path)
     lines = overview(tmp_path).splitlines()
     assert len([line for line in lines if line.startswith("| **")]) == 2
+    assert "| 5000 above 0.8 (end of ramp over its peak) |" in lines[3]
     assert lines[2].endswith("| clr above pclr by 1.2 points | +1.22 (+1.17 to +1.27) points, n=3 | holds | paper |")
     assert lines[3].endswith("| undecided (0 of 3 hold) | short |")
     waiting = next(line for line in lines if line.startswith("No results yet: "))
     assert "range-test" not in waiting
     assert "depth" in waiting
+
+
+def test_the_overview_says_a_claim_once_and_each_of_its_scales(tmp_path: Path) -> None:
+    for scale in ("short", "deep", "paper"):
+        save(replace(headline(), scale=scale), tmp_path)
+    save(ramps([0.9, 0.92, 0.94], "short"), tmp_path)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in overview(tmp_path).splitlines()[2:6]]
+    assert [(row[0].partition(":")[0], row[-1].partition(",")[0]) for row in rows] == [
+        ("**super-convergence**", "paper"), ("", "deep"), ("", "short"), ("**range-test**", "short"),
+    ]  # fmt: skip
 
 
 def test_the_word_of_several_effects_says_how_many_hold() -> None:

@@ -47,10 +47,10 @@ class Shown:
         """ "clr above pclr by 1.2 points": what the paper has, or what is asked where it has nothing."""
         effect = self.effect
         against = effect.baseline if effect.baseline is not None else f"{effect.threshold:g}"
-        size = "" if self.size is None else f" by {abs(self.size):.3g}{self.unit}"
+        size = "" if self.size is None else f" by {_amount(abs(self.size), self.unit)}"
         claimed = _CLAIMED[effect.sign]
         if effect.equal:
-            claimed, size = "level with", f" within {self.tolerance:.3g}{self.unit}"
+            claimed, size = "level with", f" within {_amount(self.tolerance, self.unit)}"
         if effect.over is not None:
             first, second = effect.over
             return f"lead of {effect.treatment} over {against} {claimed} that of {first} over {second}{size}"
@@ -81,6 +81,12 @@ class Shown:
     def line(self) -> str:
         """All of it in a sentence."""
         return f"{self.asserted} ({self.effect.measure}): {self.measured}: {self.told}"
+
+
+def _amount(value: float, unit: str) -> str:
+    """ "1.2 points", "1 point"."""
+    written = f"{value:.3g}"
+    return written + (unit.removesuffix("s") if written == "1" else unit)
 
 
 def effects_of(result: Reproduction) -> list[Shown]:

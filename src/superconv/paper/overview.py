@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from .accuracies import table
@@ -45,13 +46,14 @@ def kept_in(folder: Path) -> list[Kept]:
 
 
 def overview(folder: Path) -> str:
-    """One line a claim and scale: the paper's effect, ours with interval and n, and the word."""
+    """One line a claim and scale: the paper's effect, ours with interval and n, and the word. A claim is said once."""
     looks = [kept.look for kept in kept_in(folder)]
     if not looks:
         return f"No results in {folder} yet."
     rows = [overview_row(look) for look in looks]
-    bold = [["**" + row[0].replace(":", "**:", 1), *row[1:]] for row in rows]
-    return "\n".join([*_markdown(COLUMNS, bold), "", *remarks(looks)])
+    for above, row in reversed(list(pairwise([[""], *rows]))):
+        row[0] = "" if row[0] == above[0] else "**" + row[0].replace(":", "**:", 1)
+    return "\n".join([*_markdown(COLUMNS, rows), "", *remarks(looks)])
 
 
 def overview_row(look: Look) -> list[str]:
@@ -60,6 +62,8 @@ def overview_row(look: Look) -> list[str]:
     shown = effects_of(result)
     effect = deciding(shown)
     asserted, measured = ("-", "-") if effect is None else (effect.asserted, effect.measured)
+    if effect is not None and effect.effect.measure != "final accuracy":
+        asserted += f" ({effect.effect.measure})"
     claim = f"{result.claim.name}: {result.claim.sentence}"
     return [claim, asserted, measured, _word(result, shown), result.scale + ("" if look.is_current else f", {EARLIER}")]
 
