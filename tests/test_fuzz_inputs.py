@@ -1,8 +1,10 @@
 """Every public entry point with values that it cannot take: a ValueError or TypeError that says so, nothing else."""
 
+import atexit
 import functools
 import inspect
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -93,8 +95,10 @@ def kept(thing: Any, keep_copy_on: Any) -> None:
 
 def searched(search: Callable[..., Any], arguments: dict[str, Any]) -> None:
     if arguments.get("root") == "a new one":
-        arguments["root"] = tempfile.mkdtemp()
-    search(**arguments)
+        with tempfile.TemporaryDirectory() as root:
+            search(**{**arguments, "root": root})
+    else:
+        search(**arguments)
 
 
 def monitor(**arguments: Any) -> None:
@@ -123,8 +127,9 @@ def prepared(make: Callable[..., Preparation], arguments: dict[str, Any]) -> Non
 
 @functools.cache
 def folder() -> str:
-    """A folder of a few pictures."""
+    """A folder of a few pictures, which goes with the process."""
     root = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, root)
     for part in ("train", "val"):
         for kind in ("a", "b"):
             os.makedirs(f"{root}/{part}/{kind}")
