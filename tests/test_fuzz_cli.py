@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer
 from hypothesis import HealthCheck, given, settings
@@ -54,7 +53,7 @@ def options_of(verb: str) -> list[tuple[str, bool]]:
     return [
         (name, not each.is_flag)
         for each in parameters
-        if isinstance(each, click.Option) or hasattr(each, "is_flag")
+        if hasattr(each, "is_flag")
         for name in (*each.opts, *each.secondary_opts)
         if name.startswith("--") and name not in ("--help", "--open")
     ]

@@ -56,6 +56,22 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> 
     optimizer.step()
 
 
+def averages(rank: int, world: int) -> bool:
+    """Whether FSDP's gradients are means over the ranks, without anything of ours."""
+    gradients = []
+    for model in (make_model(world), make_model(1)):
+        F.cross_entropy(model(torch.ones(2, 6)), torch.tensor([0, 1])).backward()
+        gradients.append(whole(model[3].bias.grad))
+    return bool(torch.allclose(*gradients))
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Skip where torch adds gradients up over gloo (its issue 162338; in 2.7, not in 2.13)."""
+    if not all(call_on_ranks(tmp_path_factory.mktemp("probe") / "meeting", averages)):
+        pytest.skip(f"FSDP of torch {torch.__version__} adds gradients up over gloo")
+
+
 def content(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
     """Parameters and momentum buffers, whole."""
     parameters = list(model.parameters())
@@ -78,6 +94,7 @@ def trained(rank: int, world: int) -> tuple[list[float], list[Any], list[float],
     return losses, evaluations, norms, content(model, optimizer)
 
 
+@pytest.mark.usefixtures("averaged")
 def test_a_training_is_that_of_one_process(tmp_path: Path) -> None:
     losses, evaluations, norms, after = trained(0, 1)
     for others, other_evaluations, other_norms, other_after in call_on_ranks(tmp_path / "meeting", trained):
@@ -109,6 +126,7 @@ def range_tested(rank: int, world: int, keep_copy_on: str | None) -> tuple[sc.Ra
     return found, float(found.weight_norm[0])
 
 
+@pytest.mark.usefixtures("averaged")
 @pytest.mark.parametrize("keep_copy_on", [None, "disk"])
 def test_a_range_test_is_that_of_one_process_and_leaves_no_trace(tmp_path: Path, keep_copy_on: str | None) -> None:
     own, weight_norm = range_tested(0, 1, keep_copy_on)
