@@ -45,7 +45,7 @@ def tables(chapter: dict) -> dict[str, dict]:
 def test_a_chapter_a_claim_after_one_about_all(folder: Path) -> None:
     found = chapters(folder)
     assert list(found) == ["all", "super-convergence-paper", "super-convergence-short", "range-test-short"]
-    assert found["all"]["sentence"] == "2 claims with 3 results, some at several scales: 2 holds in direction, 1 holds."
+    assert found["all"]["sentence"] == "2 claims with 3 results, some at several scales: 2 hold in direction, 1 holds."
     assert [row[3] for row in found["all"]["tables"][0]["rows"]] == [
         "holds",
         "holds in direction",

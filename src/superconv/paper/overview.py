@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from .accuracies import table
@@ -50,10 +49,15 @@ def overview(folder: Path) -> str:
     looks = [kept.look for kept in kept_in(folder)]
     if not looks:
         return f"No results in {folder} yet."
-    rows = [overview_row(look) for look in looks]
-    for above, row in reversed(list(pairwise([[""], *rows]))):
-        row[0] = "" if row[0] == above[0] else "**" + row[0].replace(":", "**:", 1)
+    rows = [[f"**{row[0].replace(':', '**:', 1)}" if row[0] else "", *row[1:]] for row in overview_rows(looks)]
     return "\n".join([*_markdown(COLUMNS, rows), "", *remarks(looks)])
+
+
+def overview_rows(looks: Sequence[Look]) -> list[list[str]]:
+    """Their lines, under `COLUMNS`; of several scales of one claim only the first says the claim."""
+    rows = [overview_row(look) for look in looks]
+    above = ["", *(row[0] for row in rows)]
+    return [[row[0] if row[0] != before else "", *row[1:]] for before, row in zip(above, rows, strict=False)]
 
 
 def overview_row(look: Look) -> list[str]:

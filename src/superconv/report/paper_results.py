@@ -11,7 +11,7 @@ from ..paper.accuracies import table
 from ..paper.claim import Claim
 from ..paper.claims import CLAIMS
 from ..paper.effects import effects_of
-from ..paper.overview import COLUMNS, overview_row, remarks
+from ..paper.overview import COLUMNS, overview_rows, remarks
 from ..paper.pictures import picture
 from ..paper.reproduce import Reproduction
 from ..paper.results import Look, looks_of
@@ -70,11 +70,11 @@ def _all(looks: Sequence[Look]) -> Chapter:
     """The claims in a table."""
     results = [look.result for look in looks]
     words = Counter(result.word for result in results)
-    told = ", ".join(f"{count} {word}" for word, count in words.most_common())
+    told = ", ".join(f"{count} {_of_several(word) if count > 1 else word}" for word, count in words.most_common())
     claims = len({result.claim.name for result in results})
     counted = "results" if claims == len(results) else f"{len(results)} results, some at several scales"
     sentence = f"{claims} claim{'s' * (claims > 1)} with {counted}: {told}."
-    rows = tuple(tuple(overview_row(look)) for look in looks)
+    rows = tuple(map(tuple, overview_rows(looks)))
     note = " ".join([*remarks(looks), "Test images are tested along the way; nothing is chosen by them."])
     return Chapter(
         name="all", anchor="all", title="All claims", sentence=sentence,
@@ -83,6 +83,11 @@ def _all(looks: Sequence[Look]) -> Chapter:
         count=sum((Counter(run.stop for by_seed in result.runs.values() for run in by_seed.values())
                    for result in results), Counter()),
     )  # fmt: skip
+
+
+def _of_several(word: str) -> str:
+    """ "do not hold", "hold in direction"."""
+    return word.replace("does", "do").replace("holds", "hold")
 
 
 def _refused(path: Path, reason: str) -> Chapter:
