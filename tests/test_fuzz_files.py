@@ -270,6 +270,14 @@ def test_range_tests(folder: Path, ramp: Any, data: Any) -> None:
     clear(use, ValueError)
 
 
+@pytest.mark.parametrize("rows", [0, -1, 0.5, "x", True, [1], 10**400])
+def test_range_tests_know_how_many_updates_a_row_has(tmp_path: Path, ramp: Any, rows: Any) -> None:
+    path = tmp_path / "range_test.json"
+    path.write_text(json.dumps({**ramp, "settings": {**ramp["settings"], "updates_per_row": rows}}))
+    with pytest.raises(ValueError, match="updates_per_row must be at least 1|no number of 64 bits"):
+        sc.RangeTest.load(path)
+
+
 RECIPE = {
     "format": FORMAT, "kind": "recipe", "optimizer": "sgd", "optimizer_options": {"weight_decay": 1e-4},
     "policy": {"max_lr": 0.4, "initial_lr": 0.04, "final_lr": 4e-05, "max_momentum": 0.95, "min_momentum": 0.85},

@@ -102,6 +102,10 @@ class RangeTest:
             raise ValueError(f"eval_samples must be at least 1, got {self.eval_samples}; None where it is unknown")
         if self.chance is not None and not math.isfinite(self.chance):
             raise ValueError(f"chance must be finite, got {self.chance}; None where it is unknown")
+        per_row = self.settings.get("updates_per_row")
+        number = isinstance(per_row, (int, float, np.number)) and not isinstance(per_row, bool)
+        if per_row is not None and not (number and per_row >= 1):
+            raise ValueError(f"updates_per_row must be at least 1, got {per_row!r}; None where it is unknown")
 
     @classmethod
     def from_arrays(
@@ -131,8 +135,6 @@ class RangeTest:
         kept: dict[str, Any] = {
             k: _frozen(k, v, rates.shape)[~np.isnan(rates)] for k, v in columns.items() if v is not None
         }
-        if updates_per_row is not None and not updates_per_row >= 1:
-            raise ValueError(f"updates_per_row must be at least 1, got {updates_per_row}; None where it is unknown")
         about = {"updates_per_row": updates_per_row} | dict(settings or {})
         if np.isnan(rates).any():
             about["rows_without_lr"] = int(np.isnan(rates).sum())

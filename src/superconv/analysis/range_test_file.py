@@ -55,7 +55,7 @@ def load(path: Path) -> RangeTest:
     Raises: ValueError: not JSON, another kind of file, another format version, or fields that do not fit.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"), parse_int=_whole)
     except FileNotFoundError:
         raise ValueError(f"no range test at {path}: {_REMEDY}") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -68,6 +68,14 @@ def load(path: Path) -> RangeTest:
         return from_dict(data)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path} is a damaged range test ({type(error).__name__}: {error}): {_REMEDY}") from error
+
+
+def _whole(digits: str) -> int:
+    """Counts and seeds, which have 64 bits; Python's own have no end, and many become no float."""
+    value = int(digits)
+    if value.bit_length() > 64:
+        raise ValueError(f"no number of 64 bits: {digits[:20]}...")
+    return value
 
 
 def to_dict(ramp: RangeTest) -> dict[str, Any]:
@@ -108,9 +116,8 @@ def _array(values: list[Any], two_dimensional: bool) -> np.ndarray:
 
 def _fork(entry: dict[str, Any]) -> Fork:
     numbers = {name: math.nan if entry[name] is None else float(entry[name]) for name in ("lr", "metric", "loss")}
-    error = entry.get(
-        "error"
-    )  # came later: only where it was measured, and a reader that does not know it passes it by
+    # came later: only where it was measured, and a reader that does not know it passes it by
+    error = entry.get("error")
     return Fork(
         int(entry["step"]),
         steps=int(entry["steps"]),
