@@ -274,7 +274,7 @@ def test_range_tests(folder: Path, ramp: Any, data: Any) -> None:
 def test_range_tests_know_how_many_updates_a_row_has(tmp_path: Path, ramp: Any, rows: Any) -> None:
     path = tmp_path / "range_test.json"
     path.write_text(json.dumps({**ramp, "settings": {**ramp["settings"], "updates_per_row": rows}}))
-    with pytest.raises(ValueError, match="updates_per_row must be at least 1|no number of 64 bits"):
+    with pytest.raises(ValueError, match=r"updates_per_row must be at least 1|no number of 64 bits"):
         sc.RangeTest.load(path)
 
 
