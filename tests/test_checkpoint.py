@@ -130,7 +130,7 @@ def test_an_expanded_buffer_is_loaded(tmp_path: Path, persistent: bool) -> None:
     assert own == {name: (id(tensor), tensor.data_ptr(), tensor.stride()) for name, tensor in tensors(model).items()}
 
 
-@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support", "ignore:Validating sparse tensor invariants")
 def test_sparse_and_nan_buffers_are_loaded(tmp_path: Path) -> None:
     def make(value: float) -> nn.Module:
         model = nn.Linear(2, 2)

@@ -88,6 +88,7 @@ def test_a_user_is_told_which_layers_and_what_to_write(tmp_path: Path, monkeypat
         compiled(nn.Sequential(nn.AvgPool2d(2, 2)))
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower")  # torch's, of Python 3.13.0
 def test_a_training_with_tests_of_another_size_is_compiled_once() -> None:
     graphs: list[list[Any]] = []
 

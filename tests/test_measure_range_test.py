@@ -772,6 +772,7 @@ def test_a_loss_as_the_metric_is_better_when_lower() -> None:
     assert sc.lr_range_test(model, optimizer, F.cross_entropy, loader, **given).higher_is_better
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning")
 def test_persistent_workers_are_warned_about_once() -> None:
     model, optimizer, _ = setup()
     loader = DataLoader(make_data(), batch_size=16, num_workers=1, persistent_workers=True)

@@ -253,7 +253,7 @@ BUFFERS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta", "ignore:Validating sparse tensor invariants")
 @pytest.mark.parametrize("keep_copy_on", [None, "cpu", "disk"])
 @pytest.mark.parametrize("kind", BUFFERS)
 def test_sparse_and_expanded_buffers_come_back(kind: str, keep_copy_on: str | None) -> None:
