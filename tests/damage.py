@@ -47,7 +47,7 @@ def replaced(draw: Any, value: Any) -> Any:
             if how == "remove":
                 part.pop(key)
             elif how == "add" and isinstance(part, dict):
-                part["unknown"] = draw(st.sampled_from(ODD))
+                part["unknown"] = copy.deepcopy(draw(st.sampled_from(ODD)))
             else:
                 part[key] = copy.deepcopy(draw(st.sampled_from(ODD)))
             break

@@ -329,9 +329,16 @@ SCHEDULES = [
 ]
 
 
+PIECE = {"kind": "piecewise", "steps": [0, 4], "values": [1, 0], "interpolation": ["linear"]}
+
+
 @settings(quick, max_examples=200)
 @given(st.sampled_from(SCHEDULES).flatmap(replaced))
 @example({"format": 1, "total_steps": 5, "curves": {"lr": {"kind": "piecewise", "steps": [0], "values": [10**400]}}})
+@example({"format": 1, "total_steps": 5, "curves": {"lr": {**PIECE, "interpolation": None}}})
+@example({"format": 1, "total_steps": 5, "curves": {"lr": {**PIECE, "interpolation": [[]]}}})
+@example({"format": 1, "total_steps": 5, "curves": {"lr": {**PIECE, "values": None}}})
+@example({"format": 1, "total_steps": 5, "curves": {"lr": {"kind": "stretched", "curve": PIECE, "new": 1, "old": [0]}}})
 def test_schedules(data: Any) -> None:
     def use() -> None:
         schedule = sc.Schedule.from_dict(data)

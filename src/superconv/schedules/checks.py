@@ -55,6 +55,16 @@ def number(name: str, value: Any, *, low: float = 0.0, high: float = math.inf, a
     return result
 
 
+def several(name: str, values: Any) -> tuple[Any, ...]:
+    """`values` as a tuple. Raises: ValueError: one thing, or none."""
+    try:
+        if isinstance(values, str | bytes):
+            raise TypeError
+        return tuple(values)
+    except TypeError:
+        raise ValueError(f"{name} must be a list, got {values!r}") from None
+
+
 def unknown(kind: str, got: object, allowed: Iterable[str]) -> ValueError:
     """The error for a name that does not exist: the near ones first, then all of them."""
     return ValueError(f"unknown {kind} {got!r}; {near(got, allowed)}")

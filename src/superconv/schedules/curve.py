@@ -93,16 +93,17 @@ class Piecewise:
     _pieces: tuple[tuple[Any, ...], ...] = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
-        steps = tuple(_knot(s) for s in self.steps)
-        values = tuple(checks.number("a curve's value", v, low=-math.inf) for v in self.heights)
+        steps = tuple(_knot(s) for s in checks.several("a curve's steps", self.steps))
+        heights = checks.several("a curve's values", self.heights)
+        values = tuple(checks.number("a curve's value", v, low=-math.inf) for v in heights)
         if not steps or len(steps) != len(values):
             raise ValueError(f"a curve needs one value a knot, and a knot at least: {len(steps)} and {len(values)}")
         rules = self.interpolation
-        rules = (rules,) * (len(steps) - 1) if isinstance(rules, str) else tuple(rules)
+        rules = (rules,) * (len(steps) - 1) if isinstance(rules, str) else checks.several("interpolation", rules)
         if len(rules) != len(steps) - 1:
             raise ValueError(f"{len(steps)} knots have {len(steps) - 1} pieces, got {len(rules)} interpolations")
         for rule in (*rules, *([self.interpolation] if isinstance(self.interpolation, str) else [])):
-            if rule not in _BETWEEN:
+            if not isinstance(rule, str) or rule not in _BETWEEN:
                 raise checks.unknown("interpolation", rule, get_args(Interpolation))
         if any(a > b for a, b in pairwise(steps)):
             raise ValueError(f"a curve's steps must not decrease, got {list(steps)}")
@@ -264,7 +265,10 @@ class Stretched:
     old: Sequence[float]
 
     def __post_init__(self) -> None:
-        new, old = tuple(_knot(s) for s in self.new), tuple(_knot(s) for s in self.old)
+        new, old = (
+            tuple(_knot(s) for s in checks.several(f"{name} steps", steps))
+            for name, steps in (("new", self.new), ("old", self.old))
+        )
         if len(new) != len(old) or not new or new[0] != old[0]:
             raise ValueError(f"stretching needs as many old steps as new ones, equal at the first: {old}, {new}")
         if any(a >= b for a, b in pairwise(new)) or list(old) != sorted(old):
