@@ -126,14 +126,10 @@ def test_the_estimate_is_read_a_hundred_times_and_not_more_often_than_it_is_made
     assert watch(500, 10) == (10, 10, False)
 
 
-def test_trials_hold_out_the_share_that_is_asked_for_and_are_tested_at_their_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    trained: list[Any] = []
-    monkeypatch.setattr(_Work, "_train", lambda self, what, jobs, *_: trained.extend(jobs) or iter(()))
+def test_trials_hold_out_the_share_that_is_asked_for_and_are_tested_at_their_end() -> None:
     setting = Setting("constant:lr=0.1", 300)
     trials = [Trial("a", setting, held_out, 1.0, seed) for held_out, seed in ((0.1, 8), (0.2, 9), (0.2, 8))]
-    assert list(_Work("smoke", None, {}, None).trials(trials)) == []
+    trained = list(_Work("smoke", None, {}, None)._trial_jobs(trials))
     assert [maker.keywords["held_out"] for maker, _ in trained] == [0.1, 0.2, 0.2]
     assert trained[1][0] is trained[2][0]
     assert [(t.seed, t.arm.evaluate_every, t.read_test) for _, t in trained] == [
@@ -173,14 +169,12 @@ def test_subsets_by_seed_are_other_images_for_every_seed_and_a_look_of_their_own
     assert sorted(known(tmp_path, chosen, "smoke", subsets="by-seed").runs["super-convergence/clr"]) == [0, 1]
 
 
-def test_trials_of_subsets_by_seed_draw_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    trained: list[Any] = []
-    monkeypatch.setattr(_Work, "_train", lambda self, what, jobs, *_: trained.extend(jobs) or iter(()))
+def test_trials_of_subsets_by_seed_draw_their_own() -> None:
     setting = Setting("constant:lr=0.1", 300, train_samples=9, subsets="by-seed")
     trials = [
         Trial("a", each, 0.1, 1.0, seed) for seed in (8, 9) for each in (setting, setting.replace(subsets="fixed"))
     ]
-    assert list(_Work("smoke", None, {}, None).trials(trials)) == []
+    trained = list(_Work("smoke", None, {}, None)._trial_jobs(trials))
     assert [maker.keywords["seed"] for maker, _ in trained] == [8, 0, 9, 0]
 
 

@@ -1,14 +1,18 @@
 """Learning rates found before an experiment: the best of a grid, grids that grow, trials that never see the test."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from superconv.experiments import sweep
+from superconv.experiments.stopping import StopSignal
 from superconv.paper.build import task_of
 from superconv.paper.catalogue import select
 from superconv.paper.claim import Tuning
@@ -18,6 +22,7 @@ from superconv.paper.results import known, load, save
 from superconv.paper.scale import scaled
 from superconv.paper.tuning import Trial, tune
 from superconv.runs import find_runs
+from superconv.runs.lock import FolderLock
 
 SETTING = cycle()
 
@@ -112,6 +117,44 @@ def test_a_tuned_experiment_keeps_its_trials_and_the_factor_is_used(tmp_path: Pa
     )
     assert len(find_runs(tmp_path / "again")) == 1, "neither trials nor the seed that there is"
     assert more.settings["cosine"] == found.settings["cosine"]
+
+
+def test_a_trial_that_another_process_is_at_comes_last_and_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = select("fair-headline/cosine")
+    told: list[str] = []
+    where: dict[str, Any] = {"scale": "smoke", "seeds": [0], "root": tmp_path, "workers": 1, "device": "cpu"}
+    where["report"] = lambda what, done, total, text: told.append(what)
+    (alone,) = reproduce(chosen, **where)
+    searched, grid = told.count("tuning"), len(Tuning().factors) * len(Tuning().seeds)
+    held = next(run for run in find_runs(tmp_path) if run.seed == Tuning().seeds[0])
+    (held.path / "summary.json").unlink()
+    lock = FolderLock(held.path)
+
+    looks: list[float] = []
+    stopped = Event()
+    at_second_look: list[Callable[[], None]] = [stopped.set, lock.release]
+
+    def nap(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 2:
+            at_second_look[0]()
+
+    monkeypatch.setattr(sweep, "time", SimpleNamespace(sleep=nap))  # others sleep too
+    told.clear()
+    lock.acquire()
+    try:
+        (without,) = reproduce(chosen, stop=StopSignal(event=stopped), **where)
+        assert (without.tuned, len(looks), told) == ({}, 2, ["tuning"] * (grid - 1))
+        looks.clear()
+        told.clear()
+        at_second_look.pop(0)
+        (found,) = reproduce(chosen, **where)
+    finally:
+        lock.release()
+    assert found.tuned == alone.tuned
+    assert (told.count("tuning"), told[grid - 1]) == (searched - 1, "tuning, with another process")
 
 
 def test_the_curvature_estimate_becomes_part_of_the_run(tmp_path: Path) -> None:

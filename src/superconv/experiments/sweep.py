@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -23,15 +24,21 @@ from .workers import Workers, check_workers, run_jobs, stop_requested
 Summary = Mapping[str, Any]
 MakeTask = Callable[[], Task]
 KEPT = 2  # tasks in a worker's memory
+Locked = Literal["refuse", "leave", "wait"]
+POLL_SECONDS = 1.0  # between two looks at a training that another process is at
 
 
 class Training(NamedTuple):
-    """One training of a sweep; `skip_locked`: one that another process is at is left to it; `monitoring`: its LR."""
+    """One training of a sweep.
+
+    `locked`: what to do where another process is at it: "refuse" (an error), "leave" it to that one, or "wait" for
+    it. `monitoring`: its LR.
+    """
 
     arm: Arm
     seed: int
     read_test: bool = True
-    skip_locked: bool = False
+    locked: Locked = "refuse"
     monitoring: Monitoring | None = None
 
 
@@ -138,12 +145,15 @@ def _made(maker: bytes) -> Task:
 
 def _train(task: Task, training: Training, where: tuple[str, str, str | None], stop: StopSignal) -> RunResult | None:
     root, experiment, device = where
-    try:
-        return run_arm(
-            task, training.arm, training.seed, root=root, experiment=experiment, device=device,
-            read_test=training.read_test, monitoring=training.monitoring, stop=stop,
-        )  # fmt: skip
-    except RunLocked:
-        if training.skip_locked:
-            return None
-        raise
+    while True:
+        try:
+            return run_arm(
+                task, training.arm, training.seed, root=root, experiment=experiment, device=device,
+                read_test=training.read_test, monitoring=training.monitoring, stop=stop,
+            )  # fmt: skip
+        except RunLocked:
+            if training.locked == "refuse":
+                raise
+            if training.locked == "leave" or stop.reason() is not None:
+                return None
+        time.sleep(POLL_SECONDS)

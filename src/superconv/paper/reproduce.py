@@ -15,7 +15,7 @@ from ..data.location import locate
 from ..experiments.device import choose_device, device_name
 from ..experiments.monitoring import Monitoring
 from ..experiments.stopping import StopSignal
-from ..experiments.sweep import Training, run_each
+from ..experiments.sweep import Locked, Training, run_each
 from ..experiments.workers import Workers
 from ..near_names import near
 from .build import arm_of, task_of
@@ -207,8 +207,21 @@ class _Work:
     report: Report | None
 
     def trials(self, trials: Sequence[Trial]) -> Iterator[tuple[Trial, float]]:
-        """Each that was finished, with its accuracy on held-out training images."""
-        jobs: list[tuple[Any, Training]] = []
+        """Each that was finished, with its accuracy on held-out training images.
+
+        What other processes are at comes last and is waited for: a search needs all of its trials.
+        """
+        left = dict(enumerate(self._trial_jobs(trials)))
+        passes: tuple[tuple[str, Locked], ...] = (("tuning", "leave"), ("tuning, with another process", "wait"))
+        for what, locked in passes:
+            places = list(left)
+            jobs = [(maker, training._replace(locked=locked)) for maker, training in left.values()]
+            texts = [f"{trials[place].name}, LR times {trials[place].factor:g}" for place in places]
+            for index, run in self._train(what, jobs, [trials[place].setting for place in places], texts):
+                del left[places[index]]
+                yield trials[places[index]], run.final
+
+    def _trial_jobs(self, trials: Sequence[Trial]) -> Iterator[tuple[Any, Training]]:
         makers: dict[str, Any] = {}
         for trial in trials:
             setting = trial.setting.replace(evaluate_every=trial.setting.steps)
@@ -217,10 +230,7 @@ class _Work:
             maker = makers.setdefault(
                 key, partial(task_of, setting, self.scale, self.data_dir, held_out=trial.held_out, seed=drawn)
             )
-            jobs.append((maker, Training(arm_of(setting), trial.seed, read_test=False, skip_locked=True)))
-        texts = [f"{t.name}, LR times {t.factor:g}" for t in trials]
-        for index, run in self._train("tuning", jobs, [t.setting for t in trials], texts):
-            yield trials[index], run.final
+            yield maker, Training(arm_of(setting), trial.seed, read_test=False)
 
     def experiments(
         self, settings: Sequence[tuple[Experiment, Setting]], seeds: Sequence[int], known: Known
@@ -269,7 +279,7 @@ def _jobs(
             key = runs.dumps([task_key, arm.to_dict(), None if watched is None else watched.to_dict(), seed])
             if key not in places:
                 places[key] = len(jobs)
-                job = Training(arm, seed, read_test=False, skip_locked=True, monitoring=watched)
+                job = Training(arm, seed, read_test=False, locked="leave", monitoring=watched)
                 jobs.append((maker, job))
                 owners.append([])
             owners[places[key]].append((experiment, seed))
