@@ -103,7 +103,7 @@ def test_a_run_that_another_process_holds_is_left_alone_and_said(run: Run, tmp_p
         after = {path.name: path.read_bytes() for path in held.path.iterdir() if path.name in before}
     finally:
         lock.release()
-    assert (code, "(n=1)" in out, before == after) == (0, True, True)
+    assert (code, "(n=1)" in out, before == after) == (1, True, True)
     assert err == (
         "Another process is at max-lr/3, seed 0: left to it. The same command finds what it finishes.\n"
     )  # fmt: skip

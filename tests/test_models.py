@@ -386,6 +386,15 @@ def test_fillers():
         assert 0.95 * math.sqrt(3 / inputs) < layer.weight.abs().max().item() <= math.sqrt(3 / inputs)
 
 
+def test_the_three_layer_network_starts_as_its_file_says_where_asked():
+    network = build_model("cifar3", seed=3, filler="gaussian")
+    layers = (network.conv1, network.conv2, network.conv3, network.classifier)
+    assert [layer.weight.std().item() for layer in layers] == pytest.approx([1e-4, 0.01, 0.01, 0.01], rel=0.05)
+    assert not any(layer.bias.any() for layer in layers)
+    xavier = build_model("cifar3", seed=3, filler="xavier").conv1.weight
+    assert 0.95 * math.sqrt(3 / 75) < xavier.abs().max().item() <= math.sqrt(3 / 75)
+
+
 @pytest.mark.parametrize(("name", "options"), [("densenet40", {"layers": 3}), ("wrn-32-4", {"blocks": 1})])
 def test_fillers_of_networks_whose_convolutions_have_no_bias(name, options):
     model = build_model(name, seed=3, **options)
@@ -456,7 +465,7 @@ def test_the_smallest_images_that_a_refusal_names_are_taken(name, least):
         ("cifar3", {"image_size": 2}, "cifar3 needs"),
         ("cifar3", {"image_size": (7, 32)}, "at least 8x8"),
         ("cifar3", {"image_size": (32, 7)}, "at least 8x8"),
-        ("cifar3", {"filler": "gauss"}, "got 'gauss', allowed are msra and xavier"),
+        ("cifar3", {"filler": "gauss"}, "got 'gauss'; did you mean 'gaussian'"),
         ("resnet20", {"image_size": 30}, "multiples of 4"),
         ("resnet20", {"averaging_fraction": 1}, "averaging_fraction: got 1"),
         ("resnet20", {"blocks": 0}, "blocks: got 0"),

@@ -20,7 +20,8 @@ def test_by_claim_experiment_and_row() -> None:
         assert names(claim.name) == [experiment.name for experiment in claim.experiments]
 
 
-FIRST = {"super-convergence/pclr", "super-convergence/clr", "dropout/0", "batch-statistics/running-0.95"}
+FIRST = {"super-convergence/pclr", "super-convergence/clr"}  # without the controls of other claims
+BATCH_SIZES = {f"batch-size/{size}" for size in (1536, 1000, 512, 256)}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,11 @@ FIRST = {"super-convergence/pclr", "super-convergence/clr", "dropout/0", "batch-
         ("MAX-LR/3", {"max-lr/3"}),
         ("v1 Fig. 2b", {"range-test/5000", "range-test/20000", "range-test/100000"}),
         ("v1 fig 7", {"cifar100/range-test", "cifar100/pclr", "cifar100/clr"}),
-        ("Table 5", {f"batch-size/{size}" for size in (1536, 1000, 512, 256)}),
+        ("fig1a-clr", {"super-convergence/clr"}),
+        ("Table 5", BATCH_SIZES),
+        ("v3 Fig. 5a", BATCH_SIZES),
+        ("v3 Fig. 5b", {"batch-size/1536", "batch-size/256"}),
+        ("bn-global-stats", {"batch-statistics/batch-0.999", "batch-statistics/running-0.999"}),
     ],
 )
 def test_by_figure_and_table(word: str, expected: set[str]) -> None:
@@ -45,7 +50,7 @@ def test_versions_number_differently() -> None:
     assert all(name.startswith(("wide", "dense", "mnist", "cifar100-1cycle")) for name in names("v3 Table 2"))
 
 
-@pytest.mark.parametrize("word", ["max-rl", "Fig. 99", "", "fig", "Fig. 1a and 1b"])
+@pytest.mark.parametrize("word", ["max-rl", "Fig. 99", "v1 Table 2", "", "fig", "Fig. 1a and 1b"])
 def test_unknown_words_answer_with_near_ones(word: str) -> None:
     with pytest.raises(ValueError, match="no experiment") as raised:
         select(word)
@@ -54,6 +59,8 @@ def test_unknown_words_answer_with_near_ones(word: str) -> None:
         assert "did you mean 'max-lr'" in str(raised.value)
     if word == "Fig. 99":
         assert "did you mean 'Fig. 9" in str(raised.value)
+    if word == "v1 Table 2":
+        assert "'v3 Table 2'" in str(raised.value)
     assert len(str(raised.value)) < 600  # the claims are listed, and not every experiment
 
 

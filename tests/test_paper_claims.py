@@ -67,7 +67,7 @@ FAMILIES = {
 # What a network has whatever an entry says: without BatchNorm no groups and no running statistics; ResNet-50's are
 # never used; Inception-ResNet-v2 is normalised over the whole batch here, over a GPU's 28 pictures there.
 NETWORKS: dict[str, dict[str, Any]] = {
-    "cifar3": {"statistics_of": None, "averaging_fraction": None},
+    "cifar3": {"statistics_of": None, "averaging_fraction": None, "model_options": {"filler": "gaussian"}},
     "lenet": {"statistics_of": None, "averaging_fraction": None},
     "resnet50": {"averaging_fraction": None},
     INCEPTION: {"statistics_of": None, "model_options": {"drop_rate": 0.2}},
@@ -282,7 +282,7 @@ def test_reference_numbers() -> None:
     assert isinstance(headline, Reference)
     assert (headline.published, headline.figures["v1"]) == (0.924, "Fig. 1a; Table 1 (two rows)")
     assert headline.log == pytest.approx(0.924, abs=0.001)
-    log = curve(headline.curve)
+    log = curve(headline.curves[0])
     assert log.iteration[-1] == 10_000
     assert log.test_accuracy[-1] == pytest.approx(headline.log, abs=1e-3)
     assert max(lr for lr in log.lr if lr is not None) == pytest.approx(3.0, abs=0.1)
@@ -292,9 +292,9 @@ def test_reference_numbers() -> None:
         curve("fig99")
 
 
-@pytest.mark.parametrize("key", [key for key in keys() if reference(key).curve])
+@pytest.mark.parametrize("key", [key for key in keys() if reference(key).curves])
 def test_curves_end_where_the_logs_do(key: str) -> None:
-    log = curve(reference(key).curve)
+    log = curve(reference(key).curves[0])
     assert len(log.iteration) <= 160
     assert list(log.iteration) == sorted(log.iteration)
     if reference(key).log is not None:

@@ -17,6 +17,7 @@ from superconv.paper.effects import Shown, deciding, effect_lines, effects_of
 from superconv.paper.measured import Run
 from superconv.paper.overview import _made, kept_in, long_overview, overview, overview_row, remarks
 from superconv.paper.pictures import picture
+from superconv.paper.reference_numbers import _document, keys, reference
 from superconv.paper.reproduce import Reproduction, conclude
 from superconv.paper.results import Look, file_of, looks_of, save
 
@@ -158,7 +159,7 @@ def test_the_table_says_what_its_scale_can_show(scale: str, noise: bool, smaller
 def test_a_second_decimal_where_the_paper_prints_one_and_diverged_runs_are_told() -> None:
     runs = {"1cycle-12": {0: made_run([0.9925]), 1: made_run([0.5], "diverged")}}
     rows = {row[0]: row for row in table(conclude(BY_NAME["mnist"], "paper", runs, "cpu"))["rows"]}
-    assert rows["1cycle-12"][1] == "99.25"
+    assert rows["1cycle-12"][1] == "99.25 ± 0.03"
     assert rows["1cycle-12"][3] == "54.62 (n=2, 1 diverged)"
 
 
@@ -203,6 +204,12 @@ def test_the_word_of_several_effects_says_how_many_hold() -> None:
     assert word(replace(mixed, asked_afterwards=later)) == "does not hold (2 of 3 hold, asked afterwards)"
     part = conclude(some.claim, "short", {"5000": some.runs["5000"]}, "cpu")
     assert word(part) == "holds in direction (2 not run)"
+    arms = {
+        name: {seed: made_run([0.5 + 0.01 * seed**k]) for seed in range(3)}
+        for k, name in enumerate(("clr", "pclr-tuned"))
+    }
+    chain = conclude(BY_NAME["fair-headline"], "short", arms, "cpu")  # of its links only one that asserts nothing
+    assert word(chain) == "measured (9 of 10 not run)"
 
 
 def test_remarks_are_about_what_is_there() -> None:
@@ -213,13 +220,27 @@ def test_remarks_are_about_what_is_there() -> None:
     assert "failures" not in waiting
     assert never.startswith("Not buildable: ")
     weakest, scales, *_ = remarks([Look(paper, {}), Look(short, {})])
-    assert weakest == "A claim's word is that of its weakest effect, which is the one shown."
+    assert weakest.startswith("A claim's word is that of its weakest effect, which is the one shown; ")
     assert scales == "Only the direction is judged at smaller scales: short (2,500 images, minutes on a CPU)."
     two = replace(paper, claim=replace(paper.claim, effects=paper.claim.effects * 2), judgements=paper.judgements * 2)
     assert weakest in remarks([Look(two, {})])
     assert any(note.startswith("Earlier settings: ") for note in remarks([Look(paper, {}), Look(paper, {"lost": {}})]))
     afterwards = replace(paper, asked_afterwards=frozenset(paper.claim.effects))
     assert any(note.startswith("Asked afterwards: ") for note in remarks([Look(paper, {}), Look(afterwards, {})]))
+
+
+def test_which_images_the_seeds_share_is_said() -> None:
+    whole, reduced = {"clr": {"train_samples": None}}, {"clr": {"train_samples": 1000}}
+    drawn = {"clr": {"train_samples": 1000, "subsets": "by-seed"}}
+
+    def said(*settings: dict[str, dict[str, object]]) -> list[str]:
+        return [note for note in remarks([Look(headline(), each) for each in settings]) if "set of images" in note]
+
+    assert said(whole) == said(drawn) == []
+    assert said(reduced)[0].endswith("train on one set of images where these are reduced.")
+    assert said(reduced, drawn)[0].endswith("where these are reduced, but for images by seed.")
+    assert overview_row(Look(headline(), drawn))[4] == "paper, images by seed, earlier settings"
+    assert overview_row(Look(headline(), reduced))[4] == "paper, earlier settings"
 
 
 def test_every_scale_but_noise_is_in_the_overview_by_its_last_look(
@@ -316,6 +337,21 @@ def test_the_picture_shows_effects_arms_log_and_printed_number() -> None:
     shown = [v for panel in (pclr, clr) for line in panel.lines for v in line.y]
     assert pclr.y_range is not None
     assert pclr.y_range[0] <= min(shown) <= max(shown) <= pclr.y_range[1]
+
+
+def test_nothing_of_the_authors_numbers_is_left_out() -> None:
+    everything = {name for key in keys() for name in reference(key).curves}
+    assert everything == set(_document("curves")["curves"])
+    panels = {panel.title: panel for panel in picture(conclude(BY_NAME["imagenet"], "paper", {}, "cpu")).panels}
+    assert [line.name for line in panels["inception-3e-6"].lines] == ["authors' log 1", "authors' log 2"]
+    first, second = panels["inception-3e-6"].lines
+    assert first.y != second.y
+    wide = table(conclude(BY_NAME["wide-resnet"], "paper", {}, "cpu"))
+    assert [row[1] for row in wide["rows"] if row[0] == "1cycle-50"] == ["91.3 ± 0.1"]
+    assert "as it printed it" in wide["note"]
+    decay = table(conclude(BY_NAME["weight-decay"], "paper", {}, "cpu"))
+    assert " The paper's picture of 1e-3: falls to 0.1 around iteration 4,500 and stays there." in decay["note"]
+    assert "as it printed it" not in decay["note"]
 
 
 def test_a_diverged_seed_leaves_the_others_whole() -> None:

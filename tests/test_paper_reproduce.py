@@ -76,15 +76,14 @@ def test_the_arm_has_what_the_files_imply() -> None:
 
 
 def test_equal_settings_share_their_runs_and_finished_ones_are_found(tmp_path: Path) -> None:
-    chosen = [*select("max-lr/3"), *select("step-size/5000"), *select("fig1a-clr")]
+    names = ("max-lr/3", "step-size/5000", "super-convergence/clr", "dropout/0", "batch-statistics/running-0.95")
+    chosen = [pair for name in names for pair in select(name)]
     told: list[str] = []
     found = reproduce(
         chosen, seeds=[0, 1], root=tmp_path, report=lambda *a: told.append(a[3]), **SMOKE
     )  # fmt: skip
     assert len(find_runs(tmp_path)) == len(told) == 2
-    assert {result.claim.name for result in found} == {
-        "max-lr", "step-size", "super-convergence", "dropout", "batch-statistics",
-    }  # fmt: skip
+    assert {result.claim.name for result in found} == {name.partition("/")[0] for name in names}
     by_claim = {result.claim.name: next(iter(result.runs.values())) for result in found}
     assert len({str(by_seed) for by_seed in by_claim.values()}) == 1
     before = {run.path: (run.path / "summary.json").stat().st_mtime_ns for run in find_runs(tmp_path)}
@@ -404,6 +403,19 @@ def test_equality_and_lost_seeds_reach_the_judgement() -> None:
     ]  # fmt: skip
     lost = {**six, 6: made_run([])}
     assert conclude(claim, "paper", {"a": lost}, "cpu").judgements[1].word == "undecided"
+
+
+def test_a_size_that_is_printed_of_best_tests_is_compared_with_ours_of_best_tests() -> None:
+    claim = next(claim for claim in CLAIMS if claim.name == "cifar100")  # 8.8 points, of which the PC-LR is a peak
+    clr = {seed: made_run([0.60, 0.686 + 0.001 * seed]) for seed in range(3)}
+    for peak, word in ((0.598, "holds"), (0.560, "holds in direction"), (0.650, "holds in direction")):
+        pclr = {seed: made_run([peak, 0.55]) for seed in range(3)}
+        found = conclude(claim, "paper", {"clr": clr, "pclr": pclr}, "cpu").judgements[0]
+        assert (found.word, found.mean) == (word, pytest.approx(0.137)), "of final tests"
+    late = {seed: made_run([0.70 + 0.001 * seed, 0.55]) for seed in range(3)}  # a lead over final tests alone
+    assert conclude(claim, "paper", {"clr": clr, "pclr": late}, "cpu").judgements[0].word == "holds in direction"
+    level = {seed: made_run([0.68, 0.687]) for seed in range(3)}
+    assert conclude(claim, "paper", {"clr": clr, "pclr": level}, "cpu").judgements[0].word == "does not hold"
 
 
 @pytest.mark.parametrize("seeds_of_c", [0, 2])

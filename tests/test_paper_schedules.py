@@ -12,7 +12,7 @@ from superconv.paper.claims import CLAIMS
 from superconv.paper.reference_numbers import curve, reference
 
 OF_THE_PAPER = [e for claim in CLAIMS for e in claim.experiments if e.setting is not None and e.key is not None]
-WITH_A_LOG = [e for e in OF_THE_PAPER if reference(e.key).curve]
+WITH_A_LOG = [e for e in OF_THE_PAPER if reference(e.key).curves]
 DIGITS = 4  # to which the packaged logs are rounded, from 6
 ROUNDING = 1e-9  # of ours, relative
 EPOCHS = 2  # updates: a half cycle in epochs is no whole number of them, so that a cycle's end may be two updates off
@@ -142,7 +142,7 @@ def check_lr(experiment: Experiment) -> None:
 
 
 def check_lr_against_log(experiment: Experiment) -> None:
-    log, lrs = curve(reference(experiment.key).curve), experiment.setting.make_schedule().values()["lr"]
+    log, lrs = curve(reference(experiment.key).curves[0]), experiment.setting.make_schedule().values()["lr"]
     rows = [(t, lr) for t, lr in zip(log.iteration, log.lr, strict=True) if lr is not None]
     assert len(rows) > 20
     assert rows[-1][0] < len(lrs)

@@ -115,6 +115,7 @@ def reproduce(
     if missing:
         left = f"Another process is at {'; '.join(missing)}: left to it. The same command finds what it finishes."
         print(left, file=sys.stderr)
+        raise typer.Exit(1)
 
 
 def _refuse_beside(option: str, context: typer.Context, allowed: set[str]) -> None:

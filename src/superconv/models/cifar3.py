@@ -5,8 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .initialisation import initialise
+from ..near_names import near
+from .initialisation import gaussian, initialise
 from .inputs import check_images, image_shape, size_text
+
+FILLERS = ("msra", "xavier", "gaussian")
+FILE_STDS = (1e-4, 0.01, 0.01, 0.01)  # of conv1, conv2, conv3 and the classifier
 
 
 def _pooled(side: int) -> int:
@@ -47,10 +51,12 @@ class Cifar3(nn.Module):
         num_classes: outputs.
         in_channels: of the images.
         image_size: side, or (height, width), of the images.
-        filler: of the convolutions: "msra" or "xavier" (the companion's runs alternate between them).
-    Reference: cifar3 of the companion repository (arXiv 1803.09820); layer order and LRN settings from BVLC/caffe,
-        examples/cifar10/cifar10_full_train_test.prototxt.
-    Differs: Caffe's example starts from Gaussians of fixed width instead.
+        filler: "msra" or "xavier" of the convolutions, with an "xavier" classifier; "gaussian": the file's widths of
+            1e-4, .01, .01, and .01 for the classifier, which are made for pixels up to 255 (standardised images hardly
+            come through them).
+    Reference: cifar3.prototxt of the companion repository, github.com/lnsmith54/hyperParam1 (arXiv 1803.09820); layer
+        order and LRN settings from BVLC/caffe, examples/cifar10/cifar10_full_train_test.prototxt.
+    Differs: the default filler is not the file's.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class Cifar3(nn.Module):
         filler: str = "msra",
     ) -> None:
         super().__init__()
+        if filler not in FILLERS:
+            raise ValueError(f"filler: got {filler!r}; {near(filler, FILLERS)}")
         self.in_channels, self.image_size = in_channels, image_shape(image_size, 32)
         height, width = (_pooled(_pooled(_pooled(side))) for side in self.image_size)
         if height < 1 or width < 1:
@@ -73,7 +81,12 @@ class Cifar3(nn.Module):
         self.conv3 = nn.Conv2d(32, 64, 5, padding=2)
         self.norm = WithinChannelNorm()
         self.classifier = nn.Linear(64 * height * width, num_classes)
-        initialise(self, convolutions=filler, linear="xavier")
+        if filler == "gaussian":
+            layers: tuple[nn.Conv2d | nn.Linear, ...] = (self.conv1, self.conv2, self.conv3, self.classifier)
+            for layer, std in zip(layers, FILE_STDS, strict=True):
+                gaussian(layer, std)
+        else:
+            initialise(self, convolutions=filler, linear="xavier")
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, in_channels, height, width) -> logits (N, num_classes)."""

@@ -25,6 +25,8 @@ def table(result: Reproduction) -> dict[str, Any]:
         "Final test accuracy in percent. Paper: as printed; log: the authors' own run, n = 1. Ours: mean over seeds "
         "and 95% interval of Student's t (from three seeds on). Difference: to the paper, else to the log."
     )
+    if any(e.reference is not None and e.reference.deviation is not None for e in experiments):
+        note += " The paper's ± is as it printed it, over its own runs."
     if result.scale == "smoke":
         note += " At this scale the images are noise: it shows that everything runs, and nothing else."
     elif result.scale != "paper":
@@ -33,6 +35,7 @@ def table(result: Reproduction) -> dict[str, Any]:
         )
     if peaks:
         note += f" {PEAK}: the paper prints the best test along the run; the difference is that of our best tests."
+    note += "".join(f" {reading}" for reading in readings(result))
     return {
         "title": f"{result.claim.name} ({result.scale} scale)",
         "columns": ["condition", "paper", "log", "ours", "difference"],
@@ -50,8 +53,16 @@ def _row(experiment: Experiment, result: Reproduction, digits: int) -> list[str]
     apart = "-"
     if ours and target is not None and result.scale == "paper":
         apart = f"{100 * (fmean(run.best if peak else run.final for run in ours) - target):+.{digits}f}"
-    told = [_percent(published, digits) + (PEAK if peak else ""), _percent(log, digits)]
+    deviation = None if numbers is None else numbers.deviation
+    spread = "" if deviation is None else f" ± {_percent(deviation, digits)}"
+    told = [_percent(published, digits) + spread + (PEAK if peak else ""), _percent(log, digits)]
     return [experiment.condition, *told, _ours(ours, digits), apart]
+
+
+def readings(result: Reproduction) -> list[str]:
+    """What was read off the paper's pictures, a sentence an experiment; no numbers to be compared with."""
+    numbers = [(e.condition, e.reference) for e in result.claim.experiments if e.reference is not None]
+    return [f"The paper's picture of {condition}: {each.reading}." for condition, each in numbers if each.reading]
 
 
 def _percent(value: float | None, digits: int) -> str:

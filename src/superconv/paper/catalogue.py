@@ -14,7 +14,7 @@ from .claims import CLAIMS
 from .setting import SCALES
 
 _NUMBERED = re.compile(r"(fig(?:ure)?|table|tab)\.? *(\d+[a-z]?)", re.IGNORECASE)
-_LABEL = re.compile(r"(Fig\.|Table) (\d+[a-z]?)")
+_SEVERAL = re.compile(r"(Fig\.|Table) (\d+[a-z]?(?: and \d+[a-z]?)*)")
 _ASIDE = re.compile(r"\(.*?\)")  # remarks, which may name other figures
 
 
@@ -86,8 +86,8 @@ def select(wanted: str) -> list[tuple[Claim, Experiment]]:
     for test in (
         lambda claim, experiment: claim.name == word.lower(),
         lambda claim, experiment: experiment.name == word.lower(),
-        lambda claim, experiment: experiment.key is not None and experiment.key.lower() == word.lower(),
-        lambda claim, experiment: _in_figure(experiment, word),
+        lambda claim, experiment: _is_row(claim, experiment) and experiment.key.lower() == word.lower(),
+        lambda claim, experiment: _is_row(claim, experiment) and _in_figure(experiment, word),
     ):
         found = [pair for pair in everything if test(*pair)]
         if found:
@@ -98,32 +98,44 @@ def select(wanted: str) -> list[tuple[Claim, Experiment]]:
     )
 
 
+def _is_row(claim: Claim, experiment: Experiment) -> bool:
+    """Whether it is the authors' row itself, and not another claim's control with the same numbers."""
+    key = experiment.key
+    return key is not None and claim is next(c for c in CLAIMS if any(e.key == key for e in c.experiments))
+
+
 def _names() -> list[str]:
-    """Everything that can be asked for; figures and tables as "Fig. 1a", "Table 1"."""
+    """Everything that can be asked for; figures and tables as "Fig. 1a", "v3 Table 1"."""
     experiments = [experiment for claim in CLAIMS for experiment in claim.experiments]
-    texts = [text for e in experiments if e.reference is not None for text in e.reference.figures.values() if text]
-    labels = {f"{kind} {number}" for text in texts for kind, number in _LABEL.findall(_ASIDE.sub("", text))}
+    texts = {pair for e in experiments if e.reference is not None for pair in e.reference.figures.items()}
+    labels = {(version, label) for version, text in texts if text for label in _written(text)}
     return [
         *(claim.name for claim in CLAIMS), *(e.name for e in experiments), *(e.key for e in experiments if e.key),
-        *sorted(labels),
+        *sorted({label for _, label in labels}), *sorted(" ".join(pair) for pair in labels),
     ]  # fmt: skip
 
 
-def _labels(text: str) -> set[str]:
-    """The figures and tables that a text names: "Fig. 1a; Table 1" -> {"fig1a", "table1"}."""
-    return {
-        ("fig" if kind.lower().startswith("fig") else "table") + number.lower()
-        for kind, number in _NUMBERED.findall(_ASIDE.sub("", text))
-    }
+def _written(text: str) -> list[str]:
+    """The figures and tables that a reference names: "Fig. 5a and 5b; Table 1" -> "Fig. 5a", "Fig. 5b", "Table 1"."""
+    found = _SEVERAL.findall(_ASIDE.sub("", text))
+    return [f"{kind} {number}" for kind, numbers in found for number in numbers.split(" and ")]
+
+
+def _label(word: str) -> str | None:
+    """ "Figure 1A" -> "fig1a"; None: no figure or table."""
+    match = _NUMBERED.fullmatch(word.strip())
+    if match is None:
+        return None
+    kind, number = match.groups()
+    return ("fig" if kind.lower().startswith("fig") else "table") + number.lower()
 
 
 def _in_figure(experiment: Experiment, word: str) -> bool:
     version, rest = re.match(r"(?:(v1|v3)[ :.-]*)?(.*)", word, re.IGNORECASE).groups()  # type: ignore[union-attr]
-    asked = _labels(rest)
-    if len(asked) != 1 or _NUMBERED.fullmatch(rest.strip()) is None:
+    label = _label(rest)
+    if label is None:
         return False
     figures = {} if experiment.reference is None else experiment.reference.figures
     texts = [figures.get(version.lower())] if version else list(figures.values())
-    own = set().union(*(_labels(text) for text in texts if text))
-    label = asked.pop()
-    return label in own or any(each[:-1] == label and each[-1].isalpha() for each in own)
+    own = {_label(each) for text in texts if text for each in _written(text)}
+    return label in own or any(each is not None and each[:-1] == label and each[-1].isalpha() for each in own)

@@ -36,8 +36,9 @@ class Judgement:
 
 
 def judge(
-    values: Sequence[float], *, sign: int, size: float | None, tolerance: float, equal: bool = False, without: int = 0
-) -> Judgement:
+    values: Sequence[float], *, sign: int, size: float | None, tolerance: float, equal: bool = False, without: int = 0,
+    printed: float | None = None,
+) -> Judgement:  # fmt: skip
     """The word for an effect.
 
         holds               the interval excludes zero on the paper's side, and the mean is within `tolerance` of `size`
@@ -63,6 +64,8 @@ def judge(
         tolerance: around `size`, or around zero.
         equal: with sign 0, that equality is asserted.
         without: seeds that were run and have no value.
+        printed: the mean of what the paper's size is made of, where that is not `values`; the interval goes with it
+            when sizes are compared.
     """
     n = len(values)
     if n == 0:
@@ -74,7 +77,8 @@ def judge(
         return Judgement("undecided", n, mean, without=without)
     half = critical_value(0.95, n - 1) * spread / math.sqrt(n)
     lower, upper = mean - half, mean + half
-    word = _word(mean, lower, upper, sign, size, tolerance, equal)
+    moved = None if size is None else size - (0.0 if printed is None else printed - mean)
+    word = _word(mean, lower, upper, sign, moved, tolerance, equal)
     return Judgement("undecided" if without and word != "measured" else word, n, mean, lower, upper, without)
 
 
@@ -89,7 +93,7 @@ def _word(
     towards, away = (lower, upper) if sign > 0 else (-upper, -lower)  # the interval as if the paper's sign were +
     if towards > 0:
         return "holds" if size is not None and abs(mean - size) <= tolerance else "holds in direction"
-    if away < 0 or (size is not None and away < abs(size) - tolerance):
+    if away < 0 or (size is not None and away < size * sign - tolerance):
         return "does not hold"
     return "undecided"
 

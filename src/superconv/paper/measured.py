@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -147,16 +147,21 @@ def run_of(
     return Run(summary["stop"], **tested, **more)  # type: ignore[arg-type]
 
 
-def effects_by_seed(effect: Effect, runs: Mapping[str, Mapping[int, Run]]) -> tuple[list[float], int]:
+def effects_by_seed(
+    effect: Effect, runs: Mapping[str, Mapping[int, Run]], peaks: Collection[str] = ()
+) -> tuple[list[float], int]:
     """The effect for every seed that was run in all its conditions and has the measure in each; how many have it not.
 
     Args:
         runs: condition -> seed -> Run.
+        peaks: conditions of which the best test stands for the final accuracy.
     """
     seeds = set.intersection(*(set(runs.get(condition, {})) for condition in effect.conditions))
 
     def measured(condition: str, seed: int) -> float:
-        return runs[condition][seed].measure(effect.measure)
+        run = runs[condition][seed]
+        best = condition in peaks and effect.measure == "final accuracy"
+        return run.best if best else run.measure(effect.measure)
 
     def lead(treatment: str, baseline: str, seed: int) -> float:
         return measured(treatment, seed) - measured(baseline, seed)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .accuracies import table
+from .accuracies import readings, table
 from .claims import CLAIMS
 from .effects import AFTERWARDS, Shown, deciding, effects_of
 from .measured import TF32
@@ -16,6 +16,7 @@ from .setting import KEPT
 
 COLUMNS = ("claim", "the paper's effect", "ours (95% interval)", "word", "scale")
 EARLIER = "earlier settings"
+BY_SEED = "images by seed"
 SMALLER = {
     "medium": "10,000 images, an hour or more on a CPU",
     "epochs": "the paper's passes over 1,000 images",
@@ -69,7 +70,18 @@ def overview_row(look: Look) -> list[str]:
     if effect is not None and effect.effect.measure != "final accuracy":
         asserted += f" ({effect.effect.measure})"
     claim = f"{result.claim.name}: {result.claim.sentence}"
-    return [claim, asserted, measured, _word(result, shown), result.scale + ("" if look.is_current else f", {EARLIER}")]
+    scale = [result.scale, *([BY_SEED] if _by_seed(look) else []), *([] if look.is_current else [EARLIER])]
+    return [claim, asserted, measured, _word(result, shown), ", ".join(scale)]
+
+
+def _by_seed(look: Look) -> bool:
+    return any(setting.get("subsets") == "by-seed" for setting in look.settings.values())
+
+
+def _fixed(look: Look) -> bool:
+    """Whether all seeds train on the same part of the training images."""
+    reduced = [setting for setting in look.settings.values() if setting.get("train_samples") is not None]
+    return any(setting.get("subsets", "fixed") == "fixed" for setting in reduced)
 
 
 def _word(result: Reproduction, shown: Sequence[Shown]) -> str:
@@ -80,7 +92,9 @@ def _word(result: Reproduction, shown: Sequence[Shown]) -> str:
     if len(asserted) > 1 and not result.word.startswith("holds"):
         asides.insert(0, f"{sum(each.word.startswith('holds') for each in asserted)} of {len(asserted)} hold")
     if result.not_run:
-        asides.append(f"{result.not_run} not run")
+        left = sum(each.word == "not run" for each in shown)
+        some = any(each.word != "not run" for each in asserted)
+        asides.append(f"{result.not_run} not run" if some else f"{left} of {len(shown)} not run")
     return f"{result.word} ({', '.join(asides)})" if asides else result.word
 
 
@@ -93,10 +107,18 @@ def remarks(looks: Sequence[Look]) -> list[str]:
     other = [claim.name for claim in waiting if claim.name not in built]
     notes = []
     if any(len(result.claim.effects) > 1 for result in found):
-        notes.append("A claim's word is that of its weakest effect, which is the one shown.")
+        notes.append(
+            "A claim's word is that of its weakest effect, which is the one shown; where none that asserts something "
+            "was run, the first that was."
+        )
     smaller = [f"{name} ({what})" for name, what in SMALLER.items() if any(result.scale == name for result in found)]
     if smaller:
         notes.append(f"Only the direction is judged at smaller scales: {'; '.join(smaller)}.")
+    if any(map(_fixed, looks)):
+        notes.append(
+            "Seeds differ in initial weights and order and train on one set of images where these are reduced"
+            + (f", but for {BY_SEED}." if any(map(_by_seed, looks)) else ".")
+        )
     if not all(look.is_current for look in looks):
         notes.append(f"{EARLIER.capitalize()}: of the claim or its scale, which were changed since.")
     if any(result.asked_afterwards for result in found):
@@ -134,6 +156,8 @@ def _section(kept: Kept) -> str:
         lines.append("No effect of an accuracy is asserted; the figure is the answer.")
     accuracies = table(result)
     lines += ["", *_markdown(accuracies["columns"], accuracies["rows"]), "", _made(result)]
+    if readings(result):
+        lines += ["", " ".join(readings(result))]
     if kept.path.with_suffix(".png").exists():
         lines += ["", f"![{claim.name}]({kept.path.with_suffix('.png').name})"]
     return "\n".join(lines)

@@ -46,14 +46,14 @@ def picture(result: Reproduction) -> Figure:
     curves = [
         _panel(e, runs, arms.get(e.condition, OURS), losses)
         for e, runs in ours
-        if _log(e) is not None or (runs and (_printed(e) is not None or e.condition not in shown))
+        if _logs(e) or (runs and (_printed(e) is not None or e.condition not in shown))
     ]
     estimates = [_estimates(e, runs) for e, runs in ours if any(run.estimates for run in runs)]
     panels = [*effect_panels(result), *together, *_one_scale(curves), *estimates]
     title = f"{result.claim.name}, {result.scale} scale: {result.word}"
     caption = (
         f"{result.claim.sentence} ({result.claim.where}) Ours: mean over seeds, band from the lowest to the highest; "
-        "authors: their log, one run. Along the LR where it only rises, else along the share of the run. "
+        "authors: their logs, a line a run. Along the LR where it only rises, else along the share of the run. "
         + ("Paler: training loss." if losses else "Effects: 95% interval of Student's t.")
     )
     return Figure(title, panels, min(COLUMNS, max(1, len(panels))), caption)
@@ -78,9 +78,8 @@ def _printed(experiment: Experiment) -> float | None:
     return None if experiment.reference is None else experiment.reference.published
 
 
-def _log(experiment: Experiment) -> Curve | None:
-    numbers = experiment.reference
-    return None if numbers is None or numbers.curve is None else curve(numbers.curve)
+def _logs(experiment: Experiment) -> list[Curve]:
+    return [] if experiment.reference is None else [curve(name) for name in experiment.reference.curves]
 
 
 # ---- panels ----------------------------------------------------------------------------------------------------------
@@ -121,12 +120,13 @@ def _panel(experiment: Experiment, ours: list[Run], arm: Arm, losses: bool) -> P
 
 def _both(experiment: Experiment, ours: list[Run], arm: Arm, column: str) -> list[Line]:
     """Our line and the authors', where there are any."""
-    ramp, log = _is_ramp(experiment), _log(experiment)
+    ramp, logs = _is_ramp(experiment), _logs(experiment)
     lines = [_line(ours, ramp, column, arm)] if ours else []
-    if log is not None:
+    for number, log in enumerate(logs, 1):
         x = _floats(log.lr) if ramp else [i / log.iteration[-1] for i in log.iteration]
         y = _floats(getattr(log, column))
-        lines.append(Line(x, y, "authors' log", style="dashed", color=AUTHORS, width=1.3))
+        name = "authors' log" if len(logs) == 1 else f"authors' log {number}"
+        lines.append(Line(x, y, name, style="dashed", color=AUTHORS, width=1.3))
     return lines
 
 

@@ -22,7 +22,7 @@ class Reference:
         published_is_peak: whether that is the best test along the run, and not the last.
         deviation: its standard deviation, where one was printed.
         log: final accuracy in the authors' own log, in [0, 1]; None where there is no log.
-        curve: name of that log's curve, for `curve`.
+        curves: names of their logs' curves, for `curve`; of two the first is that log's.
         reading: what can be read off the published picture, in words; no target.
         setting: the settings as the files, logs and papers state them.
         notes: what does not fit together.
@@ -36,7 +36,7 @@ class Reference:
     published_is_peak: bool
     deviation: float | None
     log: float | None
-    curve: str | None
+    curves: tuple[str, ...]
     reading: str
     setting: Mapping[str, Any]
     notes: str
@@ -83,13 +83,20 @@ def reference(key: str) -> Reference:
     return Reference(
         key, entry["title"], entry["figure"], None if percent is None else percent / 100,
         any(word in printed.get("note", "") for word in ("peak", "best test")),
-        None if deviation is None else deviation / 100, log.get("final"), entry.get("curve"), entry.get("reading", ""),
-        entry["setting"], entry.get("notes", ""), entry["source"],
+        None if deviation is None else deviation / 100, log.get("final"), _curves(entry.get("curve")),
+        entry.get("reading", ""), entry["setting"], entry.get("notes", ""), entry["source"],
     )  # fmt: skip
 
 
+def _curves(name: str | None) -> tuple[str, ...]:
+    """Where two runs were logged their names end in "-run1" and "-run2"."""
+    if name is None:
+        return ()
+    return (name, f"{name[:-1]}2") if name.endswith("-run1") else (name,)
+
+
 def curve(name: str) -> Curve:
-    """An authors' log by the name in `Reference.curve`, at most 160 rows of it, the last one kept.
+    """An authors' log by the name in `Reference.curves`, at most 160 rows of it, the last one kept.
 
     Raises: ValueError: no curve of that name.
     """

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from .. import runs
@@ -90,14 +91,22 @@ def conclude(
     claim: Claim, scale: ScaleName, found: Mapping[str, Mapping[int, Run]], device: str,
     settings: Mapping[str, Setting] | None = None,
 ) -> Reproduction:  # fmt: skip
-    """The claim's words from its runs. Sizes are compared at the paper's scale alone; below it only directions are."""
+    """The claim's words from its runs. Sizes are compared at the paper's scale alone; below it only directions are.
+
+    Where the paper printed the best test along a run, its sizes are compared with ours made likewise; directions and
+    intervals are of final tests everywhere.
+    """
+    peaks = {e.condition for e in claim.experiments if e.reference is not None and e.reference.published_is_peak}
     judgements = []
     for effect in claim.effects:
         values, without = effects_by_seed(effect, found)
-        size = effect.size if scale == "paper" else None
+        as_printed, _ = effects_by_seed(effect, found, peaks)
         judgements.append(
-            judge(values, sign=effect.sign, size=size, tolerance=effect.tolerance, equal=effect.equal, without=without)
-        )
+            judge(
+                values, sign=effect.sign, size=effect.size if scale == "paper" else None, tolerance=effect.tolerance,
+                equal=effect.equal, without=without, printed=fmean(as_printed) if as_printed else None,
+            )
+        )  # fmt: skip
     words = [judgement.word for judgement in judgements]
     asserting = [word for word, effect in zip(words, claim.effects, strict=True) if effect.asserts]
     word = together(_run(asserting) or _run(words) or words)

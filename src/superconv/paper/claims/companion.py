@@ -6,10 +6,7 @@ from ..claim import Claim, Effect, Experiment
 from ..reference_numbers import reference
 from .companion_base import CHOSEN, CIFAR3, one_cycle
 
-_THREE: dict[str, Any] = {
-    "data": "cifar100", "model": "cifar3", "statistics_of": None, "averaging_fraction": None, "weight_decay": 0.0006,
-    "mirror": False, "test_images": 20_000, "multipliers": CIFAR3,
-}  # fmt: skip
+_THREE: dict[str, Any] = {**CIFAR3, "data": "cifar100", "weight_decay": 0.0006, "test_images": 20_000}
 
 _KEYS = {
     "cifar10-resnet56": "companion-cifar10-resnet56-1cycle-mom095",

@@ -14,10 +14,14 @@ CHOSEN = (
     "one filler and batch size; the table's entries are four runs each, of the residual and dense networks with xavier "
     "and msra in turn, with batches of 524, 520, 516 and 512",
 )
-# of the three-layer network, from cifar3.prototxt of github.com/lnsmith54/hyperParam1, as the others here
-CIFAR3 = {
-    "conv1.bias": (2.0, 1.0), "conv2.bias": (2.0, 1.0), "classifier.bias": (2.0, 0.0),
-    "classifier.weight": (1.0, 250.0),
+# the three-layer network, from cifar3.prototxt of github.com/lnsmith54/hyperParam1, as the others here
+CIFAR3: dict[str, Any] = {
+    "model": "cifar3", "model_options": {"filler": "gaussian"},
+    "statistics_of": None, "averaging_fraction": None, "mirror": False,
+    "multipliers": {
+        "conv1.bias": (2.0, 1.0), "conv2.bias": (2.0, 1.0), "classifier.bias": (2.0, 0.0),
+        "classifier.weight": (1.0, 250.0),
+    },
 }  # fmt: skip
 _COMMON: dict[str, Any] = {
     "model": "resnet56-companion", "optimizer": "caffe-nesterov", "bias_lr_scale": 1.0, "batch_size": 512,

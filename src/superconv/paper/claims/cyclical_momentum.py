@@ -36,10 +36,7 @@ def _schedule(network: str, cycled: bool, condition: str, steps: int) -> Schedul
 def _setting(network: str, cycled: bool, condition: str) -> Setting:
     own: dict[str, Any] = {} if "-" in condition else {"momentum": float(condition)}
     if network == "3layer":
-        own |= {
-            "model": "cifar3", "batch_size": 128, "statistics_of": None, "averaging_fraction": None,
-            "weight_decay": 0.003, "mirror": False, "test_images": 10_000, "multipliers": CIFAR3,
-        }  # fmt: skip
+        own |= {**CIFAR3, "batch_size": 128, "weight_decay": 0.003, "test_images": 10_000}
     base = one_cycle(95, 4003, 0.08, 0.8, None, steps=_STEPS[network], momentum=None)
     return base.replace(schedule=partial(_schedule, network, cycled, condition), **own)
 

@@ -21,6 +21,8 @@ _RESNET = (
     *_PICTURES,
     "a test of all 50,000 images in batches of 32; the committed file has 1,000 batches of 11",
     "global average pooling; the file pools 7x7 at stride 1, which leaves 2x2 of 230 pixels",
+    "the usual ResNet-50: msra fillers, convolutions without biases, the stride on the 3x3 convolution; the file has "
+    "xavier fillers, biases that start at 0 or 0.2 with twice the LR and no decay, and the stride on the 1x1",
 )
 _INCEPTION = (
     *_PICTURES,

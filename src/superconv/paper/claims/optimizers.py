@@ -16,14 +16,17 @@ _ADAPTIVE: dict[str, Any] = {
 }  # fmt: skip
 _BOUNDS = {"adadelta": (0.1, 3.0), "adagrad": (0.01, 0.3), "adam": (1e-3, 3e-2)}
 
+_AS_THE_OTHERS = "updates, batch, weight decay and averaging fraction as in the other cycles: the text has none"
+
 
 def _cycled(name: str) -> Experiment:
     low, high = _BOUNDS[name]
     schedule = f"triangular:base_lr={low:g},max_lr={high:g},step_size=50%"
     bounds = f"the cycle's bounds, {low:g} to {high:g}: the paper says that it used suitable ones"
     return Experiment(
-        f"optimizers/{name}-clr", f"clr-{name}", cycle(**{**_ADAPTIVE[name], "schedule": schedule}), chosen=(bounds,)
-    )
+        f"optimizers/{name}-clr", f"clr-{name}", cycle(**{**_ADAPTIVE[name], "schedule": schedule}),
+        chosen=(bounds, _AS_THE_OTHERS),
+    )  # fmt: skip
 
 
 CLAIM = Claim(
