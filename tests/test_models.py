@@ -540,6 +540,8 @@ def test_inception_resnet_v2_takes_classes_channels_and_dropout(monkeypatch):
         import timm  # noqa: F401
     except Exception as error:  # as in build_timm: a torchvision that does not fit torch fails with a RuntimeError
         pytest.skip(f"timm/inception_resnet_v2 needs the package timm, which does not import here ({error})")
+    whole = build_model("timm/inception_resnet_v2", num_classes=1000)
+    assert sum(parameter.numel() for parameter in whole.parameters()) == 55_843_464
     model = build_model("timm/inception_resnet_v2", num_classes=7, in_channels=1, drop_rate=0.2)
     dropped = []
 
