@@ -32,6 +32,104 @@ def test_sgd_is_stable_below_and_not_above_the_limit(momentum, nesterov, decay):
         assert (float(model.weight.detach().norm()) < 1.0) is stable
 
 
+class Separate(nn.Module):
+    """The same loss, every weight a parameter of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.ParameterList([nn.Parameter(torch.ones(1)) for _ in SCALES])
+
+    def forward(self, inputs):
+        return inputs @ torch.cat(list(self.weights))[:, None]
+
+
+@pytest.mark.parametrize("ratios", [(1.0, 1.0, 1.0), (1.0, 10.0, 100.0), (1.0, 0.1, 0.0), (1.0, 10.0, 0.01)])
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}])
+def test_groups_with_learning_rates_of_their_own_have_the_limit_of_the_first(ratios, options):
+    _, batches = line()
+    model = Separate()
+    groups = [{"params": [w], "lr": 0.1 * ratio} for w, ratio in zip(model.weights, ratios, strict=True)]
+    optimizer = torch.optim.SGD(groups, lr=0.1, **options)
+    found = Stiffness(model, F.mse_loss, batches, optimizer).measure()
+    assert found.largest == pytest.approx(
+        max(2 * float(s) ** 2 * r for s, r in zip(SCALES, ratios, strict=True)), rel=1e-3
+    )
+    assert ("groups with different learning rates" in found.rule) is (len(set(ratios)) > 1)
+    for factor, stable in ((0.97, True), (1.03, False)):
+        with torch.no_grad():
+            for weight in model.weights:
+                weight.fill_(1.0)
+        groups = [{"params": [w], "lr": found.lr * factor * r} for w, r in zip(model.weights, ratios, strict=True)]
+        optimizer = torch.optim.SGD(groups, lr=0.1, **options)
+        for _ in range(600):
+            optimizer.zero_grad()
+            F.mse_loss(model(batches[0][0]), batches[0][1]).backward()
+            optimizer.step()
+        assert all(abs(float(weight.detach())) <= 1.0 for weight in model.weights) is stable
+
+
+def test_no_limit_of_a_group_that_stands_still_beside_others():
+    _, batches = line()
+    model = Separate()
+    groups = [{"params": [w], "lr": lr} for w, lr in zip(model.weights, (0.0, 0.1, 0.1), strict=True)]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    stiffness = Stiffness(model, F.mse_loss, batches, optimizer)
+    assert stiffness.measure() is None
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0  # the beginning of a warm-up
+    assert stiffness.measure().largest == pytest.approx(8.0, rel=1e-3)
+
+
+def test_adams_groups_count_by_their_learning_rates_too():
+    _, batches = line()
+    model = Separate()
+    groups = [{"params": [w], "lr": 1e-3 * r} for w, r in zip(model.weights, (1.0, 10.0, 0.1), strict=True)]
+    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99))
+    F.mse_loss(model(batches[0][0]), batches[0][1]).backward()
+    optimizer.step()
+    with torch.no_grad():
+        gradients = 2 * SCALES**2  # at ones
+    scale = (1 - 0.9) * (gradients + 1e-8)
+    expected = float((2 * SCALES**2 * torch.tensor([1.0, 10.0, 0.1]) / scale).max())
+    assert Stiffness(model, F.mse_loss, batches, optimizer).measure().largest == pytest.approx(expected, rel=0.01)
+
+
+def test_attention_is_differentiated_twice():
+    torch.manual_seed(0)
+
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.read = nn.Linear(4, 12)
+
+        def forward(self, inputs):
+            query, key, value = self.read(inputs).chunk(3, -1)
+            return F.scaled_dot_product_attention(query, key, value).mean(1)
+
+    model, data = Attention(), [(torch.randn(8, 5, 4), torch.randint(4, (8,)))]
+    limit = Stiffness(model, F.cross_entropy, data, torch.optim.SGD(model.parameters(), lr=0.1)).measure()
+    assert limit.largest > 0
+
+
+def test_what_it_does_not_see_is_refused():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.real, self.complex = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1, dtype=torch.complex64))
+            self.table = nn.Embedding(3, 1, sparse=True)
+
+        def forward(self, inputs):
+            return self.real * inputs + self.complex.abs() ** 2 + self.table(torch.zeros(len(inputs), dtype=torch.long))
+
+    model, data = Mixed(), [(torch.ones(4, 1), torch.zeros(4, 1))]
+    with pytest.raises(
+        ValueError, match=r"does not see complex \(complex: .*\), table.weight \(its gradient is sparse"
+    ):
+        Stiffness(model, F.mse_loss, data, torch.optim.SGD(model.parameters(), lr=0.1))
+    only = torch.optim.SGD([model.real], lr=0.1)  # what is not trained counts for nothing
+    assert Stiffness(model, F.mse_loss, data, only).measure().largest == pytest.approx(2.0)
+
+
 def test_adam_sees_the_preconditioned_hessian():
     model, batches = line()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, betas=(0.9, 0.99))

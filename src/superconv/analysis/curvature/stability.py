@@ -149,8 +149,9 @@ def stability_limit(
     Args:
         optimizer: "sgd", "nesterov", "adam", "adamw", "caffe-sgd", "caffe-nesterov", or `type(optimizer).__name__`.
         settings: a param group, or the settings in the same words: momentum, nesterov, dampening, weight_decay, betas,
-            decoupled_weight_decay; what is missing counts as 0, betas as (0.9, ...). Where groups differ, no single
-            formula holds; take the group that most weights are in.
+            decoupled_weight_decay; what is missing counts as 0, betas as (0.9, ...). Where groups differ in these, no
+            single formula holds; take the group that most weights are in. Where they differ in the LR, the formula
+            holds for one group's with the eigenvalue scaled accordingly (`LRMonitor` does that).
         largest: largest eigenvalue of the Hessian; for Adam of the preconditioned one, a coupled weight decay in it.
         normalised: whether the network is normalised, see `StabilityLimit`.
     Raises: ValueError: an optimizer whose limit is not known, or a setting out of its range.

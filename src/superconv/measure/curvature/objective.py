@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...double import double
 from ...models.synchronised import statistics_of_this_rank
@@ -21,6 +22,8 @@ from ...training.sharded import refuse_sharded
 
 Method = Literal["finite_difference", "exact"]
 METHODS = ("finite_difference", "exact")
+COMPLEX = "complex: a real Hessian is not defined"
+SPARSE = "its gradient is sparse; make the layer with sparse=False"
 Vector = list[Tensor]
 """One tensor per parameter, in the order of `BatchObjective.names`."""
 
@@ -97,7 +100,7 @@ class BatchObjective:
             if not parameter.requires_grad:
                 self._left_out[name] = "frozen: requires_grad is False"
             elif parameter.is_complex():
-                self._left_out[name] = "complex: a real Hessian is not defined"
+                self._left_out[name] = COMPLEX
             else:
                 found[name] = parameter
         if not found:
@@ -137,7 +140,7 @@ class BatchObjective:
             if gradient is None:
                 self._left_out[name] = "unused: the loss does not depend on it"
             elif gradient.layout != torch.strided:
-                self._left_out[name] = "its gradient is sparse; make the layer with sparse=False"
+                self._left_out[name] = SPARSE
         kept = [gradient for gradient in gradients if gradient is not None and gradient.layout == torch.strided]
         if not kept:
             raise ValueError(f"no parameter to differentiate by: {self._reasons()}")
@@ -282,6 +285,7 @@ class BatchObjective:
         return _filled(total, self.parameters) if self._taking_part_is_known else self._learn(total)
 
     @torch.enable_grad()
+    @sdpa_kernel(SDPBackend.MATH)  # the fused kernels of attention have no second derivative
     def _exact(self, v: Sequence[Tensor]) -> Vector:
         parameters = self.parameters
         total = [torch.zeros_like(parameter) for parameter in parameters]
@@ -309,7 +313,8 @@ def _second_derivative() -> Iterator[None]:
         if "out of memory" in str(error).lower():
             raise
         raise ValueError(
-            f"the model cannot be differentiated twice ({str(error).splitlines()[0]}); use method='finite_difference'"
+            f"the model cannot be differentiated twice ({str(error).splitlines()[0]}); use method='finite_difference' "
+            "where there is a choice, and leave out eigenvalues, which need exact products"
         ) from error
 
 

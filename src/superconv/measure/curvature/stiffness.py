@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
 from ...analysis.curvature.stability import StabilityLimit, stability_limit
@@ -16,7 +17,7 @@ from ...training.batch_source import Split
 from ...training.param_groups import is_norm
 from ..weight_norm import is_scale_invariant, joint_norm
 from .eigenvalues import adam_preconditioner, extreme_eigenvalues
-from .objective import BatchObjective
+from .objective import COMPLEX, SPARSE, BatchObjective
 
 TOLERANCE = 0.03
 MAX_PRODUCTS = 40
@@ -26,13 +27,16 @@ class Stiffness:
     """The largest eigenvalue on fixed batches, and the LR at which this optimizer becomes unstable by it.
 
     By exact products: 4 to 16 of them, each four to six gradients of the batches. For Adam the eigenvalue is that of
-    the preconditioned Hessian. Weight decay, momentum and betas are those of the first param group.
+    the preconditioned Hessian P^-1/2 H P^-1/2. Where param groups have different learning rates lr_k it is that of
+    R^1/2 H R^1/2 (for Adam with P^-1 R in place of R), R_k = lr_k / lr_1 as they stand, so that the limit is one of
+    the first group's learning rate, the others going with it. Weight decay, momentum and betas are those of the first
+    param group.
 
     Args:
         model, loss_fn, batches, split, seed: as `BatchObjective` takes them.
         optimizer: SGD, Adam, AdamW or CaffeSGD, holding every parameter that the loss depends on.
-    Raises: ValueError: an optimizer whose limit is not known or that lacks a parameter; a model that cannot be
-        differentiated twice.
+    Raises: ValueError: an optimizer whose limit is not known or that lacks a parameter; a parameter that is complex or
+        has sparse gradients; a model that cannot be differentiated twice.
     """
 
     def __init__(
@@ -56,6 +60,13 @@ class Stiffness:
                 f"the stiffness needs an optimizer that holds every parameter, {missing[:6]} are missing; set "
                 "requires_grad to False where they are not trained"
             )
+        unseen = [
+            f"{name} ({why})"
+            for name, why in self.objective.left_out.items()
+            if why in (COMPLEX, SPARSE) and id(self.objective.model.get_parameter(name)) in held
+        ]
+        if unseen:
+            raise ValueError(f"the stiffness cannot be told: it does not see {', '.join(unseen[:6])}")
         stability_limit(type(optimizer).__name__, optimizer.param_groups[0], 1.0)  # is it known?
         pairs = zip(self.objective.parameters, self.objective.gradient(), strict=True)
         self._invariant = [p.detach() for p, g in pairs if p.ndim > 1 and is_scale_invariant(p.detach(), g)]
@@ -70,7 +81,11 @@ class Stiffness:
         return joint_norm(self._invariant) if self._invariant else None
 
     def measure(self) -> StabilityLimit | None:
-        """The present limit; None where the loss is not finite, or Adam has not met every parameter yet."""
+        """The present limit; None where it cannot be told.
+
+        That is, where the loss is not finite, Adam has not met every parameter yet, or the first group alone has
+        learning rate 0.
+        """
         if not math.isfinite(self.objective.loss()):
             return None
         group, adam = self.optimizer.param_groups[0], isinstance(self.optimizer, Adam)
@@ -83,9 +98,33 @@ class Stiffness:
                 tolerance=TOLERANCE,
                 max_products=MAX_PRODUCTS,
                 weight_decay=decay if coupled else 0.0,
-                preconditioner=adam_preconditioner(self.optimizer, self.objective) if adam else None,
+                preconditioner=self._preconditioner(adam),
                 seed=self.seed,
             )
         except ValueError:  # what the constructor could not see: a product overflowed, a second moment is missing
             return None
-        return stability_limit(type(self.optimizer).__name__, group, found.largest, normalised=self.normalised)
+        limit = stability_limit(type(self.optimizer).__name__, group, found.largest, normalised=self.normalised)
+        if len(set(self._rates())) > 1:
+            limit = replace(limit, rule=f"{limit.rule}, of the first of groups with different learning rates")
+        return limit
+
+    def _rates(self) -> list[float]:
+        """Of every param group."""
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def _preconditioner(self, adam: bool) -> list[Tensor] | None:
+        """P / R, where either is not 1. Raises: ValueError: it is not known."""
+        found = adam_preconditioner(self.optimizer, self.objective) if adam else None
+        rates = self._rates()
+        if len(set(rates)) == 1:
+            return found
+        if rates[0] == 0.0:
+            raise ValueError("no ratio to a learning rate of 0")
+        found = found or [torch.ones_like(parameter) for parameter in self.objective.parameters]
+        groups = zip(rates, self.optimizer.param_groups, strict=True)
+        ratio_of = {id(parameter): rate / rates[0] for rate, group in groups for parameter in group["params"]}
+        ratios = [ratio_of[id(parameter)] for parameter in self.objective.parameters]
+        return [
+            each / ratio if ratio else torch.full_like(each, math.inf)
+            for each, ratio in zip(found, ratios, strict=True)
+        ]
