@@ -31,6 +31,19 @@ def test_evaluations_are_those_of_the_labels_that_count(ignored: int, places: tu
     assert top.metric == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_with_weights_by_class_the_loss_is_torchs_of_the_whole_set(share: float) -> None:
+    torch.manual_seed(0)
+    model, inputs, targets = nn.Linear(6, CLASSES), torch.randn(20, 6), torch.arange(20) * CLASSES // 20
+    targets[torch.rand(20) < share] = -100
+    loss_fn = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 50.0, 3.0]))
+    batches = list(zip(inputs.split(8), targets.split(8), strict=True))
+    whole = loss_fn(model(inputs), targets).item()
+    assert sc.evaluate(model, batches, loss_fn).loss == pytest.approx(whole, rel=1e-6)
+    by_samples = sum(loss_fn(model(x), y).item() * len(y) for x, y in batches) / 20
+    assert abs(by_samples - whole) > 0.01, "that would be another number"
+
+
 def test_without_ignored_labels_nothing_changes() -> None:
     model, batches = make(255, share=0.0)
     batches = [*batches[:2], (batches[2][0], batches[2][1] % CLASSES)]

@@ -696,6 +696,7 @@ def test_a_scout_that_broke_and_went_constant_ends_the_ramp_where_it_broke(dead:
         ({"seed": "a"}, "seed must be a whole number or None, got 'a'"),
         ({"evaluate_every": 2}, "evaluate_every=2 would be ignored without eval_batches"),
         ({"fork_steps": 5}, "fork_steps=5 without forks would be ignored"),
+        ({"forks": [0.1, 50.0], "end_lr": 1.0}, "forks at 50 lie beyond the ramp's end_lr=1; leave them out"),
         ({"reference_lr": "grid", "metric": None, "eval_batches": eval_batches()}, "pass eval_batches and a metric"),
         ({"metric": lambda o, t: o[:3], "eval_batches": eval_batches(), "end_lr": 1.0}, "one value per sample"),
         ({"eval_batches": iter(eval_batches())}, "eval_batches is an iterator .*but 25 evaluations"),
@@ -807,11 +808,22 @@ def test_an_update_that_the_scaler_skipped_condemns_no_fork_but_a_scaler_that_ga
 def test_forks_that_share_a_step_are_named() -> None:
     model, optimizer, loader = setup()
     given = {"start_lr": 1e-3, "end_lr": 1.0, "total_steps": 20, "fork_steps": 2}
-    with pytest.warns(UserWarning, match=r"4 forks were asked for, 2 are made.* for 30, 300; pass a larger") as caught:
-        ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, forks=[300.0, 0.1, 30.0, 1.0], **given)
+    with pytest.warns(
+        UserWarning, match=r"4 forks were asked for, 2 are made.* for 0.92, 0.95; pass a larger"
+    ) as caught:
+        ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, forks=[0.95, 0.1, 0.92, 1.0], **given)
     assert caught[0].filename == __file__
     assert [fork.lr for fork in ramp.forks] == pytest.approx([0.1, 1.0], rel=0.2)
     sc.lr_range_test(model, optimizer, F.cross_entropy, loader, forks=[0.1, 1.0], **given)
+
+
+def test_forks_outside_a_ramp_whose_end_was_found_are_named() -> None:
+    model, optimizer, loader = setup()
+    given = {"total_steps": 20, "fork_steps": 2, "forks": [1e-30, 0.1, 1e9]}
+    with pytest.warns(UserWarning, match=r"forks at 1e-30, 1e\+09 are made at its end that is closer") as caught:
+        ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, **given)
+    assert caught[0].filename == __file__
+    assert len(ramp.forks) == 3
 
 
 def error_rate(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

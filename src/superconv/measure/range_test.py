@@ -116,7 +116,8 @@ def lr_range_test(
         group_scales: one factor a param group, as in `ScheduleLR`; the ramp's learning rates are those before it.
         count: what micro-batches are weighted by, as in `train_steps`.
     Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored; several of
-        the learning rates in `forks` come closest to the same step, which is forked once; a metric of one's own that
+        the learning rates in `forks` come closest to the same step, which is forked once, or one lies outside the ramp
+        and is forked at its end; a metric of one's own that
         goes with the loss, where `higher_is_better` was not given; `eval_batches` that are sorted by class, under batch
         statistics; as `train_steps`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
@@ -139,7 +140,7 @@ def lr_range_test(
     check_options(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
     check_count(count)
     check_ramp(start_lr, end_lr, total_steps, shape)
-    check_forks(forks, fork_steps, total_steps)
+    check_forks(forks, fork_steps, total_steps, end_lr)
     check_reference(reference_lr)
     check_measured(evaluate_every, reference_lr, eval_batches, metric)
     check_seed(seed)
@@ -300,6 +301,13 @@ def _nearest(forks: Sequence[float], lrs: Any) -> frozenset[int]:
         warnings.warn(
             f"{len(forks)} forks were asked for, {len(nearest)} are made: the ramp ({lrs[0]:.3g} to {lrs[-1]:.3g} in "
             f"{len(lrs)} steps) has no step of their own for {names}; pass a larger end_lr or total_steps",
+            stacklevel=4,
+        )
+    outside = [f"{lr:.3g}" for lr in sorted(forks) if not lrs[0] <= lr <= lrs[-1] * (1 + 1e-9)]
+    if outside:
+        warnings.warn(
+            f"the ramp goes from {lrs[0]:.3g} to {lrs[-1]:.3g}: the forks at {', '.join(outside)} are made at its end "
+            "that is closer; pass start_lr and end_lr",
             stacklevel=4,
         )
     return frozenset(nearest)

@@ -67,7 +67,7 @@ def check_measured(evaluate_every: int | None, reference_lr: Any, eval_batches: 
         )
 
 
-def check_forks(forks: Any, fork_steps: int | None, total_steps: int) -> None:
+def check_forks(forks: Any, fork_steps: int | None, total_steps: int, end_lr: float | None) -> None:
     """Their number or learning rates, and their length: each ends at a learning rate of 0. Raises: ValueError."""
     if fork_steps is not None:
         checks.whole("fork_steps", fork_steps, at_least=2)
@@ -87,3 +87,9 @@ def check_forks(forks: Any, fork_steps: int | None, total_steps: int) -> None:
         ) from None
     if not possible:
         raise ValueError(f"forks must be positive, finite learning rates or their number, got {list(forks)}")
+    beyond = [lr for lr in forks if end_lr is not None and lr > end_lr]
+    if beyond:
+        raise ValueError(
+            f"forks at {', '.join(f'{lr:.3g}' for lr in beyond)} lie beyond the ramp's end_lr={end_lr:.3g}; "
+            "leave them out, or pass a larger end_lr"
+        )

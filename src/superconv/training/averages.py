@@ -15,8 +15,8 @@ from ..task.labels import LabelCount
 from ..task.metrics import Counted
 from .distributed import sum_over_ranks
 
-_SAMPLES, _LOSS, _LOSS_OF_LABELS, _LABEL_WEIGHT, _LABELS, _LABEL_PLACES = range(6)
-_METRIC, _METRIC_OF_COUNTED, _COUNTED, _PLACES, _MEANS, _VALUES, _W2, _W2V, _W2VV = range(6, 15)
+_SAMPLES, _LOSS, _LOSS_OF_LABELS, _LABEL_WEIGHT, _LABELS, _LABEL_PLACES, _BY_CLASS = range(7)
+_METRIC, _METRIC_OF_COUNTED, _COUNTED, _PLACES, _MEANS, _VALUES, _W2, _W2V, _W2VV = range(7, 16)
 
 
 class Averages:
@@ -25,12 +25,14 @@ class Averages:
         nothing ignored   sum_n v_n / samples          v_n: a sample's loss or metric (its mean over places)
         else              sum_n c_n v_n / sum_n c_n    c_n: the places of sample n that count; for the loss, of a batch
 
+    A loss with weights by class is a mean in the second form, with these as c_n, whether any is ignored or not.
+
     The standard error of the metric is that of such a ratio over independent samples, sqrt(sum_n c_n^2 (v_n - m)^2
     n / (n - 1)) / sum_n c_n. Where every v_n is 0 or 1 and all count it is the binomial one, and None is given.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.sums = torch.zeros(15, dtype=torch.double, device=device if has_double(device) else "cpu")
+        self.sums = torch.zeros(16, dtype=torch.double, device=device if has_double(device) else "cpu")
 
     def add_loss(self, loss: Tensor, count: int, labels: LabelCount | None) -> Tensor:
         """A mean over a batch of `count` samples. Returns: the sum over them."""
@@ -40,13 +42,14 @@ class Averages:
         self.sums[_LOSS] += total
         if labels is None:
             self.sums[_LOSS_OF_LABELS] += total
-            self.sums[_LABEL_WEIGHT:_METRIC] += count
+            self.sums[_LABEL_WEIGHT:_BY_CLASS] += count
         else:  # the mean over no labels is NaN in torch
             weight = double(labels.weight)
             self.sums[_LOSS_OF_LABELS] += torch.where(weight > 0, loss * weight, 0.0)
             self.sums[_LABEL_WEIGHT] += weight
             self.sums[_LABELS] += double(labels.counted)
             self.sums[_LABEL_PLACES] += labels.places
+            self.sums[_BY_CLASS] += labels.weight is not labels.counted
         return total
 
     def add_metric(self, values: Any, count: int) -> None:
@@ -95,7 +98,7 @@ class Averages:
         if samples == 0:
             return None
         loss = total[_LOSS] / samples
-        if total[_LABELS] != total[_LABEL_PLACES]:
+        if total[_BY_CLASS] or total[_LABELS] != total[_LABEL_PLACES]:
             loss = _ratio(total[_LOSS_OF_LABELS], total[_LABEL_WEIGHT])
         ignored = total[_COUNTED] != total[_PLACES]
         metric = _ratio(total[_METRIC_OF_COUNTED], total[_COUNTED]) if ignored else total[_METRIC] / samples

@@ -48,7 +48,8 @@ def evaluate(
 
     Labels that the loss ignores (its `ignore_index`) and negative ones do not count in "accuracy" and "top5_accuracy",
     nor in the loss, where it has an `ignore_index` and takes a mean: where there are any, both are means over all
-    labels that count. A loss that hides its own (a lambda around `cross_entropy`) is weighted by samples.
+    labels that count. A loss with weights by class is the mean that torch takes of the whole set, by these weights. A
+    loss that hides its own (a lambda around `cross_entropy`) is weighted by samples.
 
     BatchNorm's running statistics lag far behind in short runs, so their source is a choice:
     "running" as they are; "batch": those of the evaluated batch, so a prediction depends on its companions;
