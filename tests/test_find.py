@@ -311,8 +311,22 @@ def test_adamw_has_ranges_of_its_own(tmp_path: Path) -> None:
     assert recipe.arm().schedule(0)["momentum"] == recipe.policy["max_momentum"]
 
 
+class Descent(torch.optim.Optimizer):
+    """Gradient descent with a learning rate and nothing else."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.add_(parameter.grad, alpha=-group["lr"])
+
+
 def test_an_optimizer_without_momentum_or_decay(tmp_path: Path) -> None:
-    recipe = run(tmp_path, optimizer="torch.optim.Rprop", weight_decays=None, budget=400)
+    recipe = run(tmp_path, optimizer=f"{__name__}.Descent", weight_decays=None, budget=400)
     assert recipe.policy["max_momentum"] is None
     assert "weight_decay" not in recipe.optimizer_options
 

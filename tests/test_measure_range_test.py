@@ -712,6 +712,12 @@ def test_arguments_of_another_kind_are_named_before_anything_is_measured(options
     assert not reports
 
 
+def test_an_optimizer_whose_learning_rate_acts_once_is_refused() -> None:
+    model, _, loader = setup()
+    with pytest.raises(ValueError, match="got Rprop, whose step sizes follow the signs"):
+        sc.lr_range_test(model, torch.optim.Rprop(model.parameters(), lr=0.01), F.cross_entropy, loader)
+
+
 def test_an_optimizer_of_another_model_or_of_frozen_parameters_is_refused() -> None:
     model, optimizer, loader = setup()
     with pytest.raises(ValueError, match=r"trains no parameter of this model: .*not in the optimizer"):

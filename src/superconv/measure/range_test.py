@@ -34,7 +34,7 @@ from .chance import ChanceLevel
 from .memory import naming_batch_size
 from .progress import Progress, reporter
 from .ramp import Probe
-from .range_test_arguments import check_forks, check_measured, check_ramp, check_reference, check_seed
+from .range_test_arguments import check_forks, check_measured, check_ramp, check_reference, check_seed, check_uses_lr
 from .range_test_warnings import warn_of_direction, warn_of_sorted
 from .reference import GRID_POINTS, MOST_TRAININGS, Reference, find_reference
 from .trained_parameters import trained_parameters
@@ -117,14 +117,13 @@ def lr_range_test(
         count: what micro-batches are weighted by, as in `train_steps`.
     Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored; several of
         the learning rates in `forks` come closest to the same step, which is forked once, or one lies outside the ramp
-        and is forked at its end; a metric of one's own that
-        goes with the loss, where `higher_is_better` was not given; `eval_batches` that are sorted by class, under batch
-        statistics; as `train_steps`.
+        and is forked at its end; a metric of one's own that goes with the loss, where `higher_is_better` was not given;
+        `eval_batches` that are sorted by class, under batch statistics; as `train_steps`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
         ValueError: a range, length or fork that is not possible; an option that would be ignored; nothing to train on;
-            an iterator that the scout used up; an optimizer made for another model; a metric that does not fit the
-            outputs, or a loss said to be better when higher.
+            an iterator that the scout used up; an optimizer made for another model, or Rprop; a metric that does not
+            fit the outputs, or a loss said to be better when higher.
         TypeError: a loss that is no function.
         OutOfMemory, a ValueError and a torch.OutOfMemoryError: everything is as before, and the message names a batch
         size that fits.
@@ -137,6 +136,7 @@ def lr_range_test(
     shape = shape or "exponential"
     device = device_of(model)
     check_parts(optimizer, loss_fn)
+    check_uses_lr(optimizer)
     check_options(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
     check_count(count)
     check_ramp(start_lr, end_lr, total_steps, shape)

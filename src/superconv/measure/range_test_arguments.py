@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from torch.optim import Optimizer, Rprop
 
 from ..near_names import near
 from ..schedules import checks
@@ -19,6 +20,15 @@ def check_reference(given: Any) -> None:
     if isinstance(given, str):
         raise ValueError(f"reference_lr={given!r} is unknown; {near(given, grids)}, a learning rate or None")
     checks.number("reference_lr", given, above=True)
+
+
+def check_uses_lr(optimizer: Optimizer) -> None:
+    """Raise ValueError for one that its learning rate moves at the first update alone."""
+    if isinstance(optimizer, Rprop):
+        raise ValueError(
+            "optimizer: got Rprop, whose step sizes follow the signs of the gradients: its learning rate is the first "
+            "one and acts no more, so a ramp of it measures nothing"
+        )
 
 
 def check_seed(seed: Any) -> None:
