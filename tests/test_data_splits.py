@@ -77,6 +77,47 @@ def test_other_datasets_are_kept_and_their_labels_known():
     assert splits.checksums == {"train": None, "validation": None}
 
 
+class Sentences(Dataset):
+    """Word numbers, sample n with n % 5 + 1 of them."""
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return torch.full((index % 5 + 1,), index), index % 2
+
+
+def padded(samples):
+    words = [words for words, _ in samples]
+    lengths = torch.tensor([len(each) for each in words])
+    inputs = {"words": torch.nn.utils.rnn.pad_sequence(words, batch_first=True), "lengths": lengths}
+    return inputs, torch.tensor([label for _, label in samples])
+
+
+def test_a_collate_fn_makes_the_batches_of_every_part():
+    splits = Splits(Sentences(), None, Sentences(), name="text", collate_fn=padded).with_validation(5).subset(9)
+    for samples in (splits.train, splits.validation, splits.test):
+        inputs, targets = samples.batch(torch.tensor([0, 3, 1]))
+        assert inputs["words"].shape == (3, int(inputs["lengths"].max()))
+        assert torch.equal((inputs["words"][:, 0] % 2), targets)
+    loader = sc.data.Batches(splits.train, 3, seed=0)
+    assert sum(len(targets) for _, targets in loader) == 9
+    x, y = pictures()
+    kept = Splits(TensorDataset(x, y), None, None, collate_fn=len)
+    assert kept.train.batch(torch.tensor([1, 2, 3])) == 3
+
+
+def test_samples_that_make_no_batch_are_told_with_the_remedy():
+    splits = Splits(Sentences(), None, None, name="text")
+    with pytest.raises(DataError, match=r"text/train: its samples do not make a batch .*; pass Splits\(.*collate_fn"):
+        splits.train.batch(torch.tensor([0, 3]))
+    x, y = pictures()
+    with pytest.raises(DataError, match="mine: collate_fn would be ignored, since no part is a Dataset"):
+        Splits((x, y), None, None, 3, name="mine", collate_fn=padded)
+    with pytest.raises(DataError, match="collate_fn must be a function or None, got 3"):
+        Splits(Sentences(), None, None, collate_fn=3)
+
+
 @pytest.mark.parametrize("data", [pictures(), Lazy(60)])
 @pytest.mark.parametrize("amount", [0.2, 12])
 def test_validation_is_carved_balanced_disjoint_and_by_seed(data, amount):

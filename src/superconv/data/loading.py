@@ -72,7 +72,7 @@ def load(name: str, data_dir: str | Path | None = None, **options: Any) -> Split
 
 
 def _splits(source: Source, parts: dict[str, Arrays], note: str) -> Splits:
-    data: dict[str, Data | None] = {"validation": None}
+    data: dict[str, Any] = {"validation": None}
     for part, (images, labels) in parts.items():
         data[part] = Data(torch.from_numpy(images), torch.from_numpy(labels), name=f"{source.name}/{part}")
     preparation = Preparation.per_channel(source.mean, source.std, mirror=source.mirror)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -152,13 +152,21 @@ class Data(Samples):
 
 
 class DatasetSamples(Samples):
-    """A map-style Dataset, read and collated by torch's `default_collate` when a batch is drawn.
+    """A map-style Dataset, read and collated when a batch is drawn.
 
     It stays where it is (`to` moves nothing) and has no checksum. Random transforms inside it draw from the global
     random states, which no seed of ours reaches: such a run resumes in the same order, not with the same pixels.
+
+    Args:
+        dataset: has a length and an indexing.
+        name: for messages and records.
+        collate_fn: list of samples -> batch, as a DataLoader takes it; None: torch's `default_collate`.
+    Raises: DataError: no such dataset; from `batch`: samples that torch cannot stack.
     """
 
-    def __init__(self, dataset: Dataset[Any], name: str = "dataset") -> None:
+    def __init__(
+        self, dataset: Dataset[Any], name: str = "dataset", collate_fn: Callable[[list[Any]], Any] | None = None
+    ) -> None:
         if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
             raise DataError(
                 f"{name}: a {type(dataset).__name__} has no length or no indexing; pass a map-style Dataset, or read "
@@ -166,19 +174,31 @@ class DatasetSamples(Samples):
             )
         self.dataset = dataset
         self.name = name
+        self.collate_fn = collate_fn
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def batch(self, indices: Tensor) -> Any:
         """The collated samples; a pair as a tuple."""
-        collated = default_collate([self.dataset[i] for i in indices.tolist()])
+        samples = [self.dataset[i] for i in indices.tolist()]
+        if self.collate_fn is not None:
+            collated = self.collate_fn(samples)
+        else:
+            try:
+                collated = default_collate(samples)
+            except (RuntimeError, TypeError, KeyError) as error:  # unequal sizes, None, strange types, other keys
+                raise DataError(
+                    f"{self.name}: its samples do not make a batch ({type(error).__name__}: "
+                    f"{str(error).splitlines()[0]}); pass Splits(..., collate_fn=...), a function list of samples -> "
+                    "batch that pads them, say"
+                ) from error
         return tuple(collated) if isinstance(collated, list) else collated
 
     def take(self, indices: Iterable[int], name: str | None = None) -> DatasetSamples:
         """Those samples alone, as a torch Subset."""
         chosen = [int(i) for i in indices]
-        return DatasetSamples(Subset(self.dataset, chosen), self.name if name is None else name)
+        return DatasetSamples(Subset(self.dataset, chosen), self.name if name is None else name, self.collate_fn)
 
     def to(self, device: torch.device | str) -> DatasetSamples:
         """Itself: batches are moved when they are drawn."""
@@ -190,25 +210,26 @@ class DatasetSamples(Samples):
         return labels if labels is not None and len(labels) == len(self) else None
 
 
-def as_samples(given: Any, name: str) -> Samples:
+def as_samples(given: Any, name: str, collate_fn: Callable[[list[Any]], Any] | None = None) -> Samples:
     """`given` as Samples.
 
     Args:
         given: Samples; a pair (inputs, targets) of tensors, or of arrays, which are copied; a TensorDataset of two
             tensors (these become Data); any other map-style Dataset (kept, since it may read lazily or augment).
         name: for messages and records, where `given` has none.
+        collate_fn: of a Dataset that is kept.
     Raises: DataError: anything else.
     """
     if isinstance(given, Samples):
         return given
-    if isinstance(given, TensorDataset) and len(given.tensors) == 2:
+    if isinstance(given, TensorDataset) and len(given.tensors) == 2 and collate_fn is None:
         return Data(*given.tensors, name=name)
     if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(x, Tensor | np.ndarray) for x in given):
         inputs, targets = (torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else x for x in given)
         return Data(inputs, targets, name=name)
     plain = isinstance(given, tuple | list | Mapping | str | bytes | Tensor | np.ndarray)
     if isinstance(given, Dataset) or (hasattr(given, "__getitem__") and not plain):
-        return DatasetSamples(given, name)
+        return DatasetSamples(given, name, collate_fn)
     raise DataError(
         f"{name}: got a {type(given).__name__}; pass a map-style Dataset or a pair (inputs, targets) of tensors"
     )

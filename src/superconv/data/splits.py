@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from ..near_names import near
 from .errors import DataError
 from .preparation import Preparation
-from .samples import Data, Samples, as_samples
+from .samples import Data, DatasetSamples, Samples, as_samples
 from .shuffling import choose
 
 PREPARATIONS = ("mean-image", "scaled", "identity")
@@ -29,7 +30,10 @@ class Splits:
         name: of the data set.
         note: what a reader of results must know (which images are the test set, which files were skipped).
         preparation: what turns a stored batch into the input of a network; None leaves it to `Batches`.
-    Raises: DataError: an empty part, a class label outside [0, num_classes), or class labels without their number.
+        collate_fn: of the parts that are Datasets: list of samples -> batch, as a DataLoader takes it (padding
+            sequences, say); None: torch's `default_collate`.
+    Raises: DataError: an empty part, a class label outside [0, num_classes), class labels without their number, or a
+        collate_fn without a Dataset.
     Example:
         >>> pixels = torch.zeros(8, 1, 28, 28, dtype=torch.uint8)
         >>> splits = Splits((pixels, torch.arange(8) % 2), None, (pixels, torch.arange(8) % 2), 2)
@@ -54,15 +58,20 @@ class Splits:
         name: str = "",
         note: str = "",
         preparation: Preparation | None = None,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
     ) -> None:
+        if collate_fn is not None and not callable(collate_fn):
+            raise DataError(f"{name or 'splits'}: collate_fn must be a function or None, got {collate_fn!r}")
         parts = {"train": train, "validation": validation, "test": test}
         if train is None:
             raise DataError(f"{name or 'splits'}: train is None; pass the training samples")
         for part, given in parts.items():
-            samples = None if given is None else as_samples(given, f"{name}/{part}" if name else part)
+            samples = None if given is None else as_samples(given, f"{name}/{part}" if name else part, collate_fn)
             if samples is not None:
                 _check(samples, num_classes)
             object.__setattr__(self, part, samples)
+        if collate_fn is not None and not any(isinstance(getattr(self, part), DatasetSamples) for part in parts):
+            raise DataError(f"{name or 'splits'}: collate_fn would be ignored, since no part is a Dataset; drop it")
         rest = {"num_classes": num_classes, "name": name, "note": note, "preparation": preparation}
         for field, value in rest.items():
             object.__setattr__(self, field, value)
