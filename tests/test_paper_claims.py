@@ -55,6 +55,7 @@ V1: dict[str, Any] = {
     "weight_decay": 1e-4, "test_images": 25_000, "evaluate_every": 100, "evaluate_with": "running",
     "preparation": "mean-image", "mirror": True, "crop_padding": 0, "clip_grad_norm": None, "train_samples": None,
     "model_options": {}, "estimate_spacing": None, "lr_factor": 1.0, "precision": "fp32",
+    "gap_images": None,
 }  # fmt: skip
 COMPANION = {**V1, "test_images": 6_400, "evaluate_every": 200}
 IMAGENET = {**V1, "test_images": 50_000, "evaluate_every": 5_000, "averaging_fraction": 0.9}  # the first two: chosen
@@ -79,6 +80,8 @@ OWN: dict[str, dict[str, Any]] = {
     "batch-statistics/batch-0.999": {"averaging_fraction": 0.999, "evaluate_with": "batch"},  # the entry's note
     "batch-statistics/running-0.999": {"averaging_fraction": 0.999},
     "companion/cifar100-resnet56": {"evaluate_every": 100},  # its log
+    "batch-size/1536": {"gap_images": 10_000},  # of v3's Fig. 5b
+    "batch-size/256": {"gap_images": 10_000},
     "hessian-free/300-constant": {"estimate_spacing": 1},
     "hessian-free/300-clr": {"estimate_spacing": 1},
     "hessian-free/10000-constant": {"estimate_spacing": 10},

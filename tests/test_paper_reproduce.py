@@ -94,6 +94,7 @@ def test_equal_settings_share_their_runs_and_finished_ones_are_found(tmp_path: P
 OF_THE_TASK = {
     "data": "cifar100", "data_options": {"a": 1}, "model": "resnet20", "model_options": {"blocks": 1},
     "train_samples": 99, "preparation": "none", "mirror": False, "crop_padding": 4, "test_images": 7,
+    "gap_images": 9,
 }  # fmt: skip
 OF_THE_ARM = {"batch_size": 7, "weight_decay": 0.1, "lr_factor": 2.0, "precision": "bf16", "channels_last": True}
 OF_THE_WATCH = {"estimate_spacing": 3}
@@ -312,6 +313,30 @@ def ramp_run(stop: str = "completed") -> Run:
     done = 100 if stop == "completed" else 50
     columns = (column[:done] for column in (tuple(range(100)), lr, training, test, accuracies))
     return Run(stop, *columns, 1.0, planned_lr=2.0)  # type: ignore[arg-type]
+
+
+def test_the_generalisation_gap_is_measured_on_training_images_as_they_are(tmp_path: Path) -> None:
+    chosen = select("batch-size/256")
+    (found,) = reproduce(chosen, seeds=[0], root=tmp_path / "runs", **SMOKE)
+    run = found.runs["256"][0]
+    (kept,) = find_runs(tmp_path / "runs")
+    assert run.train_accuracy == kept.summary["test"]["metric"]
+    assert run.measure("generalisation gap") == run.train_accuracy - run.final
+    assert math.isnan(made_run([0.5]).gap)
+    assert math.isnan(replace(run, stop="diverged").gap)
+    save(found, tmp_path)
+    again = known(tmp_path, chosen, "smoke").runs["batch-size/256"][0]
+    assert again.train_accuracy == pytest.approx(run.train_accuracy, rel=1e-3)
+    setting = scaled(chosen[0][1].setting, "smoke")
+    assert setting.gap_images == setting.train_samples == 64
+    data = task_of(setting.replace(gap_images=32, mirror=True), "smoke").data
+    inputs, targets = data.test.batch(torch.arange(32))
+    whole, labels = data.train.batch(torch.arange(64))
+    assert torch.equal(inputs, whole[::2])
+    assert torch.equal(targets, labels[::2])
+    (plain,) = reproduce(select("batch-size/512"), seeds=[0], root=tmp_path / "plain", **SMOKE)
+    assert plain.runs["512"][0].train_accuracy is None
+    assert find_runs(tmp_path / "plain")[0].summary["test"] is None
 
 
 def test_measures_of_a_ramp() -> None:

@@ -32,6 +32,8 @@ def task_of(
     scale "smoke" the images are noise with a bright spot for the class, so that no data set is needed to see that
     everything runs.
 
+    What is read once at the end are the test images likewise, or the training images of `gap_images`.
+
     Args:
         held_out: share of the training images that is tested in place of the test images, for tuning.
         seed: that draws a reduced training set.
@@ -53,8 +55,9 @@ def task_of(
         return replace(task, data=data)
     assert data.test is not None
     tested = data.test.take(_tested(setting, data.test))
+    last = data.test if setting.gap_images is None else _spread(data.train, setting.gap_images)
     splits = Splits(
-        data.train, tested, data.test, data.num_classes, name=data.name, note=data.note, preparation=data.preparation
+        data.train, tested, last, data.num_classes, name=data.name, note=data.note, preparation=data.preparation
     )
     return replace(task, data=splits)
 
@@ -63,6 +66,12 @@ def _tested(setting: Setting, test: Samples) -> NDArray[np.int64]:
     if NAMES[setting.data].is_folder:
         return choose(min(setting.test_images, len(test)), len(test), test.class_labels(), 0)
     return np.arange(setting.test_images) % len(test)
+
+
+def _spread(samples: Samples, count: int) -> Samples:
+    """So many of them, at equal distances; all, where there are fewer."""
+    count = min(count, len(samples))
+    return samples.take(np.arange(count) * len(samples) // count)
 
 
 def _noise_task(setting: Setting) -> Task:

@@ -11,7 +11,7 @@ from .reference_numbers import Reference, reference
 from .setting import Setting
 
 Measure = Literal[
-    "final accuracy", "end of ramp over its peak", "peak's learning rate over the ramp's last",
+    "final accuracy", "generalisation gap", "end of ramp over its peak", "peak's learning rate over the ramp's last",
     "test loss at high rates over low", "training loss at high rates over low",
     "estimate over learning rate", "estimate over noise alone",
 ]  # fmt: skip
@@ -95,7 +95,7 @@ class Effect:
             otherwise nothing is asserted, the interval is the answer.
         size: the paper's difference, in units of the measure (accuracies in [0, 1]); None where it printed none.
         threshold: of the measure, where there is no baseline.
-        measure: "final accuracy";
+        measure: "final accuracy"; "generalisation gap": the accuracy at the end on training images less the final one;
             "end of ramp over its peak": the accuracy over the last twentieth of a ramp, divided by the largest smoothed
             one before; "peak's learning rate over the ramp's last": where along the ramp that largest one is;
             "test loss ..." and "training loss at high rates over low": the median loss over the last fifth of a ramp,

@@ -16,6 +16,7 @@ MOST = 6  # effects in a panel
 BELOW = 0.3  # of a row: the interval stands under the line that bears its name
 _LABELS = {
     "final accuracy": "difference of final test accuracies, points",
+    "generalisation gap": "difference of accuracies on training and test images, points",
     "end of ramp over its peak": "accuracy at the end of the ramp, over its peak",
     "peak's learning rate over the ramp's last": "learning rate of the accuracy's peak, over the ramp's last",
     "test loss at high rates over low": "test loss at .8 to 1 of the last learning rate, over that at .1 to .2",

@@ -96,7 +96,7 @@ def effects_of(result: Reproduction) -> list[Shown]:
 
 
 def _shown(effect: Effect, judgement: Judgement, afterwards: bool) -> Shown:
-    factor = 100.0 if effect.measure == "final accuracy" else 1.0
+    factor = 100.0 if effect.measure in ("final accuracy", "generalisation gap") else 1.0
     zero = effect.threshold or 0.0
 
     def unit(value: float | None) -> float | None:

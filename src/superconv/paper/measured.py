@@ -33,6 +33,7 @@ class Run:
         seconds: of training and tests.
         chance: accuracy of a guesser, which is what a run that diverged is worth.
         planned_lr: of the last update, as planned; nan: that of the last one made.
+        train_accuracy: at the end, on training images as they are; None: not measured.
         made: what it was run with: device, versions of superconv and torch, whether in TF32; empty: not stored.
         estimates: the paper's curvature estimate, where it was asked for: step, lr (in use), estimate, noise_alone
             (what gradient noise alone would give).
@@ -49,6 +50,7 @@ class Run:
     chance: float = 0.1
     planned_lr: float = math.nan
     made: Mapping[str, str] = field(default_factory=dict)
+    train_accuracy: float | None = None
 
     @property
     def final(self) -> float:
@@ -59,6 +61,13 @@ class Run:
     def best(self) -> float:
         """Accuracy of the best test; only the paper's peak values are compared with it."""
         return max((self.chance, *self.test_accuracy))
+
+    @property
+    def gap(self) -> float:
+        """Accuracy on training images less that of the last test; nan: not measured, or diverged."""
+        if self.train_accuracy is None or self.stop != "completed":
+            return math.nan
+        return self.train_accuracy - self.final
 
     @property
     def end_over_peak(self) -> float:
@@ -111,6 +120,8 @@ class Run:
         """One number."""
         if which == "final accuracy":
             return self.final
+        if which == "generalisation gap":
+            return self.gap
         if which == "end of ramp over its peak":
             return self.end_over_peak
         if which == "peak's learning rate over the ramp's last":
@@ -143,7 +154,9 @@ def run_of(
     tested = {key: tuple(values) for key, values in columns.items()}
     made = {key: str(info[key]) for key in MADE if info.get(key)}
     more = {"seconds": summary["seconds"], "estimates": estimates, "chance": setting.chance,
-            "planned_lr": setting.make_schedule()(setting.steps - 1)["lr"], "made": made}  # fmt: skip
+            "planned_lr": setting.make_schedule()(setting.steps - 1)["lr"], "made": made,
+            "train_accuracy": summary["test"]["metric"] if setting.gap_images is not None and summary["test"] else None,
+            }  # fmt: skip
     return Run(summary["stop"], **tested, **more)  # type: ignore[arg-type]
 
 

@@ -288,7 +288,8 @@ def _jobs(
             key = runs.dumps([task_key, arm.to_dict(), None if watched is None else watched.to_dict(), seed])
             if key not in places:
                 places[key] = len(jobs)
-                job = Training(arm, seed, read_test=False, locked="leave", monitoring=watched)
+                at_end = setting.gap_images is not None
+                job = Training(arm, seed, read_test=at_end, locked="leave", monitoring=watched)
                 jobs.append((maker, job))
                 owners.append([])
             owners[places[key]].append((experiment, seed))
@@ -312,6 +313,6 @@ def _task_part(setting: Setting) -> dict[str, Any]:
     """What of a setting belongs to the task; settings that agree in it share one in memory."""
     names = (
         "data", "data_options", "model", "model_options", "train_samples", "preparation", "mirror", "crop_padding",
-        "test_images",
+        "test_images", "gap_images",
     )  # fmt: skip
     return {name: getattr(setting, name) for name in names}

@@ -249,7 +249,10 @@ def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rounded(run: Run) -> dict[str, Any]:
     values = asdict(run)
-    unset = {"estimates": run.estimates is None, "planned_lr": math.isnan(run.planned_lr), "made": not run.made}
+    unset = {
+        "estimates": run.estimates is None, "planned_lr": math.isnan(run.planned_lr), "made": not run.made,
+        "train_accuracy": run.train_accuracy is None,
+    }  # fmt: skip
     values = {key: value for key, value in values.items() if not unset.get(key, False)}
     return {key: _short(value) for key, value in values.items()}
 

@@ -56,6 +56,7 @@ class Scale:
             train_samples=samples, evaluate_every=max(1, steps // tests), test_images=images,
             lr_factor=factor, weight_decay=setting.weight_decay / factor,
             averaging_fraction=self._averaging(setting.averaging_fraction),
+            gap_images=None if setting.gap_images is None else min(setting.gap_images, samples or setting.gap_images),
             estimate_spacing=None if spacing is None else max(1, round(spacing * steps / setting.steps)),
         )  # fmt: skip
 

@@ -43,6 +43,7 @@ class Setting:
         preparation, mirror, crop_padding: pictures; the mean image is subtracted and 0 to 255 kept.
         test_images: of one test, of which the paper's are more than the test set has.
         evaluate_every: steps between tests.
+        gap_images: training images that are tested as well, at the end and as they are, for the generalisation gap.
         lr_factor: of all learning rates; 1 but for smaller scales.
         precision, compile, channels_last: ours alone, for speed: "bf16", torch.compile, the memory format.
         estimate_spacing: updates between the iterates of the paper's curvature estimate; None: it is not made.
@@ -79,6 +80,7 @@ class Setting:
     least_steps: int = 0
     data_options: Mapping[str, Any] = field(default_factory=dict)
     subsets: Subsets = "fixed"
+    gap_images: int | None = None
 
     @property
     def chance(self) -> float:
