@@ -29,6 +29,7 @@ from superconv.task import (
     named_task,
     source_hash,
 )
+from superconv.task.description import described
 
 
 def splits(num_classes: int = 2, shape: tuple[int, ...] = (4,), fill: float = 0.0, name: str = "tiny") -> Splits:
@@ -529,6 +530,7 @@ def test_what_cannot_be_described_is_left_out():
         nested = [nested]
     try:
         hashes = [source_hash(task(loss=lambda o, t, held=held: o)) for held in (endless, nested)]
+        assert [*described([Shy()])] != [*described([1])]
     finally:
         endless[2].close()
     assert len(set(hashes)) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import functools
 import hashlib
@@ -43,7 +44,10 @@ def described(roots: Sequence[Any], *, places: bool = True) -> Iterator[str]:
     Args:
         places: whether absolute paths count, which differ from machine to machine.
     """
-    home = {_module_of(root) for root in roots}
+    home: set[str] = set()
+    for root in roots:
+        with contextlib.suppress(Exception):
+            home.add(_module_of(root))
     seen: dict[int, tuple[int, Any]] = {}  # with the value: the id of one that is gone is given to another
     waiting = list(reversed(roots))
     for _ in range(MOST):
@@ -64,6 +68,7 @@ def described(roots: Sequence[Any], *, places: bool = True) -> Iterator[str]:
 
 
 def _module_of(root: Any) -> str:
+    """Where what the task was given was written: that is the user's, even where it is installed."""
     while isinstance(root, functools.partial):
         root = root.func
     return str(getattr(inspect.unwrap(root) if callable(root) else root, "__module__", None))
