@@ -81,8 +81,15 @@ def test_range_test_says_what_to_do_first(run: Run, tmp_path: Path, task: str) -
     assert "2 seeds" in out.splitlines()[0]
     assert out.splitlines()[1].startswith("schedule = sc.one_cycle(")
     assert "tolerance of large learning rates" in out
+    assert "found finished" not in out
+    first = out.splitlines()[0]
+    code, out, _ = run(*command)
+    assert (code, out.splitlines()[0]) == (0, f"found finished: {first}")
+    _, out, _ = run(*command, "--seeds", "3", "--json")
+    assert json.loads(out)["found_finished"] == [True, True, False]
     code, out, _ = run(*command, "--json")  # found finished: the same measurement
     result = json.loads(out)
+    assert result["found_finished"] == [True, True]
     assert result["suggestion"]["rule"] == "best_fork"
     assert len(result["runs"]) == 2
     assert all(verdict["speed_up"] is None for verdict in result["verdicts"])

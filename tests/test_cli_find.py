@@ -24,6 +24,7 @@ def test_from_a_task_to_a_trained_network(run: Run, tmp_path: Path) -> None:
     code, out, _ = run(*FIND)
     recipe = Recipe.load(tmp_path / "runs/find/recipe.json")
     assert code == 0
+    printed = out
     assert "Recipe for toy" in out
     assert f"of {recipe.budget} updates spent" in out
     assert recipe.updates <= recipe.budget == 420
@@ -38,6 +39,8 @@ def test_from_a_task_to_a_trained_network(run: Run, tmp_path: Path) -> None:
     assert config["schedule"] == recipe.arm(40).schedule.to_dict()
     assert config["optimizer_options"] == recipe.optimizer_options
     assert (config["batch_size"], config["averaging_fraction"]) == (32, 0.8)
+    assert not printed.startswith("found finished")
+    assert run(*FIND)[1] == f"found finished: nothing was trained, all runs lie in {Path('runs/find')}\n{printed}"
     code, out, _ = run(*FIND, "--snippet")
     assert (code, out) == (0, recipe.snippet())
     code, out, _ = run(*FIND, "--json")

@@ -25,7 +25,7 @@ def make_plan(**changes: Any) -> RangeTestPlan:
 
 
 def measure(root: Path, task: sc.Task | None = None, seed: int = 0, **changes: Any) -> tuple[sc.RangeTest, Path]:
-    return run_range_test(task or make_task(), make_plan(**changes), seed, root=root, device="cpu")
+    return run_range_test(task or make_task(), make_plan(**changes), seed, root=root, device="cpu")[:2]
 
 
 def test_a_finished_one_is_loaded_and_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,8 +3,12 @@
 import dataclasses
 import doctest
 import functools
+import importlib
+import logging
 import math
+import os
 import re
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -16,7 +20,7 @@ from torch.nn import functional as F
 
 import superconv as sc
 from superconv.data import Splits
-from superconv.models import NAMES
+from superconv.models import NAMES, build_model
 from superconv.task import (
     Task,
     cross_entropy,
@@ -25,6 +29,7 @@ from superconv.task import (
     named_task,
     source_hash,
 )
+from superconv.task.description import described
 
 
 def splits(num_classes: int = 2, shape: tuple[int, ...] = (4,), fill: float = 0.0, name: str = "tiny") -> Splits:
@@ -310,6 +315,231 @@ def test_an_edit_of_a_class_that_the_factory_uses_is_seen(tmp_path):
         hashes.append(source_hash(load_task(f"{folder}/user_edited.py:make")))
     assert len(set(hashes[:3])) == 3
     assert hashes[3] == hashes[0]  # what the task does not use does not matter
+
+
+FILES = {
+    "mine.py": """
+        import functools
+        import torch
+        import nets
+        from nets import Net
+        from torch import nn
+        from torch.nn import ReLU as ACT
+        from torch.utils.data import Dataset
+        from superconv.data import Splits
+        from superconv.task import Task
+
+        CONFIG = {"hidden": 64, "act": nn.ReLU, "sizes": [[1, 2], [3]]}
+        NAMES = {"a", "b", "c", "d", "e", "f", "g", "h", ("i", frozenset({"j", "k", "l", "m"}))}
+        CHOICE = Net
+        LINEAR = functools.partial(nn.Linear, bias=True)
+        TABLE = torch.tensor([1.0, 2.0])
+        UNUSED = [1]
+
+        class Options:
+            __slots__ = ("rate",)
+            def __init__(self):
+                self.rate = 0.1
+
+        OPTIONS = Options()
+
+        class Base(nn.Module):
+            def forward(self, x):
+                return x * 2
+
+        class Own(Base):
+            '''A network.'''
+            slope = CONFIG["hidden"]
+            @property
+            def twice(self):
+                return doubled(self.slope)
+
+        def doubled(x):
+            return x * 2
+
+        def scaled(factor):
+            def decorate(function):
+                @functools.wraps(function)
+                def wrapper(*given):
+                    return function(*given) * factor
+                return wrapper
+            return decorate
+
+        @scaled(len(UNUSED))
+        def penalty(x):
+            return x + 1
+
+        @torch.no_grad()
+        def offset():
+            return 5
+
+        @functools.cache
+        def kept():
+            return 7
+
+        def net():
+            '''Makes a network.'''
+            return Own(), ACT(), LINEAR(CONFIG["hidden"], len(NAMES)), CHOICE(8), OPTIONS
+
+        def loss(outputs, targets):
+            return nets.loss(outputs, targets) * TABLE + penalty(kept()) * offset()
+
+        class Listed(Dataset):
+            def __init__(self, root):
+                self.root, self.targets = root, [0, 1] * 1000
+                self.samples = [(f"{root}/{number}", number % 2) for number in range(2000)]
+            def __len__(self):
+                return len(self.targets)
+            def __getitem__(self, index):
+                return torch.zeros(4), self.targets[index]
+
+        def make():
+            return Task("mine", net, Splits(Listed("/here"), None, None, 2), loss)
+        """,
+    "nets.py": """
+        from torch import nn
+        import layers
+
+        class Net(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.layer = layers.layer(width)
+
+        def loss(outputs, targets):
+            return (outputs - targets).abs()
+        """,
+    "layers.py": """
+        from torch import nn
+
+        def layer(width):
+            return nn.Linear(4, width)
+        """,
+}
+
+
+def hash_of_files(folder: Path, file: str = "", old: str = "", new: str = "") -> str:
+    """Of the task in `FILES`, in a folder of its own and as a new process would import it, after an edit."""
+    folder.mkdir()
+    for name, text in FILES.items():
+        text = textwrap.dedent(text)
+        assert name != file or text.count(old) == 1, "the edit is one"
+        (folder / name).write_text(text.replace(old, new) if name == file else text)
+    for module in ("nets", "layers"):
+        sys.modules.pop(module, None)
+    importlib.invalidate_caches()
+    return source_hash(load_task(f"{folder}/mine.py:make"))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        pytest.param("mine.py", '"hidden": 64', '"hidden": 65', id="number in a dict"),
+        pytest.param("mine.py", '"act": nn.ReLU', '"act": nn.Sigmoid', id="class in a dict"),
+        pytest.param("mine.py", "[[1, 2], [3]]", "[[1], [2, 3]]", id="nesting"),
+        pytest.param("mine.py", '"m"', '"n"', id="nested set"),
+        pytest.param("mine.py", "CHOICE = Net", "CHOICE = nn.Sigmoid", id="alias"),
+        pytest.param("mine.py", "ReLU as ACT", "Sigmoid as ACT", id="imported alias"),
+        pytest.param("mine.py", "bias=True", "bias=False", id="partial"),
+        pytest.param("mine.py", "tensor([1.0, 2.0])", "tensor([1.0, 2.5])", id="tensor"),
+        pytest.param("mine.py", "self.rate = 0.1", "self.rate = 0.2", id="object with slots"),
+        pytest.param("mine.py", "return x * 2\n\nclass Own", "return x * 3\n\nclass Own", id="base class"),
+        pytest.param("mine.py", "def doubled(x):\n    return x * 2", "def doubled(x):\n    return x", id="property"),
+        pytest.param("mine.py", 'slope = CONFIG["hidden"]', "slope = 63", id="class attribute"),
+        pytest.param("mine.py", "* factor", "+ factor", id="decorator"),
+        pytest.param("mine.py", "UNUSED = [1]", "UNUSED = [1, 2]", id="value that a decorator is given"),
+        pytest.param("mine.py", "return x + 1", "return x + 2", id="decorated"),
+        pytest.param("mine.py", "return 5", "return 6", id="decorated by a library"),
+        pytest.param("mine.py", "return 7", "return 8", id="cached"),
+        pytest.param("nets.py", "super().__init__()", "super().__init__(); self.width = width", id="other module"),
+        pytest.param("nets.py", ".abs()", ".square()", id="attribute of another module"),
+        pytest.param("layers.py", "Linear(4, width)", "Linear(5, width)", id="module of a module"),
+        pytest.param("mine.py", "[0, 1] * 1000", "[0, 1] * 999 + [1, 1]", id="label"),
+        pytest.param("mine.py", "number % 2)", "number // 1999)", id="label beside a path"),
+        pytest.param("mine.py", "torch.zeros(4)", "torch.ones(4)", id="sample"),
+    ],
+)
+def test_an_edit_of_what_a_task_comes_to_is_seen(tmp_path, file, old, new):
+    assert hash_of_files(tmp_path / "a", file, old, new) != hash_of_files(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        pytest.param("", "", "", id="another folder"),
+        pytest.param("mine.py", "import functools", "# A comment.\n\n\nimport functools", id="lines above"),
+        pytest.param("mine.py", "return 5", "return 5  # five\n", id="comment within"),
+        pytest.param("mine.py", "Makes a network.", "Makes one.", id="docstring"),
+        pytest.param("mine.py", "A network.", "One.", id="docstring of a class"),
+        pytest.param("mine.py", "def make():", "def more():\n    return UNUSED\n\ndef make():", id="unused function"),
+        pytest.param("mine.py", "TABLE = ", "OTHER = {}\nTABLE = ", id="unused name"),
+        pytest.param("mine.py", '"a", "b", "c"', '"c", "b", "a"', id="order of a set"),
+        pytest.param("mine.py", '"/here"', '"/there"', id="where the data lie"),
+    ],
+)
+def test_what_does_not_change_a_task_does_not_change_its_hash(tmp_path, file, old, new):
+    assert hash_of_files(tmp_path / "a", file, old, new) == hash_of_files(tmp_path / "b")
+
+
+def test_the_hash_is_the_same_in_another_process(tmp_path):
+    here = hash_of_files(tmp_path / "a")
+    code = f"from superconv.task import *; print(source_hash(load_task({f'{tmp_path}/a/mine.py:make'!r})))"
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        there = subprocess.run(
+            [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True
+        )
+        assert there.stdout.strip() == here
+
+
+def test_an_edit_after_the_import_is_not_taken_for_what_was_imported(tmp_path):
+    old = hash_of_files(tmp_path / "a")
+    hashed, unhashed = (load_task(f"{tmp_path}/a/mine.py:make") for _ in range(2))
+    assert source_hash(hashed) == old
+    file = tmp_path / "a" / "nets.py"
+    file.write_text(file.read_text().replace(".abs()", ".square()"))
+    assert source_hash(hashed) == old
+    assert source_hash(unhashed) not in (old, hash_of_files(tmp_path / "b", "nets.py", ".abs()", ".square()"))
+
+
+def test_what_a_training_counts_does_not_change_the_hash():
+    counted = {"calls": 0}
+
+    def loss(outputs, targets):
+        counted["calls"] += 1
+        return F.cross_entropy(outputs, targets)
+
+    made = task(loss=loss)
+    before = source_hash(made)
+    made.loss(torch.zeros(2, 2), torch.tensor([0, 1]))
+    assert source_hash(made) == before
+    assert source_hash(task(loss=loss)) != before  # at that moment it is another value
+
+
+def test_what_cannot_be_described_is_left_out():
+    class Shy:
+        def __getattribute__(self, name):
+            raise RuntimeError("no")
+
+        def __repr__(self):
+            raise RuntimeError("no")
+
+    endless: list = [Shy(), logging.getLogger("superconv"), open(os.devnull), torch.empty(2, device="meta")]  # noqa: SIM115
+    endless.append(endless)
+    nested: list = []
+    for _ in range(5000):
+        nested = [nested]
+    try:
+        hashes = [source_hash(task(loss=lambda o, t, held=held: o)) for held in (endless, nested)]
+        assert [*described([Shy()])] != [*described([1])]
+    finally:
+        endless[2].close()
+    assert len(set(hashes)) == 2
+
+
+def test_tasks_of_the_librarys_parts_keep_the_hash_that_stored_runs_have():
+    model = functools.partial(build_model, "lenet", 2, in_channels=1, image_size=(28, 28), filler="gaussian")
+    whole = task(name="tiny/lenet", model=model, loss=cross_entropy(0.1))
+    assert source_hash(whole) == "82b26f634f06c2c0dc69f951dbf302adccf0362688bd99df44d85698ead4910d"
 
 
 def test_the_hash_does_not_move_when_checksums_were_read():

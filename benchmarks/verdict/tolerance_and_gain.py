@@ -104,7 +104,7 @@ def tolerance(case: Case, task: sc.Task, root: Path) -> dict[str, Any]:
     options = OPTIMIZERS[case.optimizer]
     plan = RangeTestPlan(optimizer=case.optimizer, optimizer_options=options, batch_size=case.batch_size)
     experiment = f"{case.name}-ramp"
-    ramps = [run_range_test(task, plan, seed, root=root, experiment=experiment)[0] for seed in RAMP_SEEDS]
+    ramps = [run_range_test(task, plan, seed, root=root, experiment=experiment).ramp for seed in RAMP_SEEDS]
     joint = joint_verdict(ramps[:JOINED])
     alone = [ramp.verdict() for ramp in ramps]
     known = [ramp.reference_lr for ramp, told in zip(ramps, alone, strict=True) if _learned(told) and ramp.reference_lr]

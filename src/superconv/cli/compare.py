@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .found import count_finished, found_finished
 from .options import (
     AsJson,
     NumberOfWorkers,
@@ -64,6 +65,7 @@ def compare(
     """
     from dataclasses import replace
 
+    from ..experiments.compare import TUNING
     from ..experiments.compare import compare as run
     from ..experiments.contenders import contenders_named
     from ..experiments.recipe import Recipe
@@ -80,6 +82,8 @@ def compare(
     if plan is not None:
         contenders.insert(0, plan.contender())
         tell_task(plan, what.make().name)
+    folders = runs_dir / experiment, runs_dir / f"{experiment}{TUNING}"
+    before = count_finished(*folders)
     stop = StopSignal(max_minutes)
     with stop.listening(), bar(quiet) as display:
         result = run(
@@ -89,6 +93,9 @@ def compare(
         )  # fmt: skip
     if result is None:
         end_stopped(stop)
+    found = found_finished(before, *folders)
+    if found and not as_json:
+        print(found)
     _print(result, as_json)
 
 

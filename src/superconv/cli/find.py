@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .found import count_finished, found_finished
 from .options import (
     AsJson,
     BatchSize,
@@ -71,6 +72,8 @@ def find(
 
     if as_json and snippet:
         raise ValueError("give --json or --snippet, not both")
+    folder = runs_dir / experiment
+    before = count_finished(folder)
     stop = StopSignal(max_minutes)
     own = {"norm_weight_decay": norm_weight_decay, "bias_weight_decay": norm_weight_decay}
     with stop.listening(), bar(quiet) as display:
@@ -84,10 +87,13 @@ def find(
         )  # fmt: skip
     if recipe is None:
         end_stopped(stop)
-    path = runs_dir / experiment / RECIPE_FILE
+    path = folder / RECIPE_FILE
     if snippet:
         print(recipe.snippet(), end="")
     else:
+        found = found_finished(before, folder)
+        if found and not as_json:
+            print(found)
         _print(recipe, path, as_json)
 
 

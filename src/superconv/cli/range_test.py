@@ -29,7 +29,7 @@ from .task_options import TaskOptions, with_task_options
 from .wording import in_options
 
 if TYPE_CHECKING:
-    from ..analysis.range_test import RangeTest
+    from ..experiments.range_tests import Measured
 
 
 @with_task_options
@@ -100,10 +100,10 @@ def range_test(
         clip_grad_norm=clip_grad_norm,
         reference_lr=_reference(reference_lr or ("none" if made.metric is None else "grid")),
     )
-    ramps, paths = [], []
+    measured: list[Measured] = []
     with bar(quiet) as display:
         for seed in range(seeds):
-            ramp, path = run_range_test(
+            each = run_range_test(
                 made,
                 plan,
                 seed,
@@ -113,17 +113,17 @@ def range_test(
                 keep_copy_on=_place(snapshot),
                 progress=display.measuring(f"seed {seed} "),
             )
-            ramps.append(ramp)
-            paths.append(path)
+            measured.append(each)
+    ramps = [each.ramp for each in measured]
     if as_json:
-        print(json.dumps(_plain(ramps, paths)))
+        print(json.dumps(_plain(measured)))
     else:
-        print(in_options(summary(ramps)))
+        print(f"{_found(measured)}{in_options(summary(ramps))}")
         if plot:
             print("\nThe first of them:" if seeds > 1 else "")
             print(ramps[0].plot().to_text(columns(90)))
-        for path in paths:
-            print(path)
+        for each in measured:
+            print(each.path)
     if suggest(ramps).lr is None:
         raise typer.Exit(1)
 
@@ -146,12 +146,21 @@ def _place(snapshot: str) -> str | None:
     return None if snapshot == "device" else snapshot
 
 
-def _plain(ramps: Sequence[RangeTest], paths: Sequence[Path]) -> dict[str, Any]:
+def _found(measured: Sequence[Measured]) -> str:
+    """How the first line begins where an earlier call had measured some of it."""
+    found = sum(each.found for each in measured)
+    if found in (0, len(measured)):
+        return "found finished: " if found else ""
+    return f"found finished ({found} of {len(measured)} seeds): "
+
+
+def _plain(measured: Sequence[Measured]) -> dict[str, Any]:
     """What machines read: suggestion and verdict of all repeats, a verdict for each alone, where measurements lie."""
     from ..analysis.range_test import suggest
     from ..analysis.repeats import joint_verdict
     from ..runs import plain
 
+    ramps = [each.ramp for each in measured]
     joint, *alone = (
         {"tolerance": v.tolerance, "speed_up": v.speed_up, "reasons": list(v.reasons), "evidence": plain(v.evidence)}
         for v in (joint_verdict(ramps), *(ramp.verdict() for ramp in ramps))
@@ -160,5 +169,6 @@ def _plain(ramps: Sequence[RangeTest], paths: Sequence[Path]) -> dict[str, Any]:
         "suggestion": plain(asdict(suggest(ramps))),
         "verdict": joint,
         "verdicts": alone,
-        "runs": [str(path) for path in paths],
+        "runs": [str(each.path) for each in measured],
+        "found_finished": [each.found for each in measured],
     }

@@ -157,7 +157,7 @@ def _measure(
 
     try:
         task = _task(network, data_dir)
-        return run_range_test(task, plan, seed, root=root, experiment=EXPERIMENT, device=device, progress=give_way)[0]
+        return run_range_test(task, plan, seed, root=root, experiment=EXPERIMENT, device=device, progress=give_way).ramp
     except _Stopped:
         return None
 

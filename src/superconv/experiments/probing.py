@@ -189,7 +189,7 @@ class Prober:
         )  # fmt: skip
         task = self.made if candidate.dropout is None else with_dropout(self.made, candidate.dropout)
         with _one_thread():
-            return run_range_test(task, plan, probe.seed, progress=progress, **self.where)[0]
+            return run_range_test(task, plan, probe.seed, progress=progress, **self.where).ramp
 
     def _tell(self, probe: Probe, spent: int) -> None:
         if self.report is not None:

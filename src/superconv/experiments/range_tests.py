@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -72,6 +72,20 @@ class RangeTestPlan:
     reference_lr: float | Literal["grid", "fixed-grid"] | None = "grid"
 
 
+class Measured(NamedTuple):
+    """What `run_range_test` returns.
+
+    Args:
+        ramp: the range test.
+        path: its run directory.
+        found: True where it was found finished and nothing was measured.
+    """
+
+    ramp: RangeTest
+    path: Path
+    found: bool
+
+
 def run_range_test(
     task: Task,
     plan: RangeTestPlan,
@@ -82,14 +96,14 @@ def run_range_test(
     device: torch.device | str | None = None,
     keep_copy_on: str | None = None,
     progress: Progress = False,
-) -> tuple[RangeTest, Path]:
+) -> Measured:
     """Measure, or find the same measurement finished. Only training and validation data are read.
 
     A measurement that is interrupted leaves nothing and begins anew: it takes seconds to minutes.
 
     Args:
         keep_copy_on: as in `lr_range_test`; no part of the measurement's identity, as it changes no number.
-    Returns: the range test, and its run directory.
+    Returns: the range test, its run directory, and whether it was found there.
     Raises:
         ValueError: a plan or a model that does not fit the task.
         RunError, a ValueError: the directory cannot be written, is in use, or holds a damaged range test.
@@ -104,15 +118,15 @@ def run_range_test(
         agree_on({part: checksum for part, checksum in splits.checksums.items() if checksum}, "data set")
         agree_on({**config, "seed": seed}, "config")
     if summary_of(place) is not None:
-        return on_first_rank(lambda: _stored(path)), path
+        return Measured(on_first_rank(lambda: _stored(path)), path, True)
     new = [folder for folder in (path, *path.parents[:3]) if not folder.exists()] if rank() == 0 else []
     # first: what cannot be written, or is being measured elsewhere, is known before the work
     with open_together(place, info) as run, _removed_if_it_fails(new):
         if summary_in(run) is not None:  # by another process meanwhile: the one that was first stands
-            return on_first_rank(lambda: _stored(path)), path
+            return Measured(on_first_rank(lambda: _stored(path)), path, True)
         ramp = _measure(task, plan, seed, splits, device, keep_copy_on, progress)
         together(lambda: _keep(ramp, run))
-    return ramp, path
+    return Measured(ramp, path, False)
 
 
 def _stored(path: Path) -> RangeTest:
