@@ -325,7 +325,7 @@ FILES = {
         from nets import Net
         from torch import nn
         from torch.nn import ReLU as ACT
-        from torch.utils.data import Dataset
+        from torch.utils.data import Dataset, default_collate
         from superconv.data import Splits
         from superconv.task import Task
 
@@ -393,8 +393,11 @@ FILES = {
             def __getitem__(self, index):
                 return torch.zeros(4), self.targets[index]
 
+        def joined(samples):
+            return default_collate(samples[::1])
+
         def make():
-            return Task("mine", net, Splits(Listed("/here"), None, None, 2), loss)
+            return Task("mine", net, Splits(Listed("/here"), None, None, 2, collate_fn=joined), loss)
         """,
     "nets.py": """
         from torch import nn
@@ -456,6 +459,7 @@ def hash_of_files(folder: Path, file: str = "", old: str = "", new: str = "") ->
         pytest.param("mine.py", "[0, 1] * 1000", "[0, 1] * 999 + [1, 1]", id="label"),
         pytest.param("mine.py", "number % 2)", "number // 1999)", id="label beside a path"),
         pytest.param("mine.py", "torch.zeros(4)", "torch.ones(4)", id="sample"),
+        pytest.param("mine.py", "samples[::1]", "samples[::-1]", id="how samples are joined"),
     ],
 )
 def test_an_edit_of_what_a_task_comes_to_is_seen(tmp_path, file, old, new):
