@@ -13,9 +13,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..schedules import Schedule, checks
 from ..schedules.curve import Stretched
+from .inner_optimizer import counted_optimizer, torch_optimizer
 from .scheduled_groups import ScheduledGroups, own_scales
 from .step_nesting import StepNesting
 from .unclear_scales import warn_of_unclear_scales
+from .uncounted_updates import UncountedUpdates
 
 __all__ = ["ScheduleLR", "ScheduledGroups", "own_scales", "resumed_schedule"]
 
@@ -30,6 +32,10 @@ class ScheduleLR(LRScheduler):
     itself, which costs a read of `optimizer.found_inf` from the device); one of a subclass whose `step()` calls
     `super().step()` counts once. `step()` without an update since does nothing, so it may be called per micro-batch,
     or `num_processes` times by Accelerate.
+
+    Where the optimizer wraps another one that has all its parameters (Lookahead, Accelerate's, sharpness-aware
+    minimisation with its `first_step` and `second_step`), the steps of the inner one count, and they alone, whichever
+    method of the wrapper calls them. Where parameters change and no step is seen at all, `step()` warns once.
 
     Resuming: build optimizer and scheduler as before, then load both states in any order. Position and group scales
     are restored. Where the schedule given to the constructor is not the saved one, with k updates done:
@@ -49,7 +55,7 @@ class ScheduleLR(LRScheduler):
     be read from the device). One `Schedule` whose curve is what both should give together does it.
 
     Args:
-        optimizer: any torch optimizer.
+        optimizer: any torch optimizer, or a wrapper of another class that holds one.
         schedule: what to follow.
         cycle_momentum: as in `ScheduledGroups`.
         group_scales: one factor a param group; given here they win over saved ones. None: the ratios of the groups'
@@ -58,8 +64,9 @@ class ScheduleLR(LRScheduler):
         start_step: updates that were made before, where there is no saved scheduler to load: the values of this step
             are written, and counting goes on from it (torch's `last_epoch` is one less).
     Warns: nobody may have typed the learning rate that the groups' are measured by (`warn_of_unclear_scales`).
-    Raises: ValueError: as `ScheduledGroups`; `step(epoch)` or another `last_epoch`, since the position is counted; or
-        being made a part of torch's `SequentialLR`: one `Schedule` can hold all phases.
+    Raises: ValueError: as `ScheduledGroups`; `step(epoch)` or another `last_epoch`, since the position is counted;
+        being made a part of torch's `SequentialLR`: one `Schedule` can hold all phases; or an optimizer that runs no
+        step hooks.
     Example:
         >>> import torch, superconv as sc
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
@@ -94,12 +101,13 @@ class ScheduleLR(LRScheduler):
     ) -> None:
         start_step = checks.whole("start_step", start_step, at_least=0)
         # LRScheduler.__init__ is left out: it would wrap optimizer.step and hold a counter of its own.
-        self.optimizer = optimizer
         self._given = schedule
         self._given_scales = group_scales is not None
+        self.optimizer = torch_optimizer(optimizer)
+        warn_of_unclear_scales(self.optimizer, group_scales)
         self._groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
-        warn_of_unclear_scales(optimizer, group_scales)
         self._position = _Position(self._groups, start_step)
+        self._uncounted = UncountedUpdates(self.optimizer)
         self._warned_of_gap = self._warned_of_another = False
         self._last_epoch = start_step
         self._step_count = 1  # read and written by Accelerate
@@ -144,6 +152,8 @@ class ScheduleLR(LRScheduler):
             )
         position = self._position
         gap = position.made - position.written
+        if gap == 0 and not position.hooked_in:
+            self._look_for_uncounted()
         if gap == 0 and not self._groups.stale:
             return
         if gap > 1 and not self._warned_of_gap:
@@ -170,6 +180,17 @@ class ScheduleLR(LRScheduler):
                 "in torch's ChainedScheduler) or code of yours writes it too, and the last to write counts; ScheduleLR "
                 "composes with no other, so make one Schedule of what both should give together (its curve a "
                 "superconv.schedules.Piecewise, say) and step that alone",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _look_for_uncounted(self) -> None:
+        if self._uncounted.found():
+            name = type(self.optimizer).__name__
+            warnings.warn(
+                f"the parameters of {name} were changed again and again, but none of its steps was seen, so the "
+                f"schedule stays at step {self._position.made}: something else trains them, or {name} does it by other "
+                "means than its step(); give ScheduleLR the optimizer whose step() makes the updates",
                 UserWarning,
                 stacklevel=3,
             )
@@ -239,6 +260,7 @@ class _Position:
     def __init__(self, groups: ScheduledGroups, start_step: int) -> None:
         self.groups = groups
         self.made = start_step
+        self.hooked_in = False  # whether a step of the optimizer was ever seen, be it one that does not count
         self.nesting = StepNesting()
         self.write(start_step)
 
@@ -247,18 +269,20 @@ class _Position:
         self.written = step
 
     def attach(self) -> tuple[Any, ...]:
-        """Hook into the optimizer; the handles remove the hooks."""
-        optimizer: Any = self.groups.optimizer
-        while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
-            optimizer = optimizer.optimizer  # Accelerate's wrapper: only the inner one has hooks
+        """Hook into the optimizer that makes the updates; the handles remove the hooks."""
+        optimizer = self.groups.optimizer
+        counted = counted_optimizer(optimizer)
+        both = {id(each): each for each in (optimizer, counted)}.values()
+        loaded = [each for each in both if "_optimizer_load_state_dict_post_hooks" in each.__dict__]
         return (
-            optimizer.register_step_pre_hook(self.before_update),
-            optimizer.register_step_post_hook(self.after_update),
-            optimizer.register_load_state_dict_post_hook(self.after_load),
+            counted.register_step_pre_hook(self.before_update),
+            counted.register_step_post_hook(self.after_update),
+            *(each.register_load_state_dict_post_hook(self.after_load) for each in loaded),
         )
 
     def before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """A group that was added since the last write is scheduled from its first update on."""
+        self.hooked_in = True
         self.nesting.enter(optimizer)
         if self.groups.stale:
             self.write(self.written)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..schedules import Schedule
+from .inner_optimizer import torch_optimizer, updating_optimizer
 
 Group = dict[str, Any]
 
@@ -25,8 +26,8 @@ class ScheduledGroups:
     are tensors are filled in place; groups that are added later are picked up at the next write.
 
     Args:
-        optimizer: any torch optimizer. Its groups get `initial_lr` (as from torch's own schedulers), so that a
-            later schedule finds the scales again.
+        optimizer: any torch optimizer, or a wrapper of another class that holds one. Its groups get `initial_lr` (as
+            from torch's own schedulers), so that a later schedule finds the scales again.
         schedule: what to write.
         cycle_momentum: None: groups made without momentum are left alone, with one warning; True: momentum is
             written there too; False: momentum is never written.
@@ -44,20 +45,18 @@ class ScheduledGroups:
         cycle_momentum: bool | None = None,
         group_scales: Sequence[float] | None = None,
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"a torch.optim.Optimizer is needed, got {type(optimizer).__name__}; pass the inner one")
+        self.optimizer, self._kind = torch_optimizer(optimizer), type(optimizer)
         if not isinstance(schedule, Schedule):
             raise TypeError(f"a superconv.Schedule is needed, got {type(schedule).__name__}; see superconv.one_cycle")
         if cycle_momentum not in (None, True, False):
             raise ValueError(f"cycle_momentum must be None, True or False, got {cycle_momentum!r}")
-        self.optimizer = optimizer
         self.cycle_momentum = cycle_momentum
-        given = None if group_scales is None else given_scales(group_scales, optimizer)
-        self.lr_scales: list[float] = own_scales(optimizer) if given is None else given
+        given = None if group_scales is None else given_scales(group_scales, self.optimizer)
+        self.lr_scales: list[float] = own_scales(self.optimizer) if given is None else given
         self.decay_scales: list[float] = []
         self.cycled: list[bool] = []  # per group: is its momentum written?
         # What the scales are over; a group that is added later is measured by the same.
-        self.lr_base = _default(optimizer) if given is not None else _own_base(optimizer)
+        self.lr_base = _plain(_default(self.optimizer, "lr")) if given is not None else _own_base(self.optimizer)
         self.decay_base = 0.0  # chosen with the first group that decays
         self.values: dict[str, float] = {}  # as last written, before any scale
         self._warned: set[str] = set()
@@ -72,7 +71,7 @@ class ScheduledGroups:
 
     @schedule.setter
     def schedule(self, schedule: Schedule) -> None:
-        _check_momentum(self.optimizer, schedule, self.cycle_momentum)
+        _check_momentum(self.optimizer, schedule, self.cycle_momentum, self._kind)
         self._schedule = schedule
         self._curves = tuple(schedule.curves.items())
         self._last = schedule.total_steps - 1
@@ -140,7 +139,7 @@ class ScheduledGroups:
         keys = self._schedule.curves
         for index, group in enumerate(groups):
             self._describe(index, group, keys)
-        _own_lr_tensors(groups, self.optimizer.defaults.get("lr"))
+        _own_lr_tensors(groups, _default(self.optimizer, "lr"))
         scaled = list(zip(groups, self.lr_scales, strict=False))
         self._lr_groups = [(g, s) for g, s in scaled if not isinstance(g["lr"], Tensor)]
         self._lr_tensors = [(g, s) for g, s in scaled if isinstance(g["lr"], Tensor)]
@@ -174,7 +173,7 @@ class ScheduledGroups:
         """Group's weight decay over the optimizer's default, or over the largest where no group has that or it is 0."""
         if not self.decay_base:
             decays = [_own_decay(g) for g in self.optimizer.param_groups]
-            self.decay_base = _base(decays, _plain(self.optimizer.defaults.get("weight_decay"))) or max(decays)
+            self.decay_base = _base(decays, _plain(_default(self.optimizer, "weight_decay"))) or max(decays)
         return _own_decay(group) / self.decay_base if self.decay_base else 0.0
 
     def _warn_of_silence(self, keys: Mapping[str, Any]) -> None:
@@ -224,7 +223,7 @@ def own_lrs(optimizer: Optimizer) -> list[float | None]:
 
 def _own_base(optimizer: Optimizer) -> float | None:
     """What `own_scales` are over; the default for a single group, whose own LR says nothing."""
-    default = _default(optimizer)
+    default = _plain(_default(optimizer, "lr"))
     return default if len(optimizer.param_groups) == 1 else _base(own_lrs(optimizer), default)
 
 
@@ -235,8 +234,10 @@ def _base(own: Sequence[float | None], default: float | None) -> float | None:
     return max((value for value in own if value is not None), default=default) or default
 
 
-def _default(optimizer: Optimizer) -> float | None:
-    return _plain(optimizer.defaults.get("lr"))
+def _default(optimizer: Optimizer, key: str) -> Any:
+    """What a group gets that has no value of its own; a wrapper may leave that to the optimizer that it holds."""
+    made = (getattr(each, "defaults", {}) for each in (optimizer, updating_optimizer(optimizer)))
+    return next((defaults[key] for defaults in made if key in defaults), None)
 
 
 def _own_decay(group: Group) -> float:
@@ -296,16 +297,16 @@ def _own_lr_tensors(groups: Sequence[Group], default: Any) -> None:
             seen.add(id(lr))
 
 
-def _check_momentum(optimizer: Optimizer, schedule: Schedule, cycle_momentum: bool | None) -> None:
+def _check_momentum(optimizer: Optimizer, schedule: Schedule, cycle_momentum: bool | None, kind: type) -> None:
     scheduled = "momentum" in schedule.curves
     if cycle_momentum and not scheduled:
         raise ValueError("cycle_momentum=True, but the schedule sets no momentum; give it a max_momentum, or drop it")
     if not scheduled or cycle_momentum is False:
         return
-    name = type(optimizer).__name__
+    name = kind.__name__
     if cycle_momentum and any(_momentum(group) is None for group in optimizer.param_groups):
         raise ValueError(f"cycle_momentum=True, but {name} has no momentum and no betas; use False or None")
-    kinds = " ".join(f"{c.__module__}.{c.__name__}" for c in type(optimizer).__mro__).lower()
+    kinds = " ".join(f"{c.__module__}.{c.__name__}" for c in kind.__mro__).lower()
     if "schedulefree" in kinds.replace("_", ""):
         raise ValueError(
             f"{name} is schedule-free: its averaging depends on a constant momentum, which must not be cycled; use "

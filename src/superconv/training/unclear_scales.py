@@ -11,6 +11,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from .callers_level import callers_level
+from .inner_optimizer import updating_optimizer
 from .scheduled_groups import own_lrs, own_scales
 
 
@@ -50,8 +51,7 @@ def _listed(scales: Sequence[float]) -> str:
 
 def _default_that_nobody_typed(optimizer: Any) -> float | None:
     """The optimizer's default LR where it is also that of its class, so that it may not have been given."""
-    while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = optimizer.optimizer
+    optimizer = updating_optimizer(optimizer)
     try:
         of_class = inspect.signature(type(optimizer)).parameters["lr"].default
     except (KeyError, TypeError, ValueError):
