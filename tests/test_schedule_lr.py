@@ -23,6 +23,7 @@ from superconv.training import schedule_lr
 
 TOTAL = 21
 MODERATE = sc.one_cycle(TOTAL, max_lr=0.5, initial_lr=0.05)
+PLAIN = sc.one_cycle(TOTAL, max_lr=0.5, initial_lr=0.05, max_momentum=None)
 
 
 def parameter(value=1.0, shape=(3, 3)):
@@ -359,6 +360,62 @@ def rates(optimizer):
     return [group["lr"] for group in optimizer.param_groups]
 
 
+def test_a_replaced_group_is_scheduled_and_the_last_lr_is_what_the_optimizer_has():
+    optimizer = own_lrs([0.1, 1.0, 0.01])
+    scheduler = sc.ScheduleLR(optimizer, sc.constant(50, lr=0.5))  # scales are over the default, .1
+
+    def after(change):
+        change(optimizer.param_groups)
+        assert scheduler.get_last_lr() == rates(optimizer)  # also where nothing was written yet
+        update(optimizer)
+        found = rates(optimizer)  # as the update found them
+        scheduler.step()
+        assert scheduler.get_last_lr() == scheduler.get_lr() == rates(optimizer) == found
+        return found
+
+    assert after(lambda groups: None) == pytest.approx([0.5, 5.0, 0.05])
+
+    def new_head(groups):
+        groups.pop()
+        optimizer.add_param_group({"params": [parameter()], "lr": 0.2})
+
+    assert after(new_head) == pytest.approx([0.5, 5.0, 1.0])
+    assert after(lambda groups: groups.reverse()) == pytest.approx([1.0, 5.0, 0.5])
+    assert after(lambda groups: groups.__delitem__(0)) == pytest.approx([5.0, 0.5])
+    assert after(lambda groups: groups.insert(1, {**groups[0], "lr": 9.0, "params": [parameter()]})) == pytest.approx(
+        [5.0, 5.0, 0.5]  # a copy but for its parameters: made with the same `initial_lr`
+    )
+    # and what is saved is in this order
+    del optimizer.param_groups[0]
+    other = own_lrs([3.0, 3.0])
+    sc.ScheduleLR(other, sc.constant(50, lr=0.5)).load_state_dict(scheduler.state_dict())
+    assert rates(other) == pytest.approx([5.0, 0.5])
+
+
+def test_a_group_exchanged_between_others_is_scheduled():
+    optimizer = own_lrs([0.1, 1.0, 0.01])
+    scheduler = sc.ScheduleLR(optimizer, PLAIN)
+    optimizer.param_groups[1] = {**optimizer.param_groups[1], "lr": 7.0}
+    update(optimizer)
+    assert rates(optimizer) == pytest.approx([0.05, 0.5, 0.005])
+    scheduler.step()
+    assert rates(optimizer) == pytest.approx([PLAIN(1)["lr"] * scale for scale in (1, 10, 0.1)])
+
+
+def test_a_run_with_a_lone_group_resumes_with_one_more_in_their_ratio():
+    def adamw(*lrs):
+        return torch.optim.AdamW([{"params": [parameter()], "lr": lr} for lr in lrs])
+
+    schedule = sc.constant(9, lr=0.5)
+    first = adamw(1e-2)
+    scheduler = sc.ScheduleLR(first, schedule)
+    follow(first, scheduler, 3)
+    optimizer = adamw(1e-2, 1e-4)
+    resumed = sc.ScheduleLR(optimizer, schedule)
+    resumed.load_state_dict(scheduler.state_dict())
+    assert resumed.get_last_lr() == rates(optimizer) == pytest.approx([0.5, 0.005])
+
+
 # ---- optimizers in optimizers -----------------------------------------------------------------------------------
 
 
@@ -610,7 +667,7 @@ def test_a_wrapper_is_resumed_in_any_order(name, order):
     for each, state in pairs if order == "optimizer first" else reversed(pairs):
         each.load_state_dict(state)
     if name == "two-step SAM":  # timm's Lookahead takes its groups over only after its base's hook
-        assert other.param_groups[0]["lr"] == MODERATE(5)["lr"]
+        assert rates(other) == [MODERATE(5)["lr"]]
     assert follow_wrapped(other, resumed, 8) == [MODERATE(step)["lr"] for step in range(5, 13)]
 
 

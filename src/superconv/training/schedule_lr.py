@@ -54,6 +54,10 @@ class ScheduleLR(LRScheduler):
     too, `step()` warns once that what it finds is not what it wrote (but for LRs that are tensors, which would have to
     be read from the device). One `Schedule` whose curve is what both should give together does it.
 
+    Param groups may be added, replaced, moved and deleted at any time; what is new is scheduled from its first update
+    on. An added group keeps the ratio of its learning rate to the one that a group of scale 1 was made with: to 1e-2
+    of a lone group, say, 1e-4 of what is unfrozen later is a hundredth (`ScheduledGroups`).
+
     Args:
         optimizer: any torch optimizer, or a wrapper of another class that holds one.
         schedule: what to follow.
@@ -196,16 +200,18 @@ class ScheduleLR(LRScheduler):
             )
 
     def get_last_lr(self) -> list[float | Tensor]:
-        """The learning rate of every group, as last written."""
-        return [*self._groups.lrs]
+        """The learning rate of every group, as the optimizer has it; of a tensor, as last written."""
+        return [*self._groups.present_lrs]
 
     def get_lr(self) -> list[float | Tensor]:
         """The learning rate of every group at the present count of updates."""
+        self._groups.take_up()
         return [*self._groups.scaled(self.schedule(self._position.made)["lr"])]
 
     def state_dict(self) -> dict[str, Any]:
         """Plain copied data: the count of updates, the schedule, the group scales and what they are over."""
         groups = self._groups
+        groups.take_up()
         return {
             "format": FORMAT,
             "updates": self._position.made,
@@ -230,13 +236,14 @@ class ScheduleLR(LRScheduler):
         updates = int(state_dict["updates"])
         schedule = resumed_schedule(Schedule.from_dict(state_dict["schedule"]), self._given, updates)
         groups = self._groups
+        groups.restore(
+            [float(s) for s in state_dict["decay_scales"]],
+            None if self._given_scales else [float(s) for s in state_dict["lr_scales"]],
+            [bool(c) for c in state_dict["cycled"]] if groups.cycle_momentum is None else None,
+        )
         if not self._given_scales:
-            groups.lr_scales = [float(s) for s in state_dict["lr_scales"]]
             groups.lr_base = state_dict.get("lr_base", groups.lr_base)  # older states have none
-        groups.decay_scales = [float(s) for s in state_dict["decay_scales"]]
         groups.decay_base = state_dict.get("decay_base", groups.decay_base)
-        if groups.cycle_momentum is None:
-            groups.cycled = [bool(c) for c in state_dict["cycled"]]
         groups.schedule = schedule
         self._position.made = self._last_epoch = updates
         self._position.write(updates)
