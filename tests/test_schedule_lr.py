@@ -416,6 +416,16 @@ def test_a_run_with_a_lone_group_resumes_with_one_more_in_their_ratio():
     assert resumed.get_last_lr() == rates(optimizer) == pytest.approx([0.5, 0.005])
 
 
+def test_what_else_reads_a_scheduler_of_torchs():
+    optimizer = sgd()
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    follow(optimizer, scheduler, 2)
+    assert scheduler._last_lr == scheduler.get_last_lr() == [MODERATE(2)["lr"]]
+    optimizer.add_param_group({"params": [parameter()], "lr": 0.01})
+    assert scheduler.base_lrs == [0.1, 0.01]
+    assert scheduler._last_lr == rates(optimizer)
+
+
 # ---- optimizers in optimizers -----------------------------------------------------------------------------------
 
 
@@ -742,6 +752,15 @@ def test_updates_that_an_amp_aware_optimizer_skips_are_no_sign():
     assert scheduler.last_epoch == 0
 
 
+def test_a_schedule_without_momentum_leaves_it_as_an_interrupted_cycle_did():
+    optimizer = sgd()
+    follow(optimizer, sc.ScheduleLR(optimizer, MODERATE), 9)
+    sc.ScheduleLR(optimizer, sc.constant(9, lr=0.1))
+    assert optimizer.param_groups[0]["momentum"] == MODERATE(9)["momentum"] != 0.9
+    sc.ScheduleLR(optimizer, sc.constant(9, lr=0.1).replace(momentum=0.9))  # as the docstring has it
+    assert optimizer.param_groups[0]["momentum"] == 0.9
+
+
 # ---- saving and resuming ----------------------------------------------------------------------------------------
 
 
@@ -898,6 +917,23 @@ def test_a_deep_copy_counts_on_its_own():
     assert follow(other_optimizer, other, 4) == first_lrs(MODERATE, 3, 7)
     assert optimizer.param_groups[0]["lr"] == MODERATE(3)["lr"]
     assert follow(optimizer, scheduler, 4) == first_lrs(MODERATE, 3, 7)
+
+
+def test_a_copy_counts_on_its_own():
+    optimizer = sgd(2)
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    follow(optimizer, scheduler, 3)
+    other = copy.copy(scheduler)
+    assert other.optimizer is optimizer
+    assert follow(optimizer, scheduler, 4) == [lr * 2 for lr in first_lrs(MODERATE, 3, 7)]
+    assert scheduler.last_epoch == 7
+    assert other.last_epoch == 3
+    with pytest.warns(UserWarning, match="4 optimizer updates since"), pytest.warns(UserWarning, match="another sched"):
+        other.step()
+    assert other.last_epoch == 7
+    del scheduler
+    gc.collect()
+    assert follow(optimizer, other, 3) == [lr * 2 for lr in first_lrs(MODERATE, 7, 10)]
 
 
 def test_a_scheduler_that_is_gone_leaves_no_hook_and_no_patch():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 import weakref
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,10 @@ class ScheduleLR(LRScheduler):
     on. An added group keeps the ratio of its learning rate to the one that a group of scale 1 was made with: to 1e-2
     of a lone group, say, 1e-4 of what is unfrozen later is a hundredth (`ScheduledGroups`).
 
+    What a schedule has no key for is left as it stands, also as an earlier scheduler left it: after a `one_cycle` that
+    was broken off, a schedule without momentum goes on with the momentum of that moment. Set it in the param groups,
+    or in the schedule (`max_momentum=`, or `schedule.replace(momentum=0.9)`).
+
     Args:
         optimizer: any torch optimizer, or a wrapper of another class that holds one.
         schedule: what to follow.
@@ -67,7 +72,8 @@ class ScheduleLR(LRScheduler):
             OneCycleLR takes it: the largest goes into the schedule, and each over the largest here.
         start_step: updates that were made before, where there is no saved scheduler to load: the values of this step
             are written, and counting goes on from it (torch's `last_epoch` is one less).
-    Warns: nobody may have typed the learning rate that the groups' are measured by (`warn_of_unclear_scales`).
+    Warns: nobody may have typed the learning rate that the groups' are measured by, or ratios that were written into
+        groups after an earlier scheduler are ignored (`warn_of_unclear_scales`).
     Raises: ValueError: as `ScheduledGroups`; `step(epoch)` or another `last_epoch`, since the position is counted;
         being made a part of torch's `SequentialLR`: one `Schedule` can hold all phases; or an optimizer that runs no
         step hooks.
@@ -146,7 +152,12 @@ class ScheduleLR(LRScheduler):
     @property
     def base_lrs(self) -> list[float | Tensor]:  # type: ignore[override]
         """The learning rate that every group was made with."""
-        return [float(group["initial_lr"]) for group in self.optimizer.param_groups]
+        return [float(group.get("initial_lr", group["lr"])) for group in self.optimizer.param_groups]
+
+    @property
+    def _last_lr(self) -> list[float | Tensor]:  # type: ignore[override]
+        """What others read of torch's schedulers in place of `get_last_lr()`."""
+        return self.get_last_lr()
 
     def step(self, epoch: int | None = None) -> None:
         """Write the values of the next update; nothing where no update was made since."""
@@ -254,6 +265,11 @@ class ScheduleLR(LRScheduler):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._attach()  # a copied optimizer comes without its hooks
+
+    def __copy__(self) -> ScheduleLR:
+        """A scheduler of the same optimizer with a count of its own: one that both share would count twice."""
+        shared = (self.optimizer, self.optimizer.param_groups, *self.optimizer.param_groups)
+        return copy.deepcopy(self, {id(each): each for each in shared})
 
 
 def _remove(handles: tuple[Any, ...]) -> None:
