@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -494,6 +495,29 @@ def test_a_scheduler_and_hooks_of_others_see_nothing_of_it() -> None:
     optimizer.step()
     scheduler.step()
     assert (calls, scheduler.last_epoch) == ([1, 1], 2)
+
+
+def test_a_scheduler_of_a_wrapped_optimizer_sees_nothing_of_it() -> None:
+    class Wrapper(torch.optim.Optimizer):
+        def __init__(self, base: torch.optim.Optimizer) -> None:
+            super().__init__(base.param_groups, base.defaults)
+            self.param_groups, self.base = base.param_groups, base
+            self.state = base.state
+
+        def step(self, closure: Any = None) -> Any:
+            return self.base.step(closure)
+
+    model, base, loader = setup()
+    optimizer, calls = Wrapper(base), []
+    for each in (optimizer, base):
+        each.register_step_post_hook(lambda *_: calls.append(1))
+    scheduler = sc.ScheduleLR(optimizer, sc.one_cycle(100, max_lr=0.5))
+    sc.lr_range_test(model, optimizer, F.cross_entropy, loader, total_steps=20, end_lr=1.0)
+    scheduler.step()
+    assert (calls, scheduler.last_epoch) == ([], 0)
+    optimizer.step()
+    scheduler.step()
+    assert (calls, scheduler.last_epoch) == ([1, 1], 1)
 
 
 def test_group_ratios_are_kept_and_recorded() -> None:  # 17

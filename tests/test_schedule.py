@@ -149,3 +149,17 @@ def test_examples_in_docstrings(module):
     found = doctest.testmod(importlib.import_module(f"superconv.{module}"))
     assert found.attempted > 0
     assert found.failed == 0
+
+
+def test_many_values_are_asked_for_by_the_rules_of_one():
+    schedule = sc.one_cycle(21, max_lr=0.5)
+    for odd in (2.5, float("nan"), float("inf"), True, "3", None):
+        for steps in ([odd], [0, odd], np.array([[1], [odd]], dtype=object)):
+            if np.asarray(steps).dtype.kind == "i":
+                continue  # numpy made a 1 of True
+            with pytest.raises(ValueError, match="whole numbers of optimizer updates"):
+                schedule.values(steps)
+    for steps in ([3, 40], np.array([3.0, 40.0]), np.array([3, 40], dtype=np.uint8)):
+        assert schedule.values(steps)["lr"].tolist() == [schedule(3)["lr"], schedule(40)["lr"]]
+    assert schedule.values([])["lr"].shape == (0,)
+    assert schedule.values(7)["lr"] == schedule(7)["lr"]

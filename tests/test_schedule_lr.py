@@ -3,6 +3,7 @@ import doctest
 import gc
 import io
 import warnings
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from superconv.training import schedule_lr
 
 TOTAL = 21
 MODERATE = sc.one_cycle(TOTAL, max_lr=0.5, initial_lr=0.05)
+PLAIN = sc.one_cycle(TOTAL, max_lr=0.5, initial_lr=0.05, max_momentum=None)
 
 
 def parameter(value=1.0, shape=(3, 3)):
@@ -354,6 +356,411 @@ def test_a_resumed_run_measures_a_late_group_by_the_saved_base():
         assert [g["weight_decay"] for g in optimizer.param_groups] == pytest.approx([0.01, 0.1, 0.1 * late])
 
 
+def rates(optimizer):
+    return [group["lr"] for group in optimizer.param_groups]
+
+
+def test_a_replaced_group_is_scheduled_and_the_last_lr_is_what_the_optimizer_has():
+    optimizer = own_lrs([0.1, 1.0, 0.01])
+    scheduler = sc.ScheduleLR(optimizer, sc.constant(50, lr=0.5))  # scales are over the default, .1
+
+    def after(change):
+        change(optimizer.param_groups)
+        assert scheduler.get_last_lr() == rates(optimizer)  # also where nothing was written yet
+        update(optimizer)
+        found = rates(optimizer)  # as the update found them
+        scheduler.step()
+        assert scheduler.get_last_lr() == scheduler.get_lr() == rates(optimizer) == found
+        return found
+
+    assert after(lambda groups: None) == pytest.approx([0.5, 5.0, 0.05])
+
+    def new_head(groups):
+        groups.pop()
+        optimizer.add_param_group({"params": [parameter()], "lr": 0.2})
+
+    assert after(new_head) == pytest.approx([0.5, 5.0, 1.0])
+    assert after(lambda groups: groups.reverse()) == pytest.approx([1.0, 5.0, 0.5])
+    assert after(lambda groups: groups.__delitem__(0)) == pytest.approx([5.0, 0.5])
+    assert after(lambda groups: groups.insert(1, {**groups[0], "lr": 9.0, "params": [parameter()]})) == pytest.approx(
+        [5.0, 5.0, 0.5]  # a copy but for its parameters: made with the same `initial_lr`
+    )
+    # and what is saved is in this order
+    del optimizer.param_groups[0]
+    other = own_lrs([3.0, 3.0])
+    sc.ScheduleLR(other, sc.constant(50, lr=0.5)).load_state_dict(scheduler.state_dict())
+    assert rates(other) == pytest.approx([5.0, 0.5])
+
+
+def test_a_group_exchanged_between_others_is_scheduled():
+    optimizer = own_lrs([0.1, 1.0, 0.01])
+    scheduler = sc.ScheduleLR(optimizer, PLAIN)
+    optimizer.param_groups[1] = {**optimizer.param_groups[1], "lr": 7.0}
+    update(optimizer)
+    assert rates(optimizer) == pytest.approx([0.05, 0.5, 0.005])
+    scheduler.step()
+    assert rates(optimizer) == pytest.approx([PLAIN(1)["lr"] * scale for scale in (1, 10, 0.1)])
+
+
+def test_a_run_with_a_lone_group_resumes_with_one_more_in_their_ratio():
+    def adamw(*lrs):
+        return torch.optim.AdamW([{"params": [parameter()], "lr": lr} for lr in lrs])
+
+    schedule = sc.constant(9, lr=0.5)
+    first = adamw(1e-2)
+    scheduler = sc.ScheduleLR(first, schedule)
+    follow(first, scheduler, 3)
+    optimizer = adamw(1e-2, 1e-4)
+    resumed = sc.ScheduleLR(optimizer, schedule)
+    resumed.load_state_dict(scheduler.state_dict())
+    assert resumed.get_last_lr() == rates(optimizer) == pytest.approx([0.5, 0.005])
+
+
+def test_what_else_reads_a_scheduler_of_torchs():
+    optimizer = sgd()
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    follow(optimizer, scheduler, 2)
+    assert scheduler._last_lr == scheduler.get_last_lr() == [MODERATE(2)["lr"]]
+    optimizer.add_param_group({"params": [parameter()], "lr": 0.01})
+    assert scheduler.base_lrs == [0.1, 0.01]
+    assert scheduler._last_lr == rates(optimizer)
+
+
+# ---- optimizers in optimizers -----------------------------------------------------------------------------------
+
+
+class Wrapped(torch.optim.Optimizer):
+    """As Accelerate's: an optimizer by class, all of which is in another one."""
+
+    def __init__(self, optimizer):
+        self.optimizer = optimizer
+
+    param_groups = property(lambda self: self.optimizer.param_groups)
+    defaults = property(lambda self: self.optimizer.defaults)
+
+    def step(self, closure=None):
+        self.optimizer.step(closure)
+
+
+def test_updates_of_a_wrapped_optimizer_count():
+    optimizer = Wrapped(Wrapped(sgd()))
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    assert follow(optimizer, scheduler, TOTAL + 5) == first_lrs(MODERATE)
+
+
+class TwoStepSAM(torch.optim.Optimizer):
+    """As davda54's and pytorch_optimizer's: the base takes over the groups, and `step` needs a closure."""
+
+    def __init__(self, params, base, **options):
+        super().__init__(params, {"rho": 0.05, **options})
+        self.anything = base(self.param_groups, **options)
+        self.param_groups = self.anything.param_groups
+
+    def first_step(self):
+        with torch.no_grad():
+            for p in self.parameters():
+                p.add_(p.grad, alpha=0.05)
+
+    def second_step(self):
+        with torch.no_grad():
+            for p in self.parameters():
+                p.sub_(p.grad, alpha=0.05)
+        self.anything.step()
+
+    def step(self, closure):
+        self.first_step()
+        closure()
+        self.second_step()
+
+    def parameters(self):
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def load_state_dict(self, state_dict):
+        super().load_state_dict(state_dict)
+        self.anything.param_groups = self.param_groups
+
+
+class Lookahead(torch.optim.Optimizer):
+    """As timm's: `Optimizer.__init__` is not called, and the first of its versions makes two tables of hooks alone."""
+
+    def __init__(self, base, tables=("step_pre", "step_post")):
+        for name in tables:
+            setattr(self, f"_optimizer_{name}_hooks", OrderedDict())
+        self._base_optimizer = base
+        self.param_groups = base.param_groups
+        self.defaults = base.defaults
+        self.state = {}
+
+    def step(self, closure=None):
+        return self._base_optimizer.step(closure)
+
+    def load_state_dict(self, state_dict):
+        self._base_optimizer.load_state_dict(state_dict)
+        self.param_groups = self._base_optimizer.param_groups
+
+
+ALL_TABLES = [
+    f"{name}{when}"
+    for name, when in [("step", "_pre"), ("step", "_post")]
+    + [(name, when) for name in ("state_dict", "load_state_dict") for when in ("_pre", "_post")]
+]
+
+
+class Accumulating(torch.optim.Optimizer):
+    """A wrapper with hooks of its own, every second step of which is an update."""
+
+    def __init__(self, base):
+        super().__init__(base.param_groups, base.defaults)
+        self.param_groups, self.inner, self.calls = base.param_groups, [base], 0
+
+    def step(self, closure=None):
+        self.calls += 1
+        if self.calls % 2 == 0:
+            self.inner[0].step(closure)
+
+
+class InTurn(torch.optim.Optimizer):
+    """Several optimizers, one of which makes an update."""
+
+    def __init__(self, *parts):
+        groups = [group for part in parts for group in part.param_groups]
+        super().__init__(groups, {"lr": 0.1})
+        self.param_groups, self.parts, self.turn = groups, dict(enumerate(parts)), 0
+
+    def step(self, closure=None):
+        self.parts[self.turn % len(self.parts)].step()
+        self.turn += 1
+
+
+class PartsWithoutHooks(torch.optim.Optimizer):
+    """One optimizer a group, as Muon beside AdamW; `Optimizer.__init__` is not called."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+    param_groups = property(lambda self: [group for part in self.parts for group in part.param_groups])
+
+    def step(self, closure=None):
+        for part in self.parts:
+            part.step()
+
+
+class Neighbour(torch.optim.SGD):
+    """It knows the optimizer of another network, as a GAN's may."""
+
+    def __init__(self, params, other, **options):
+        super().__init__(params, **options)
+        self.other = other
+
+    def step(self, closure=None):
+        self.other.step()
+        return super().step(closure)
+
+
+class PlainHolder:
+    """No torch optimizer by class; it has nothing but a step."""
+
+    def __init__(self, base):
+        self.base = base
+
+    def step(self, closure=None):
+        self.base.step()
+
+
+def two_steps(optimizer):
+    optimizer.first_step()
+    optimizer.second_step()
+
+
+def base_alone(optimizer):
+    optimizer._base_optimizer.step()
+
+
+def one_step(optimizer):
+    optimizer.step(lambda: torch.tensor(1.0))
+
+
+def two_calls(optimizer):
+    optimizer.step()
+    optimizer.step()
+
+
+def sam(groups=1):
+    return TwoStepSAM([{"params": [parameter()]} for _ in range(groups)], torch.optim.SGD, lr=0.1, momentum=0.9)
+
+
+def local_sgd(base):
+    module = pytest.importorskip("torch.distributed.optim")
+    averager = type("NoAveraging", (), {"average_parameters": lambda self, params: None, "step": 0})
+    return module.PostLocalSGDOptimizer(base, averager())
+
+
+WRAPPERS = {
+    "two-step SAM": (sam, two_steps),
+    "SAM with a closure": (sam, one_step),
+    "an early Lookahead": (lambda: Lookahead(sgd()), one_step),
+    "a late Lookahead": (lambda: Lookahead(sgd(), ALL_TABLES), one_step),
+    "Lookahead's base by itself": (lambda: Lookahead(sgd()), base_alone),
+    "Lookahead over SAM": (lambda: Lookahead(sam()), one_step),
+    "torch's PostLocalSGD": (lambda: local_sgd(sgd()), lambda optimizer: optimizer.step()),
+    "accumulating": (lambda: Accumulating(sgd()), two_calls),
+    "parts in turn": (lambda: InTurn(sgd(), sgd(), sgd()), one_step),
+    "parts without hooks": (lambda: PartsWithoutHooks(sgd(), sgd(), sgd()), one_step),
+    "a neighbour": (lambda: Neighbour([parameter()], sgd(), lr=0.1, momentum=0.9), one_step),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPERS)
+def test_every_update_is_counted_once_whatever_of_a_wrapper_makes_it(name):
+    make, make_update = WRAPPERS[name]
+    optimizer = make()
+    weights = torch.nn.ParameterList(p for group in optimizer.param_groups for p in group["params"])
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    found = []
+    with sc.LRMonitor(weights, optimizer) as monitor:
+        for step in range(TOTAL + 3):
+            assert scheduler.last_epoch == monitor.step == step
+            found.append([float(group["lr"]) for group in optimizer.param_groups])
+            for p in weights:
+                p.grad = torch.full_like(p, 0.01)
+            before = [p.detach().clone() for p in weights]
+            make_update(optimizer)
+            assert not all(map(torch.equal, before, weights))  # else this tests nothing
+            scheduler.step()
+    assert found == [[MODERATE(step)["lr"]] * len(optimizer.param_groups) for step in range(TOTAL + 3)]
+    assert all(group["momentum"] == MODERATE(TOTAL)["momentum"] for group in optimizer.param_groups)
+
+
+def test_a_holder_of_another_class_stands_for_the_one_optimizer_that_it_holds():
+    holder = PlainHolder(sgd())
+    scheduler = sc.ScheduleLR(holder, MODERATE)
+    assert scheduler.optimizer is holder.base
+    for step in range(TOTAL):
+        assert holder.base.param_groups[0]["lr"] == MODERATE(step)["lr"]
+        update(holder.base)
+        scheduler.step()
+    for wrong in (PlainHolder(None), PlainHolder([sgd(), sgd()])):
+        with pytest.raises(TypeError, match="got a PlainHolder; pass the inner one"):
+            sc.ScheduleLR(wrong, MODERATE)
+
+
+def test_an_optimizer_whose_updates_cannot_be_counted_is_refused():
+    optimizer = Lookahead(sgd())
+    optimizer._base_optimizer = None
+    with pytest.raises(ValueError, match="updates of Lookahead cannot be counted: its class never calls"):
+        sc.ScheduleLR(optimizer, MODERATE)
+
+
+@pytest.mark.parametrize("order", ["optimizer first", "scheduler first"])
+@pytest.mark.parametrize("name", ["two-step SAM", "a late Lookahead"])
+def test_a_wrapper_is_resumed_in_any_order(name, order):
+    make, make_update = WRAPPERS[name]
+    optimizer = make()
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+
+    def follow_wrapped(optimizer, scheduler, steps):
+        found = []
+        for _ in range(steps):
+            for group in optimizer.param_groups:
+                group["params"][0].grad = torch.full((3, 3), 0.01)
+            make_update(optimizer)
+            found.append(optimizer.param_groups[0]["lr"])  # as the update found it
+            scheduler.step()
+        return found
+
+    follow_wrapped(optimizer, scheduler, 5)
+    saved = [copy.deepcopy(each.state_dict()) for each in (getattr(optimizer, "_base_optimizer", optimizer), scheduler)]
+    saved[0]["param_groups"][0]["lr"] = 99.0  # gives way to the schedule
+    other = make()
+    resumed = sc.ScheduleLR(other, MODERATE)
+    pairs = [(other, saved[0]), (resumed, saved[1])]
+    for each, state in pairs if order == "optimizer first" else reversed(pairs):
+        each.load_state_dict(state)
+    if name == "two-step SAM":  # timm's Lookahead takes its groups over only after its base's hook
+        assert rates(other) == [MODERATE(5)["lr"]]
+    assert follow_wrapped(other, resumed, 8) == [MODERATE(step)["lr"] for step in range(5, 13)]
+
+
+@pytest.mark.parametrize("wrap", [local_sgd, lambda base: Lookahead(base, ALL_TABLES)])
+def test_groups_of_a_wrapper_are_measured_by_the_default_of_what_it_wraps(wrap):
+    base = torch.optim.SGD([{"params": [parameter()]}, {"params": [parameter()], "lr": 1.0}], lr=0.1)
+    scheduler = sc.ScheduleLR(wrap(base), sc.constant(9, lr=0.5))
+    assert scheduler.get_last_lr() == pytest.approx([0.5, 5.0])
+
+
+class Hidden(torch.optim.Optimizer):
+    """A wrapper whose base no attribute shows."""
+
+    def __init__(self, base):
+        super().__init__(base.param_groups, base.defaults)
+        self.param_groups = base.param_groups
+        self.second_step = lambda: base.step()
+
+
+def skipped_by_amp(optimizer, scaler):
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            p.grad = None
+    scaler.scale((optimizer.param_groups[0]["params"][0] * float("inf")).sum()).backward()
+    scaler.step(optimizer)
+    scaler.update()
+
+
+def test_updates_that_are_never_seen_are_said_once_at_the_callers_line():
+    optimizer = Hidden(sgd())
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    (p,) = optimizer.param_groups[0]["params"]
+    scaler = torch.amp.GradScaler("cpu")
+    for _ in range(5):  # neither the first updates that AMP skips nor micro-batches are a sign; a warning is an error
+        skipped_by_amp(optimizer, scaler)
+        scheduler.step()
+    with torch.no_grad():
+        p.fill_(2.0)  # weights are loaded
+    for _ in range(8):
+        scheduler.step()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for made in range(1, 9):
+            p.grad = torch.ones_like(p)
+            optimizer.second_step()
+            scheduler.step()
+            assert len(caught) == (made >= 2)  # the third change
+    assert "none of its steps was seen, so the schedule stays at step 0" in str(caught[0].message)
+    assert (caught[0].filename, caught[0].category) == (__file__, UserWarning)
+
+
+class AmpAware(torch.optim.SGD):
+    """It is called on an overflow as well, and writes what stands there, as third-party fused optimizers may."""
+
+    _step_supports_amp_scaling = True
+
+    def step(self, closure=None):
+        with torch.no_grad():
+            for p in self.param_groups[0]["params"]:
+                p.sub_(torch.nan_to_num(p.grad, nan=0.0, posinf=0.0) * (1 - self.found_inf))
+
+
+def test_updates_that_an_amp_aware_optimizer_skips_are_no_sign():
+    optimizer = AmpAware([parameter()], lr=0.1, momentum=0.9)
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    versions, scaler = set(), torch.amp.GradScaler("cpu")
+    for _ in range(6):
+        skipped_by_amp(optimizer, scaler)
+        scheduler.step()
+        versions.add(optimizer.param_groups[0]["params"][0]._version)
+    assert len(versions) == 6  # else this tests nothing
+    assert scheduler.last_epoch == 0
+
+
+def test_a_schedule_without_momentum_leaves_it_as_an_interrupted_cycle_did():
+    optimizer = sgd()
+    follow(optimizer, sc.ScheduleLR(optimizer, MODERATE), 9)
+    sc.ScheduleLR(optimizer, sc.constant(9, lr=0.1))
+    assert optimizer.param_groups[0]["momentum"] == MODERATE(9)["momentum"] != 0.9
+    sc.ScheduleLR(optimizer, sc.constant(9, lr=0.1).replace(momentum=0.9))  # as the docstring has it
+    assert optimizer.param_groups[0]["momentum"] == 0.9
+
+
 # ---- saving and resuming ----------------------------------------------------------------------------------------
 
 
@@ -502,25 +909,6 @@ def test_momentum_that_was_cycled_is_cycled_on():
     assert optimizer.param_groups[0]["momentum"] == MODERATE(4)["momentum"]
 
 
-class Wrapped(torch.optim.Optimizer):
-    """As Accelerate's: an optimizer by class, all of which is in another one."""
-
-    def __init__(self, optimizer):
-        self.optimizer = optimizer
-
-    param_groups = property(lambda self: self.optimizer.param_groups)
-    defaults = property(lambda self: self.optimizer.defaults)
-
-    def step(self, closure=None):
-        self.optimizer.step(closure)
-
-
-def test_updates_of_a_wrapped_optimizer_count():
-    optimizer = Wrapped(Wrapped(sgd()))
-    scheduler = sc.ScheduleLR(optimizer, MODERATE)
-    assert follow(optimizer, scheduler, TOTAL + 5) == first_lrs(MODERATE)
-
-
 def test_a_deep_copy_counts_on_its_own():
     optimizer = sgd()
     scheduler = sc.ScheduleLR(optimizer, MODERATE)
@@ -529,6 +917,23 @@ def test_a_deep_copy_counts_on_its_own():
     assert follow(other_optimizer, other, 4) == first_lrs(MODERATE, 3, 7)
     assert optimizer.param_groups[0]["lr"] == MODERATE(3)["lr"]
     assert follow(optimizer, scheduler, 4) == first_lrs(MODERATE, 3, 7)
+
+
+def test_a_copy_counts_on_its_own():
+    optimizer = sgd(2)
+    scheduler = sc.ScheduleLR(optimizer, MODERATE)
+    follow(optimizer, scheduler, 3)
+    other = copy.copy(scheduler)
+    assert other.optimizer is optimizer
+    assert follow(optimizer, scheduler, 4) == [lr * 2 for lr in first_lrs(MODERATE, 3, 7)]
+    assert scheduler.last_epoch == 7
+    assert other.last_epoch == 3
+    with pytest.warns(UserWarning, match="4 optimizer updates since"), pytest.warns(UserWarning, match="another sched"):
+        other.step()
+    assert other.last_epoch == 7
+    del scheduler
+    gc.collect()
+    assert follow(optimizer, other, 3) == [lr * 2 for lr in first_lrs(MODERATE, 7, 10)]
 
 
 def test_a_scheduler_that_is_gone_leaves_no_hook_and_no_patch():

@@ -1,4 +1,5 @@
 import importlib.util
+import random
 
 import pytest
 import torch
@@ -103,6 +104,100 @@ def test_a_group_added_later_has_its_scale_over_what_the_others_have():
         groups.write(1)
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([0.05, 0.5, 0.5, 0.05, 1.0])
     assert [g["weight_decay"] for g in optimizer.param_groups] == pytest.approx([0.01, 0.1, 0.1, 0.01, 0.2])
+
+
+@pytest.mark.parametrize("given", [None, [1.0]])
+def test_what_is_added_to_a_lone_group_keeps_the_ratio_that_both_would_have_together(given):
+    def adamw(*lrs):
+        return torch.optim.AdamW([{"params": [parameter()], "lr": lr} for lr in lrs])
+
+    together, lone = adamw(1e-2, 1e-4), adamw(1e-2)
+    groups = started(lone, PLAIN, group_scales=given)
+    lone.add_param_group({"params": [parameter()], "lr": 1e-4})
+    groups.write(9)
+    assert groups.lrs == pytest.approx((0.5, 0.005))
+    if given is None:
+        assert ScheduledGroups(together, PLAIN).write(9)
+        assert [g["lr"] for g in lone.param_groups] == pytest.approx([g["lr"] for g in together.param_groups])
+
+
+def test_what_is_added_where_no_scale_is_1_is_over_the_default():
+    optimizer = sgd(2)
+    groups = started(optimizer, PLAIN, group_scales=[0.5, 0.25])
+    optimizer.add_param_group({"params": [parameter()], "lr": 0.3})
+    groups.write(9)
+    assert groups.lrs == pytest.approx((0.25, 0.125, 1.5))
+
+
+def test_groups_of_an_optimizer_without_a_default_are_over_the_largest():
+    class Own(torch.optim.SGD):
+        def __init__(self, groups):
+            super().__init__(groups)
+            self.defaults = {}
+
+    optimizer = Own([{"params": [parameter()], "lr": lr} for lr in (0.01, 1.0)])
+    assert started(optimizer, PLAIN).lrs == pytest.approx((0.0005, 0.05))
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("given", [None, [1.0, 0.7, 0.2]])
+def test_whatever_happens_to_groups_each_keeps_its_own_scale(given, seed):
+    """Against a book of the scale of every group, by its parameter."""
+    chance, scales = random.Random(seed), {}
+
+    def fresh(p=None):
+        p = parameter() if p is None else p
+        scales[id(p)] = scale = 10 ** chance.uniform(-2, 1)
+        return {"params": [p], "lr": 0.1 * scale, "weight_decay": 0.01 * scale}
+
+    first = [{"params": [parameter()]}, fresh(), fresh()]
+    decay_scales = [1.0] + [scales[id(group["params"][0])] for group in first[1:]]
+    if given:  # of learning rates alone
+        scales.update({id(group["params"][0]): scale for group, scale in zip(first, given, strict=True)})
+    else:
+        scales[id(first[0]["params"][0])] = 1.0
+    decays = {**scales, **{id(g["params"][0]): scale for g, scale in zip(first, decay_scales, strict=True)}}
+    optimizer = torch.optim.AdamW(first, lr=0.1, weight_decay=0.01)
+    groups = started(optimizer, MODERATE.replace(weight_decay=0.3), group_scales=given)
+
+    def add(at, p=None):
+        optimizer.add_param_group(group := fresh(p))
+        decays[id(group["params"][0])] = scales[id(group["params"][0])]
+
+    def replace(at):
+        del optimizer.param_groups[at]
+        add(at)
+
+    def remake(at):  # the same parameters with another LR, on purpose
+        add(at, optimizer.param_groups.pop(at)["params"][0])
+
+    def load(at):  # other dicts, which `present` is to hold
+        optimizer.load_state_dict(optimizer.state_dict())
+        present[:] = optimizer.param_groups
+        optimizer.param_groups = present
+
+    def exchange(at):  # a copy that was scheduled before
+        optimizer.param_groups[at] = {**optimizer.param_groups[at], "lr": 7.0}
+
+    changes = [
+        add,
+        replace,
+        remake,
+        exchange,
+        load,
+        lambda at: present.reverse(),
+        lambda at: present.insert(0, present.pop(at)),
+        lambda at: present.__delitem__(at) if len(present) > 2 else None,
+    ]
+    present = optimizer.param_groups
+    for step in range(1, 40):
+        chance.choice(changes)(chance.randrange(len(present)))
+        lr = groups.write(step)["lr"]
+        ids = [id(group["params"][0]) for group in optimizer.param_groups]
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([lr * scales[at] for at in ids])
+        assert groups.lrs == tuple(groups.present_lrs) == tuple(group["lr"] for group in optimizer.param_groups)
+        assert [g["weight_decay"] for g in optimizer.param_groups] == pytest.approx([0.3 * decays[at] for at in ids])
+        assert all(group["betas"][0] == MODERATE(step)["momentum"] for group in optimizer.param_groups)
 
 
 def test_another_schedule_may_set_other_keys():

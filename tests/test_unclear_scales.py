@@ -79,6 +79,44 @@ def test_nothing_is_said_of_groups_that_were_made_from_a_typed_default() -> None
     assert lrs(optimizer) == pytest.approx([0.01, 0.02])
 
 
+CALLS = {
+    "ScheduleLR": lambda model, optimizer: sc.ScheduleLR(optimizer, SCHEDULE),
+    "train": lambda model, optimizer: sc.train(model, optimizer, F.cross_entropy, BATCHES, SCHEDULE),
+    "range test": lambda model, optimizer: sc.lr_range_test(model, optimizer, F.cross_entropy, BATCHES, total_steps=6),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_ratios_that_were_written_after_an_earlier_scheduler_are_said_to_be_ignored(call: str) -> None:
+    model, optimizer = made(0.1, 0.1, lr=0.1)
+    torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    optimizer.param_groups[0]["lr"] = 0.001
+    words = r"rates \[0.001, 0.1\] .*'initial_lr': \[0.1, 0.1\].* kept. Pass group_scales=\[0.01, 1\]"
+    with pytest.warns(UserWarning, match=words) as caught:
+        CALLS[call](model, optimizer)
+    assert [Path(each.filename).name for each in caught] == ["test_unclear_scales.py"]
+    optimizer.param_groups[0]["lr"] = 0.001
+    sc.ScheduleLR(optimizer, SCHEDULE, group_scales=[0.01, 1])
+    for group in optimizer.param_groups:  # the other remedy
+        del group["initial_lr"]
+    sc.ScheduleLR(optimizer, SCHEDULE)
+    assert lrs(optimizer) == pytest.approx([1e-4, 0.01])
+
+
+@pytest.mark.parametrize("lr", [0.1, torch.tensor(0.1)])
+@pytest.mark.parametrize("schedule", [sc.one_cycle(11, max_lr=0.3), sc.cosine(9, max_lr=0.3), SCHEDULE])
+def test_ratios_that_only_a_schedule_went_over_are_not(schedule: sc.Schedule, lr: Any) -> None:
+    _, optimizer = made(0.1, 0.03, lr=lr, foreach=False)
+    for start_step in range(12):  # a cosine ends at 0
+        sc.ScheduleLR(optimizer, schedule, start_step=start_step)
+        if start_step == 5:  # what comes in between was never scheduled
+            optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))], "lr": 1.0})
+    assert len({float(rate) for rate in lrs(optimizer)}) == (1 if schedule(12)["lr"] == 0 else 3)
+    optimizer.param_groups[0]["lr"] = 7.0
+    with pytest.warns(UserWarning, match="ratios"):
+        sc.ScheduleLR(optimizer, schedule)
+
+
 @pytest.mark.parametrize("steps", ["train", "train_steps", "lr_range_test"])
 def test_it_is_said_once_and_at_the_line_of_who_called(steps: str) -> None:
     model, optimizer = made(1e-3, 1e-2)

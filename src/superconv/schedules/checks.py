@@ -7,6 +7,8 @@ import operator
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from ..near_names import near
 
 _MOST = 2**53
@@ -31,6 +33,23 @@ def whole(name: str, value: Any, *, at_least: int) -> int:
     if number > _MOST:
         raise ValueError(f"{name} must be at most 2**53, beyond which floats miss whole numbers; it is larger")
     return number
+
+
+def wholes(name: str, values: Any) -> np.ndarray:
+    """`values` as an array of whole numbers; those that floats hold are taken too, since arithmetic makes floats.
+
+    Raises: ValueError: one is not a whole number.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind in "iu" or not array.size:
+        return array
+    odd = array[~np.isfinite(array) | (array != np.round(array))] if array.dtype.kind == "f" else array.ravel()
+    if odd.size:
+        raise ValueError(
+            f"{name} must be whole numbers of optimizer updates, got {odd.tolist()[0]!r}; convert epochs or fractions "
+            "once, with superconv.total_steps(...) or numpy.round(...)"
+        )
+    return array
 
 
 def number(name: str, value: Any, *, low: float = 0.0, high: float = math.inf, above: bool = False) -> float:

@@ -65,8 +65,11 @@ class Schedule:
         return {key: curve(step) for key, curve in self._curves}
 
     def values(self, steps: ArrayLike | None = None) -> dict[str, Floats]:
-        """The values at many steps, by default all of them: key -> array (n,) float64."""
-        at = np.arange(self.total_steps) if steps is None else np.asarray(steps)
+        """The values at many steps, by default all of them: key -> array (n,) float64.
+
+        Raises: ValueError: a step below 0, or not a whole number.
+        """
+        at = np.arange(self.total_steps) if steps is None else checks.wholes("steps", steps)
         if at.size and at.min() < 0:
             raise ValueError(f"steps must be at least 0, got {at.min()}; updates are counted from 0")
         at = np.minimum(at, self.total_steps - 1)

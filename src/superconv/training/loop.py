@@ -101,8 +101,8 @@ def train_steps(
     state = _state(state, model, optimizer, batches, precision, device)
     if state.step and state.schedule is not None:
         schedule = resumed_schedule(state.schedule, schedule, state.step)
-    groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
     warn_of_unclear_scales(optimizer, group_scales)
+    groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
     warn_of_ranks_apart(model)
     state.schedule = schedule
     update = Update(model, optimizer, loss_fn, split or pair, count, device, precision, state.scaler, clip_grad_norm)

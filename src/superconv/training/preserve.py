@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from .copies import Copies
 from .expanded import write
+from .inner_optimizer import updating_optimizer
 from .random_states import get_random_states, set_random_states
 from .sharded import reshard, shard
 
@@ -232,11 +233,10 @@ def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
 
 
 def _step_hooks(optimizer: Any) -> list[dict[int, Any]]:
-    """Those that run before and after an update; a wrapper's are its inner optimizer's."""
-    while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = optimizer.optimizer
+    """Those that run before and after an update: a wrapper's, and of the optimizer in it that makes the updates."""
     names = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-    return [getattr(optimizer, name) for name in names if hasattr(optimizer, name)]
+    both = {id(each): each for each in (optimizer, updating_optimizer(optimizer))}.values()
+    return [each.__dict__[name] for each in both for name in names if name in each.__dict__]
 
 
 def _value(value: Any, kept: _Kept) -> tuple[Any, Restore]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 import weakref
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from ..schedules import Schedule, checks
 from ..schedules.curve import Stretched
+from .inner_optimizer import counted_optimizer, torch_optimizer
 from .scheduled_groups import ScheduledGroups, own_scales
 from .step_nesting import StepNesting
 from .unclear_scales import warn_of_unclear_scales
+from .uncounted_updates import UncountedUpdates
 
 __all__ = ["ScheduleLR", "ScheduledGroups", "own_scales", "resumed_schedule"]
 
@@ -30,6 +33,10 @@ class ScheduleLR(LRScheduler):
     itself, which costs a read of `optimizer.found_inf` from the device); one of a subclass whose `step()` calls
     `super().step()` counts once. `step()` without an update since does nothing, so it may be called per micro-batch,
     or `num_processes` times by Accelerate.
+
+    Where the optimizer wraps another one that has all its parameters (Lookahead, Accelerate's, sharpness-aware
+    minimisation with its `first_step` and `second_step`), the steps of the inner one count, and they alone, whichever
+    method of the wrapper calls them. Where parameters change and no step is seen at all, `step()` warns once.
 
     Resuming: build optimizer and scheduler as before, then load both states in any order. Position and group scales
     are restored. Where the schedule given to the constructor is not the saved one, with k updates done:
@@ -48,8 +55,16 @@ class ScheduleLR(LRScheduler):
     too, `step()` warns once that what it finds is not what it wrote (but for LRs that are tensors, which would have to
     be read from the device). One `Schedule` whose curve is what both should give together does it.
 
+    Param groups may be added, replaced, moved and deleted at any time; what is new is scheduled from its first update
+    on. An added group keeps the ratio of its learning rate to the one that a group of scale 1 was made with: to 1e-2
+    of a lone group, say, 1e-4 of what is unfrozen later is a hundredth (`ScheduledGroups`).
+
+    What a schedule has no key for is left as it stands, also as an earlier scheduler left it: after a `one_cycle` that
+    was broken off, a schedule without momentum goes on with the momentum of that moment. Set it in the param groups,
+    or in the schedule (`max_momentum=`, or `schedule.replace(momentum=0.9)`).
+
     Args:
-        optimizer: any torch optimizer.
+        optimizer: any torch optimizer, or a wrapper of another class that holds one.
         schedule: what to follow.
         cycle_momentum: as in `ScheduledGroups`.
         group_scales: one factor a param group; given here they win over saved ones. None: the ratios of the groups'
@@ -57,9 +72,11 @@ class ScheduleLR(LRScheduler):
             OneCycleLR takes it: the largest goes into the schedule, and each over the largest here.
         start_step: updates that were made before, where there is no saved scheduler to load: the values of this step
             are written, and counting goes on from it (torch's `last_epoch` is one less).
-    Warns: nobody may have typed the learning rate that the groups' are measured by (`warn_of_unclear_scales`).
-    Raises: ValueError: as `ScheduledGroups`; `step(epoch)` or another `last_epoch`, since the position is counted; or
-        being made a part of torch's `SequentialLR`: one `Schedule` can hold all phases.
+    Warns: nobody may have typed the learning rate that the groups' are measured by, or ratios that were written into
+        groups after an earlier scheduler are ignored (`warn_of_unclear_scales`).
+    Raises: ValueError: as `ScheduledGroups`; `step(epoch)` or another `last_epoch`, since the position is counted;
+        being made a part of torch's `SequentialLR`: one `Schedule` can hold all phases; or an optimizer that runs no
+        step hooks.
     Example:
         >>> import torch, superconv as sc
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
@@ -94,12 +111,13 @@ class ScheduleLR(LRScheduler):
     ) -> None:
         start_step = checks.whole("start_step", start_step, at_least=0)
         # LRScheduler.__init__ is left out: it would wrap optimizer.step and hold a counter of its own.
-        self.optimizer = optimizer
         self._given = schedule
         self._given_scales = group_scales is not None
+        self.optimizer = torch_optimizer(optimizer)
+        warn_of_unclear_scales(self.optimizer, group_scales)
         self._groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
-        warn_of_unclear_scales(optimizer, group_scales)
         self._position = _Position(self._groups, start_step)
+        self._uncounted = UncountedUpdates(self.optimizer)
         self._warned_of_gap = self._warned_of_another = False
         self._last_epoch = start_step
         self._step_count = 1  # read and written by Accelerate
@@ -134,7 +152,12 @@ class ScheduleLR(LRScheduler):
     @property
     def base_lrs(self) -> list[float | Tensor]:  # type: ignore[override]
         """The learning rate that every group was made with."""
-        return [float(group["initial_lr"]) for group in self.optimizer.param_groups]
+        return [float(group.get("initial_lr", group["lr"])) for group in self.optimizer.param_groups]
+
+    @property
+    def _last_lr(self) -> list[float | Tensor]:  # type: ignore[override]
+        """What others read of torch's schedulers in place of `get_last_lr()`."""
+        return self.get_last_lr()
 
     def step(self, epoch: int | None = None) -> None:
         """Write the values of the next update; nothing where no update was made since."""
@@ -144,6 +167,8 @@ class ScheduleLR(LRScheduler):
             )
         position = self._position
         gap = position.made - position.written
+        if gap == 0 and not position.hooked_in:
+            self._look_for_uncounted()
         if gap == 0 and not self._groups.stale:
             return
         if gap > 1 and not self._warned_of_gap:
@@ -174,17 +199,30 @@ class ScheduleLR(LRScheduler):
                 stacklevel=3,
             )
 
+    def _look_for_uncounted(self) -> None:
+        if self._uncounted.found():
+            name = type(self.optimizer).__name__
+            warnings.warn(
+                f"the parameters of {name} were changed again and again, but none of its steps was seen, so the "
+                f"schedule stays at step {self._position.made}: something else trains them, or {name} does it by other "
+                "means than its step(); give ScheduleLR the optimizer whose step() makes the updates",
+                UserWarning,
+                stacklevel=3,
+            )
+
     def get_last_lr(self) -> list[float | Tensor]:
-        """The learning rate of every group, as last written."""
-        return [*self._groups.lrs]
+        """The learning rate of every group, as the optimizer has it; of a tensor, as last written."""
+        return [*self._groups.present_lrs]
 
     def get_lr(self) -> list[float | Tensor]:
         """The learning rate of every group at the present count of updates."""
+        self._groups.take_up()
         return [*self._groups.scaled(self.schedule(self._position.made)["lr"])]
 
     def state_dict(self) -> dict[str, Any]:
         """Plain copied data: the count of updates, the schedule, the group scales and what they are over."""
         groups = self._groups
+        groups.take_up()
         return {
             "format": FORMAT,
             "updates": self._position.made,
@@ -209,13 +247,14 @@ class ScheduleLR(LRScheduler):
         updates = int(state_dict["updates"])
         schedule = resumed_schedule(Schedule.from_dict(state_dict["schedule"]), self._given, updates)
         groups = self._groups
+        groups.restore(
+            [float(s) for s in state_dict["decay_scales"]],
+            None if self._given_scales else [float(s) for s in state_dict["lr_scales"]],
+            [bool(c) for c in state_dict["cycled"]] if groups.cycle_momentum is None else None,
+        )
         if not self._given_scales:
-            groups.lr_scales = [float(s) for s in state_dict["lr_scales"]]
             groups.lr_base = state_dict.get("lr_base", groups.lr_base)  # older states have none
-        groups.decay_scales = [float(s) for s in state_dict["decay_scales"]]
         groups.decay_base = state_dict.get("decay_base", groups.decay_base)
-        if groups.cycle_momentum is None:
-            groups.cycled = [bool(c) for c in state_dict["cycled"]]
         groups.schedule = schedule
         self._position.made = self._last_epoch = updates
         self._position.write(updates)
@@ -226,6 +265,11 @@ class ScheduleLR(LRScheduler):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._attach()  # a copied optimizer comes without its hooks
+
+    def __copy__(self) -> ScheduleLR:
+        """A scheduler of the same optimizer with a count of its own: one that both share would count twice."""
+        shared = (self.optimizer, self.optimizer.param_groups, *self.optimizer.param_groups)
+        return copy.deepcopy(self, {id(each): each for each in shared})
 
 
 def _remove(handles: tuple[Any, ...]) -> None:
@@ -239,6 +283,7 @@ class _Position:
     def __init__(self, groups: ScheduledGroups, start_step: int) -> None:
         self.groups = groups
         self.made = start_step
+        self.hooked_in = False  # whether a step of the optimizer was ever seen, be it one that does not count
         self.nesting = StepNesting()
         self.write(start_step)
 
@@ -247,18 +292,20 @@ class _Position:
         self.written = step
 
     def attach(self) -> tuple[Any, ...]:
-        """Hook into the optimizer; the handles remove the hooks."""
-        optimizer: Any = self.groups.optimizer
-        while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
-            optimizer = optimizer.optimizer  # Accelerate's wrapper: only the inner one has hooks
+        """Hook into the optimizer that makes the updates; the handles remove the hooks."""
+        optimizer = self.groups.optimizer
+        counted = counted_optimizer(optimizer)
+        both = {id(each): each for each in (optimizer, counted)}.values()
+        loaded = [each for each in both if "_optimizer_load_state_dict_post_hooks" in each.__dict__]
         return (
-            optimizer.register_step_pre_hook(self.before_update),
-            optimizer.register_step_post_hook(self.after_update),
-            optimizer.register_load_state_dict_post_hook(self.after_load),
+            counted.register_step_pre_hook(self.before_update),
+            counted.register_step_post_hook(self.after_update),
+            *(each.register_load_state_dict_post_hook(self.after_load) for each in loaded),
         )
 
     def before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """A group that was added since the last write is scheduled from its first update on."""
+        self.hooked_in = True
         self.nesting.enter(optimizer)
         if self.groups.stale:
             self.write(self.written)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from operator import is_
+from typing import Any, TypeVar
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from ..schedules import Schedule
+from .callers_level import callers_level
+from .inner_optimizer import torch_optimizer, updating_optimizer
 
 Group = dict[str, Any]
+T = TypeVar("T")
 
 
 class ScheduledGroups:
@@ -22,11 +26,16 @@ class ScheduledGroups:
     optimizer's default LR, or over the largest where no group has the default; a single group gets what the schedule
     says. Scheduled weight decay scales likewise, and 0 stays 0. Momentum is the same in all
     groups: SGD's and RMSprop's `momentum`, or the first of `betas` (the others are untouched). Learning rates that
-    are tensors are filled in place; groups that are added later are picked up at the next write.
+    are tensors are filled in place.
+
+    Groups that are added or put in the place of others later are picked up at the next write. Their scale is their LR
+    over that of a group whose own scale is 1, so that the ratio of both is kept: 1e-2, and 1e-4 for what is unfrozen
+    later, stay 100:1. (Where no group's scale is 1, as `group_scales` may have it, it is over the default.) A group is
+    known again, wherever it stands, by its dict or by its list of parameters, which a loaded state leaves in place.
 
     Args:
-        optimizer: any torch optimizer. Its groups get `initial_lr` (as from torch's own schedulers), so that a
-            later schedule finds the scales again.
+        optimizer: any torch optimizer, or a wrapper of another class that holds one. Its groups get `initial_lr` (as
+            from torch's own schedulers), so that a later schedule finds the scales again.
         schedule: what to write.
         cycle_momentum: None: groups made without momentum are left alone, with one warning; True: momentum is
             written there too; False: momentum is never written.
@@ -44,24 +53,23 @@ class ScheduledGroups:
         cycle_momentum: bool | None = None,
         group_scales: Sequence[float] | None = None,
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"a torch.optim.Optimizer is needed, got {type(optimizer).__name__}; pass the inner one")
+        self.optimizer, self._kind = torch_optimizer(optimizer), type(optimizer)
         if not isinstance(schedule, Schedule):
             raise TypeError(f"a superconv.Schedule is needed, got {type(schedule).__name__}; see superconv.one_cycle")
         if cycle_momentum not in (None, True, False):
             raise ValueError(f"cycle_momentum must be None, True or False, got {cycle_momentum!r}")
-        self.optimizer = optimizer
         self.cycle_momentum = cycle_momentum
-        given = None if group_scales is None else given_scales(group_scales, optimizer)
-        self.lr_scales: list[float] = own_scales(optimizer) if given is None else given
+        self.lr_scales = (
+            own_scales(self.optimizer) if group_scales is None else given_scales(group_scales, self.optimizer)
+        )
         self.decay_scales: list[float] = []
         self.cycled: list[bool] = []  # per group: is its momentum written?
         # What the scales are over; a group that is added later is measured by the same.
-        self.lr_base = _default(optimizer) if given is not None else _own_base(optimizer)
+        self.lr_base = _base_of(self.lr_scales, self.optimizer)
         self.decay_base = 0.0  # chosen with the first group that decays
         self.values: dict[str, float] = {}  # as last written, before any scale
         self._warned: set[str] = set()
-        self._bound: list[Group] | None = None
+        self._groups: list[Group] = []  # whose scales the lists above begin with; further ones are of groups to come
         self.schedule = schedule
         self._bind()
 
@@ -72,24 +80,24 @@ class ScheduledGroups:
 
     @schedule.setter
     def schedule(self, schedule: Schedule) -> None:
-        _check_momentum(self.optimizer, schedule, self.cycle_momentum)
+        _check_momentum(self.optimizer, schedule, self.cycle_momentum, self._kind)
         self._schedule = schedule
         self._curves = tuple(schedule.curves.items())
         self._last = schedule.total_steps - 1
-        self._bound = None  # another schedule may set other keys
+        self._sorted = False  # another schedule may set other keys
 
     @property
     def stale(self) -> bool:
-        """Whether groups were added or replaced since the last write."""
-        groups = self.optimizer.param_groups
-        return groups is not self._bound or len(groups) != self._count
+        """Whether groups were added, replaced or moved since the last write."""
+        groups, known = self.optimizer.param_groups, self._groups
+        return not self._sorted or len(groups) != len(known) or not all(map(is_, groups, known))
 
     def changed(self, turn: int) -> tuple[float, float] | None:
         """A learning rate that is not as it was last written, and what was; None where it is as it was.
 
         Of one group a turn, in order, since other schedulers write all of them; LRs that are tensors are not looked at.
         """
-        if self.stale or not self._lr_groups:
+        if not self._lr_groups:
             return None
         group, scale = self._lr_groups[turn % len(self._lr_groups)]
         written = self.values["lr"] * scale
@@ -103,8 +111,7 @@ class ScheduledGroups:
 
     def set(self, values: dict[str, float]) -> None:
         """Write the given values ("lr", perhaps "momentum" and "weight_decay"), scaled by group."""
-        groups = self.optimizer.param_groups
-        if groups is not self._bound or len(groups) != self._count:
+        if self.stale:
             self._bind()
         self.values = values
         lr = values["lr"]
@@ -125,22 +132,46 @@ class ScheduledGroups:
             for group, scale in self._decay_groups:
                 group["weight_decay"] = decay * scale
 
+    def take_up(self) -> None:
+        """Find the scales of groups that were added, replaced or moved; nothing is written yet."""
+        if self.stale:
+            self._bind()
+
+    def restore(
+        self, decay_scales: list[float], lr_scales: list[float] | None = None, cycled: list[bool] | None = None
+    ) -> None:
+        """Take over what was saved of the groups, in their order; what is beyond it waits for groups to come."""
+        self.take_up()
+        self._groups = self.optimizer.param_groups[: len(decay_scales)]
+        self._sorted = False
+        self.decay_scales = decay_scales
+        self.lr_scales = self.lr_scales if lr_scales is None else lr_scales
+        self.cycled = self.cycled if cycled is None else cycled
+
     @property
     def lrs(self) -> tuple[float, ...]:
         """The learning rate of every group, as last written; nothing is read from the device."""
         return self.scaled(self.values["lr"])
 
+    @property
+    def present_lrs(self) -> list[float]:
+        """The learning rate that every group has now; of a tensor, what was last written, if anything was."""
+        written = {id(group): lr for group, lr in zip(self._groups, self.lrs, strict=False)}
+        return [
+            float(written.get(id(group), group["lr"]) if isinstance(group["lr"], Tensor) else group["lr"])
+            for group in self.optimizer.param_groups
+        ]
+
     def scaled(self, lr: float) -> tuple[float, ...]:
         """The learning rate of every group where the schedule says `lr`."""
-        return tuple([lr * scale for scale in self.lr_scales[: len(self.optimizer.param_groups)]])
+        return tuple([lr * scale for scale in self.lr_scales[: len(self._groups)]])
 
     def _bind(self) -> None:
         """Sort the groups by what is written into them and how, once, so that a write is a few plain loops."""
         groups = self.optimizer.param_groups
         keys = self._schedule.curves
-        for index, group in enumerate(groups):
-            self._describe(index, group, keys)
-        _own_lr_tensors(groups, self.optimizer.defaults.get("lr"))
+        self._describe(groups, keys)
+        _own_lr_tensors(groups, _default(self.optimizer, "lr"))
         scaled = list(zip(groups, self.lr_scales, strict=False))
         self._lr_groups = [(g, s) for g, s in scaled if not isinstance(g["lr"], Tensor)]
         self._lr_tensors = [(g, s) for g, s in scaled if isinstance(g["lr"], Tensor)]
@@ -153,35 +184,47 @@ class ScheduledGroups:
         if "weight_decay" in keys:
             scaled = list(zip(groups, self.decay_scales, strict=False))
             self._decay_groups = [(g, s) for g, s in scaled if "weight_decay" in g]
-        self._bound, self._count = groups, len(groups)
+        self._sorted = True
         self._warn_of_silence(keys)
 
-    def _describe(self, index: int, group: Group, keys: Mapping[str, Any]) -> None:
-        """Remember a group's initial values and its scales; what is known already (or was restored) stays."""
-        group.setdefault("initial_lr", _plain(group["lr"]))
-        if index >= len(self.lr_scales):
-            self.lr_scales.append(_ratio(_plain(group["initial_lr"]), self.lr_base, index))
-        if index >= len(self.cycled):
-            momentum = _plain(_momentum(group))
-            forced = self.cycle_momentum is True and momentum is not None
-            self.cycled.append(forced or (self.cycle_momentum is not False and bool(momentum)))
-        if "weight_decay" in keys and "weight_decay" in group:
-            group.setdefault("initial_weight_decay", _plain(group["weight_decay"]))
-        if index >= len(self.decay_scales):
-            self.decay_scales.append(self._decay_scale(group))
+    def _describe(self, groups: Sequence[Group], keys: Mapping[str, Any]) -> None:
+        """Remember initial values and scales; what is known of a group already (or was restored) goes with it."""
+        places = {id(key): place for place, known in enumerate(self._groups) for key in (known, known["params"])}
+        known = [places.get(id(group), places.get(id(group["params"]))) for group in groups]
+
+        def moved(values: list[T], new: Callable[[int, Group], T]) -> list[T]:
+            restored = values[len(self._groups) :]
+            return [
+                values[place] if place is not None else restored.pop(0) if restored else new(index, group)
+                for index, (place, group) in enumerate(zip(known, groups, strict=True))
+            ] + restored
+
+        for group in groups:
+            group.setdefault("initial_lr", _plain(group["lr"]))
+            if "weight_decay" in keys and "weight_decay" in group:
+                group.setdefault("initial_weight_decay", _plain(group["weight_decay"]))
+        self.lr_scales = moved(self.lr_scales, lambda i, group: _ratio(_plain(group["initial_lr"]), self.lr_base, i))
+        self.decay_scales = moved(self.decay_scales, lambda _, group: self._decay_scale(group))
+        self.cycled = moved(self.cycled, lambda _, group: self._is_cycled(group))
+        self._groups = [*groups]
+
+    def _is_cycled(self, group: Group) -> bool:
+        momentum = _plain(_momentum(group))
+        forced = self.cycle_momentum is True and momentum is not None
+        return forced or (self.cycle_momentum is not False and bool(momentum))
 
     def _decay_scale(self, group: Group) -> float:
         """Group's weight decay over the optimizer's default, or over the largest where no group has that or it is 0."""
         if not self.decay_base:
             decays = [_own_decay(g) for g in self.optimizer.param_groups]
-            self.decay_base = _base(decays, _plain(self.optimizer.defaults.get("weight_decay"))) or max(decays)
+            self.decay_base = _base(decays, _plain(_default(self.optimizer, "weight_decay"))) or max(decays)
         return _own_decay(group) / self.decay_base if self.decay_base else 0.0
 
     def _warn_of_silence(self, keys: Mapping[str, Any]) -> None:
         """One warning where a scheduled value reaches no group."""
         name = type(self.optimizer).__name__
-        if "momentum" in keys and self.cycle_momentum is None and not all(self.cycled[: self._count]):
-            where = "a param group of" if any(self.cycled[: self._count]) else "the optimizer"
+        if "momentum" in keys and self.cycle_momentum is None and not all(self.cycled[: len(self._groups)]):
+            where = "a param group of" if any(self.cycled[: len(self._groups)]) else "the optimizer"
             self._warn(
                 "momentum",
                 f"the schedule sets momentum, but {where} {name} was made without it and is left alone; make the "
@@ -198,7 +241,7 @@ class ScheduledGroups:
     def _warn(self, key: str, message: str) -> None:
         if key not in self._warned:
             self._warned.add(key)
-            warnings.warn(message, UserWarning, stacklevel=5)
+            warnings.warn(message, UserWarning, stacklevel=callers_level())
 
 
 def own_scales(optimizer: Optimizer) -> list[float]:
@@ -213,8 +256,9 @@ def own_scales(optimizer: Optimizer) -> list[float]:
     groups = optimizer.param_groups
     if len(groups) == 1:
         return [1.0]
-    base = _own_base(optimizer)
-    return [_ratio(lr, base, index) for index, lr in enumerate(own_lrs(optimizer))]
+    own = own_lrs(optimizer)
+    base = _base(own, _plain(_default(optimizer, "lr")))
+    return [_ratio(lr, base, index) for index, lr in enumerate(own)]
 
 
 def own_lrs(optimizer: Optimizer) -> list[float | None]:
@@ -222,21 +266,23 @@ def own_lrs(optimizer: Optimizer) -> list[float | None]:
     return [_plain(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
 
 
-def _own_base(optimizer: Optimizer) -> float | None:
-    """What `own_scales` are over; the default for a single group, whose own LR says nothing."""
-    default = _default(optimizer)
-    return default if len(optimizer.param_groups) == 1 else _base(own_lrs(optimizer), default)
+def _base_of(scales: Sequence[float], optimizer: Optimizer) -> float | None:
+    """What these scales of its groups are over: the LR of a group whose scale is 1, else the default."""
+    own = (lr for lr, scale in zip(own_lrs(optimizer), scales, strict=True) if scale == 1)
+    return next(own, None) or _plain(_default(optimizer, "lr"))
 
 
 def _base(own: Sequence[float | None], default: float | None) -> float | None:
     """What the factors of groups with these values are over: the default where a group has it, else the largest."""
-    if default is None or any(value is None or math.isclose(value, default) for value in own):
+    if any(value is None or (default is not None and math.isclose(value, default)) for value in own):
         return default
     return max((value for value in own if value is not None), default=default) or default
 
 
-def _default(optimizer: Optimizer) -> float | None:
-    return _plain(optimizer.defaults.get("lr"))
+def _default(optimizer: Optimizer, key: str) -> Any:
+    """What a group gets that has no value of its own; a wrapper may leave that to the optimizer that it holds."""
+    made = (getattr(each, "defaults", {}) for each in (optimizer, updating_optimizer(optimizer)))
+    return next((defaults[key] for defaults in made if key in defaults), None)
 
 
 def _own_decay(group: Group) -> float:
@@ -296,16 +342,16 @@ def _own_lr_tensors(groups: Sequence[Group], default: Any) -> None:
             seen.add(id(lr))
 
 
-def _check_momentum(optimizer: Optimizer, schedule: Schedule, cycle_momentum: bool | None) -> None:
+def _check_momentum(optimizer: Optimizer, schedule: Schedule, cycle_momentum: bool | None, kind: type) -> None:
     scheduled = "momentum" in schedule.curves
     if cycle_momentum and not scheduled:
         raise ValueError("cycle_momentum=True, but the schedule sets no momentum; give it a max_momentum, or drop it")
     if not scheduled or cycle_momentum is False:
         return
-    name = type(optimizer).__name__
+    name = kind.__name__
     if cycle_momentum and any(_momentum(group) is None for group in optimizer.param_groups):
         raise ValueError(f"cycle_momentum=True, but {name} has no momentum and no betas; use False or None")
-    kinds = " ".join(f"{c.__module__}.{c.__name__}" for c in type(optimizer).__mro__).lower()
+    kinds = " ".join(f"{c.__module__}.{c.__name__}" for c in kind.__mro__).lower()
     if "schedulefree" in kinds.replace("_", ""):
         raise ValueError(
             f"{name} is schedule-free: its averaging depends on a constant momentum, which must not be cycled; use "

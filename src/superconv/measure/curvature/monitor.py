@@ -22,6 +22,7 @@ from ...analysis.curvature.statement import LRReading
 from ...task.loss_function import LossFunction
 from ...training.batch_source import Split, device_of
 from ...training.distributed import inner_module
+from ...training.inner_optimizer import counted_optimizer, torch_optimizer
 from ...training.preserve import generators_of, preserved
 from ...training.sharded import refuse_sharded
 from ...training.step_nesting import StepNesting
@@ -107,7 +108,7 @@ class LRMonitor:
         self.every = every
         self._options: dict[str, Any] = {"split": split, "method": method}
         self._seed = seed
-        self._optimizer = _with_hooks(optimizer)
+        self._optimizer = _counted(optimizer)
         self._batches = [] if probe_batches is None else _take(probe_batches, 2 * probes)
         watched, self.left_out = trained_parameters(self.model, self._optimizer, real_only=True)
         if self._batches:
@@ -266,13 +267,12 @@ def _take(batches: Iterable[Any], count: int) -> list[Any]:
     return kept
 
 
-def _with_hooks(optimizer: Any) -> Optimizer:
-    """The innermost optimizer: a wrapper (Accelerate's, say) has no hooks of its own."""
-    while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = optimizer.optimizer
-    if not isinstance(optimizer, Optimizer):
-        raise ValueError(f"optimizer: got a {type(optimizer).__name__}, a torch.optim.Optimizer is needed")
-    return optimizer
+def _counted(optimizer: Any) -> Optimizer:
+    """The optimizer that makes the updates: a wrapper's own steps may be none, or not be hooked."""
+    try:
+        return counted_optimizer(torch_optimizer(optimizer))
+    except TypeError as error:
+        raise ValueError(f"optimizer: {error}") from None
 
 
 def _settings(optimizer: Optimizer) -> tuple[float, float, float, bool]:
