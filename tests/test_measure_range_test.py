@@ -100,6 +100,44 @@ def test_training_after_two_range_tests_is_training_alone(name: str, options: di
     assert finals[0] == finals[1]
 
 
+class Lookahead(torch.optim.Optimizer):
+    """A wrapper whose momentum, slow weights and count stand in other places than its own state."""
+
+    def __init__(self, base: torch.optim.Optimizer) -> None:
+        self._base_optimizer, self.done = base, 0
+        self.param_groups, self.defaults, self.state = base.param_groups, base.defaults, {}
+        self.slow = [parameter.detach().clone() for parameter in base.param_groups[0]["params"]]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self._base_optimizer.zero_grad(set_to_none)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        self._base_optimizer.step(closure)
+        self.done += 1
+        if self.done % 5 == 0:
+            for parameter, slow in zip(self.param_groups[0]["params"], self.slow, strict=True):
+                parameter.copy_(slow.lerp_(parameter, 0.5))
+
+    def state_dict(self) -> dict:
+        return {"base": self._base_optimizer.state_dict(), "slow": self.slow, "done": self.done}
+
+
+@pytest.mark.parametrize("forks", [0, 2])
+def test_training_after_a_range_test_of_a_wrapped_optimizer_is_training_alone(forks: int) -> None:
+    finals = []
+    for tests in (0, 1):
+        model, base, loader = setup()
+        optimizer = Lookahead(base)
+        seed_all()
+        train_on(model, optimizer, loader, 8)
+        for _ in range(tests):
+            sc.lr_range_test(model, optimizer, F.cross_entropy, loader, end_lr=1.0, total_steps=12, forks=forks)
+        assert optimizer.done == 8
+        finals.append((train_on(model, optimizer, loader, 9), [each.tolist() for each in optimizer.slow]))
+    assert finals[0] == finals[1]
+
+
 class Fault(Exception):
     pass
 

@@ -11,6 +11,28 @@ import torch
 
 from .distributed import rank
 
+# Each keeps a state of its own; SystemRandom, one of Python's, has none.
+GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+
+
+def get_state(generator: Any) -> Any:
+    """The state of a generator of torch, numpy or Python."""
+    if isinstance(generator, np.random.Generator):
+        return generator.bit_generator.state
+    if isinstance(generator, random.Random):
+        return None if isinstance(generator, random.SystemRandom) else generator.getstate()
+    return generator.get_state()
+
+
+def set_state(generator: Any, state: Any) -> None:
+    """Write back what `get_state` gave."""
+    if isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    elif not isinstance(generator, random.Random):
+        generator.set_state(state)
+    elif state is not None:
+        generator.setstate(state)
+
 
 def get_random_states(generators: Sequence[torch.Generator] = ()) -> dict[str, Any]:
     """The states of Python, numpy, torch, every CUDA device and `generators`; cheap enough for every epoch."""
