@@ -19,8 +19,9 @@ from ..schedules import Schedule, cosine
 from ..task.loss_function import LossFunction
 from ..training.batch_source import BatchSource
 from ..training.checkpoint import TrainState
+from ..training.loader_order import LoaderOrder
 from ..training.loop import train_steps
-from ..training.preserve import Restore, generators_of, preserved
+from ..training.preserve import Restore, preserved
 from ..training.random_states import seed_random_states
 from .chance import ChanceLevel
 from .divergence import DivergenceRule, floor_of
@@ -125,7 +126,7 @@ class Probe:
     @contextmanager
     def preserved(self, batches: Any) -> Iterator[Restore]:
         """Restores what training changes: model, optimizer, scaler, batch order, a loss that is a module."""
-        things = [self.model, self.optimizer, *generators_of(batches)]
+        things = [self.model, self.optimizer, LoaderOrder(batches)]
         things += [] if self.scaler is None else [self.scaler]
         things += [self.loss_fn] if isinstance(self.loss_fn, nn.Module) else []
         if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict"):

@@ -23,6 +23,7 @@ from ..task.metrics import Metric, accumulates
 from ..training.arguments import check_options, check_parts
 from ..training.batch_source import BatchSource, Split, device_of
 from ..training.evaluate import EvaluateWith, check_metric, check_readable, has_batch_statistics
+from ..training.loader_order import LoaderOrder
 from ..training.micro_batches import Count, check_count
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
@@ -149,6 +150,7 @@ def lr_range_test(
     if scaler is None:
         scaler = make_scaler(precision, device.type)
     warn_of_persistent_workers(train_batches, stacklevel=3)
+    LoaderOrder(train_batches).warn_of_iterators()
     warn_of_unclear_scales(optimizer, group_scales)
     warn_of_ranks_apart(model)
     scales = own_scales(optimizer) if group_scales is None else given_scales(group_scales, optimizer)

@@ -19,8 +19,7 @@ from .batch_source import BatchSource
 from .distributed import gather_from_ranks, rank
 from .expanded import plain_while_loaded, write
 from .param_groups import flat
-from .preserve import generators_of
-from .random_states import get_random_states, plain, seed_random_states_of_rank, set_random_states
+from .random_states import plain, seed_random_states_of_rank
 
 FORMAT = 1
 _PARTS = {
@@ -87,7 +86,7 @@ class TrainState:
             "other_parameters": [parameter.detach() for parameter in self._other_parameters()],
             "scaler": self.scaler.state_dict() if self.scaler is not None else None,
             "source": self.source.state_dict(),
-            "random": plain(get_random_states(generators_of(self.source.batches))),
+            "random": plain(self.source.random_states()),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -135,7 +134,7 @@ class TrainState:
         self.schedule = None if schedule is None else Schedule.from_dict(schedule)
         self.source.load_state_dict(state["source"])
         of_ranks = [state["random"], *state.get("random_of_other_ranks", [])]
-        set_random_states(of_ranks[rank() % len(of_ranks)], generators_of(self.source.batches))
+        self.source.set_random_states(of_ranks[rank() % len(of_ranks)])
         if rank() >= len(of_ranks):
             seed_random_states_of_rank(self.step)
 

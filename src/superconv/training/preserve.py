@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from .callers_level import callers_level
 from .copies import Copies
 from .expanded import write
+from .loader_order import LoaderOrder, generators_of
 from .random_states import GENERATORS, get_random_states, get_state, set_random_states, set_state
 from .sharded import reshard, shard
 
@@ -44,8 +45,10 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
       `things` has them; the optimizers among its attributes likewise (Lookahead's, SAM's). A warning says where its
       `state_dict()` shows that something else changed. Its step hooks are off in the block, so that a scheduler or
       monitor that watches it sees only the training's own updates.
-    * a gradient scaler, a `torch.Generator`, a `DataLoader` (its generators);
-      anything else with `state_dict` and `load_state_dict`.
+    * a gradient scaler, a generator of torch, numpy or Python;
+    * a `DataLoader`: its generators and all that its samplers hold, the number of the epoch among it (`LoaderOrder`).
+      A warning says where a sampler keeps an iterator, whose place nothing can restore;
+    * anything else with `state_dict` and `load_state_dict`.
     * always: the random states of Python, numpy, torch and every CUDA device.
 
     Not claimed: plain attributes of a module that are neither parameter nor buffer; `.grad` and buffers of a module
@@ -111,7 +114,11 @@ def _capture(thing: Any, kept: _Kept) -> Restore:
     if isinstance(thing, (Optimizer, torch.amp.GradScaler, *GENERATORS)):
         return _value(thing, kept)
     if isinstance(thing, DataLoader):
-        return _loader(thing)
+        warn_of_persistent_workers(thing, stacklevel=5)  # past the generator of preserved() and contextlib
+        thing = LoaderOrder(thing)
+        thing.warn_of_iterators()
+    if isinstance(thing, LoaderOrder):
+        return _order(thing, kept)
     if hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
         saved = copy.deepcopy(thing.state_dict())
         return lambda: thing.load_state_dict(copy.deepcopy(saved))
@@ -319,14 +326,6 @@ def _container(value: Any, kept: _Kept, into_objects: bool) -> Restore:
 def _nothing() -> None: ...
 
 
-def generators_of(batches: Any) -> list[torch.Generator]:
-    """The generators that a `DataLoader` draws its order and its workers' seeds from, each once."""
-    places = [batches, getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None)]
-    places.append(getattr(places[-1], "sampler", None))
-    found = [getattr(place, "generator", None) for place in places]
-    return list({id(each): each for each in found if isinstance(each, torch.Generator)}.values())
-
-
 def warn_of_persistent_workers(batches: Any, *, stacklevel: int) -> None:
     """Say, at the caller that `stacklevel` counts to from here, what of such a `DataLoader` is not restored."""
     if getattr(batches, "persistent_workers", False):
@@ -337,13 +336,20 @@ def warn_of_persistent_workers(batches: Any, *, stacklevel: int) -> None:
         )
 
 
-def _loader(loader: DataLoader) -> Restore:
-    warn_of_persistent_workers(loader, stacklevel=6)  # past _capture, the generator of preserved() and contextlib
-    restores = [_generator(generator) for generator in generators_of(loader)]
+def _order(order: LoaderOrder, kept: _Kept) -> Restore:
+    data, numbers = order.data, order.numbers()
+    kept.seen[id(data)] = data  # it may be a list, to which a sampler refers
+    places = [vars(sampler) for sampler in order.samplers().values()]
+    generators = [*generators_of(order.batches), *order.generators().values()]
+    restores = [_value(each, kept) for each in (*places, *generators)]
+    epoch = getattr(data, "epoch", None) if hasattr(data, "set_epoch") else None
 
     def restore() -> None:
-        for each in restores:
-            each()
+        if epoch is not None:
+            data.set_epoch(epoch)
+        if numbers:
+            vars(order.batches).update(numbers)
+        _each(restores)
 
     return restore
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ def get_random_states(generators: Sequence[torch.Generator] = ()) -> dict[str, A
     return states
 
 
-def set_random_states(states: dict[str, Any], generators: Sequence[torch.Generator] = ()) -> None:
+def set_random_states(states: Mapping[str, Any], generators: Sequence[torch.Generator] = ()) -> None:
     """Undo everything drawn since `get_random_states`; takes its result, or the `plain` form of it.
 
     CUDA states are skipped where this machine has another number of devices: nothing exact can be done there.

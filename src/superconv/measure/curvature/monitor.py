@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from ...analysis.curvature.echo import is_echo
 from ...analysis.curvature.expected_step import noise_scale_from_share
@@ -22,7 +21,8 @@ from ...analysis.curvature.statement import LRReading
 from ...task.loss_function import LossFunction
 from ...training.batch_source import Split, device_of
 from ...training.distributed import inner_module
-from ...training.preserve import generators_of, preserved
+from ...training.loader_order import LoaderOrder
+from ...training.preserve import preserved
 from ...training.sharded import refuse_sharded
 from ...training.step_nesting import StepNesting
 from ..trained_parameters import trained_parameters
@@ -254,9 +254,8 @@ def _check(
 
 def _take(batches: Iterable[Any], count: int) -> list[Any]:
     """The first `count` batches, with all random states left as they were."""
-    generators = generators_of(batches) if isinstance(batches, DataLoader) else []
     own_state = [batches] if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict") else []
-    with preserved(*generators, *own_state):
+    with preserved(LoaderOrder(batches), *own_state):
         kept = list(islice(batches, count))
     if len(kept) < count:
         raise ValueError(
