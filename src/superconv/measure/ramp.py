@@ -25,6 +25,7 @@ from ..training.preserve import Restore, preserved
 from ..training.random_states import seed_random_states
 from .chance import ChanceLevel
 from .divergence import DivergenceRule, floor_of
+from .range_test_warnings import warn_of_another_rate
 from .weight_norm import ScaleInvariantNorm
 
 WEIGHT_NORMS = 50  # along a ramp
@@ -92,6 +93,7 @@ class Probe:
     options: dict[str, Any]
     updates: int = 0
     begin_again: Restore | None = None
+    warned_of_rate: bool = False
 
     @contextmanager
     def measuring(self, batches: Any, seed: int | None) -> Iterator[None]:
@@ -155,6 +157,7 @@ class Probe:
         with ScaleInvariantNorm(self.model) as norm, closing(updates) as steps:
             for record in steps:
                 self.updates += 1
+                self.warned_of_rate = self.warned_of_rate or warn_of_another_rate(self.optimizer, record)
                 if record.skipped:
                     continue  # the gradient scaler is finding its scale: no update, no point
                 loss = float(record.loss)

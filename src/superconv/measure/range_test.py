@@ -89,6 +89,11 @@ def lr_range_test(
     At each fork the state is cloned, annealed to a learning rate of zero (cosine) in `fork_steps`, evaluated and
     dropped: what the network would be worth if the cycle ended here. Forks do not move the ramp.
 
+    Step hooks of your optimizer act along the ramp (one that clips gradients is part of the training that is measured),
+    but for those of `ScheduleLR` and `LRMonitor`. What they count in is put back: attributes of their owner, variables
+    that they enclose, lists and dicts in either. Not put back: tensors that they change (a warning says so), global
+    variables, and what they have written or printed.
+
     Args:
         total_steps: updates of the ramp; 100 by default. The scout (60) and the forks come on top.
         shape: "exponential" (default) or "linear".
@@ -119,7 +124,8 @@ def lr_range_test(
     Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored; several of
         the learning rates in `forks` come closest to the same step, which is forked once; a metric of one's own that
         goes with the loss, where `higher_is_better` was not given; `eval_batches` that are sorted by class, under batch
-        statistics; as `train_steps`.
+        statistics; a sampler that keeps an iterator; a state of the optimizer, or tensors of its step hooks, that are
+        not restored; a hook that writes learning rates of its own; as `train_steps`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
         ValueError: a range, length or fork that is not possible; an option that would be ignored; nothing to train on;

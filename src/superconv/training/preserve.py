@@ -26,10 +26,10 @@ from .expanded import write
 from .loader_order import LoaderOrder, generators_of
 from .random_states import GENERATORS, get_random_states, get_state, set_random_states, set_state
 from .sharded import reshard, shard
+from .step_hooks import HookMemory, hooks_of_others, switch_off
 
 Restore = Callable[[], None]
 
-_STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 _IMMUTABLE = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 _QUICKLY_COMPARED = 10_000  # numbers of a tensor
 
@@ -43,8 +43,9 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
     * `Optimizer`: its state, its param groups (keys that were added included), its other attributes (numbers, tensors,
       arrays, generators and containers of them) and the parameters that it holds, whether or not a module among
       `things` has them; the optimizers among its attributes likewise (Lookahead's, SAM's). A warning says where its
-      `state_dict()` shows that something else changed. Its step hooks are off in the block, so that a scheduler or
-      monitor that watches it sees only the training's own updates.
+      `state_dict()` shows that something else changed. Step hooks of `ScheduleLR` and `LRMonitor` are off in the block:
+      they see only the training's own updates. Those of others act, since they may be part of the training (one that
+      clips gradients); what they count in is restored, and a warning says where they changed tensors (`HookMemory`).
     * a gradient scaler, a generator of torch, numpy or Python;
     * a `DataLoader`: its generators and all that its samplers hold, the number of the epoch among it (`LoaderOrder`).
       A warning says where a sampler keeps an iterator, whose place nothing can restore;
@@ -85,6 +86,7 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
             for thing in things:
                 restores.append(_capture(thing, kept))
             comparisons += [each for optimizer in kept.optimizers for each in _own_state_dict(optimizer, kept)]
+            comparisons += [partial(_compare_tensors, memory) for memory in kept.memories]
         yield rewind
     finally:
         with _interrupts_deferred():
@@ -100,12 +102,14 @@ class _Kept:
         renewals: what must be done anew whenever the block begins again.
         seen: objects that are kept, by id: module, optimizers and a wrapper share them, and one copy is enough.
         optimizers: those that are kept, wrapped ones too.
+        memories: of their hooks that act.
     """
 
     copies: Copies
     renewals: list[Restore] = field(default_factory=list)
     seen: dict[int, Any] = field(default_factory=dict)
     optimizers: list[Optimizer] = field(default_factory=list)
+    memories: list[HookMemory] = field(default_factory=list)
 
 
 def _capture(thing: Any, kept: _Kept) -> Restore:
@@ -226,15 +230,11 @@ def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
     state = _value(vars(optimizer).get("state"), kept, into_objects=True)  # whatever is in there is the optimizer's own
     attributes = _value(vars(optimizer), kept)  # groups and hooks among them
     kept.optimizers.append(optimizer)
-    tables = [vars(optimizer)[name] for name in _STEP_HOOKS if name in vars(optimizer)]
-
-    def silence() -> None:
-        for table in tables:
-            table.clear()
-
-    silence()
-    kept.renewals.append(silence)
-    return lambda: _each([attributes, state, *parameters])
+    memories = [HookMemory(hook) for hook in hooks_of_others(optimizer)]
+    kept.memories.extend(memories)
+    switch_off(optimizer)
+    kept.renewals.append(partial(switch_off, optimizer))
+    return lambda: _each([attributes, state, *parameters, *(memory.restore for memory in memories)])
 
 
 def _own_state_dict(optimizer: Optimizer, kept: _Kept) -> list[Restore]:
@@ -260,6 +260,16 @@ def _own_state_dict(optimizer: Optimizer, kept: _Kept) -> list[Restore]:
             )
 
     return [compare]
+
+
+def _compare_tensors(memory: HookMemory) -> None:
+    if memory.changed():
+        warnings.warn(
+            f"the optimizer's step hook {memory.name} acted in a measurement as in training, and changed tensors that "
+            "it keeps (an average of the weights, say), which are not restored; remove the hook before, or save them "
+            "and load them again",
+            stacklevel=callers_level(),
+        )
 
 
 def _shown(value: Any, kept: _Kept) -> Any:

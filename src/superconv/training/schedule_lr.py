@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..schedules import Schedule, checks
 from ..schedules.curve import Stretched
 from .scheduled_groups import ScheduledGroups, own_scales
+from .step_hooks import off_while_preserved
 from .step_nesting import StepNesting
 from .unclear_scales import warn_of_unclear_scales
 
@@ -257,12 +258,14 @@ class _Position:
             optimizer.register_load_state_dict_post_hook(self.after_load),
         )
 
+    @off_while_preserved
     def before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """A group that was added since the last write is scheduled from its first update on."""
         self.nesting.enter(optimizer)
         if self.groups.stale:
             self.write(self.written)
 
+    @off_while_preserved
     def after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Count the update, unless a fused optimizer under a GradScaler found an overflow and did not move."""
         if not self.nesting.leave():

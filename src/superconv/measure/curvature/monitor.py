@@ -24,6 +24,7 @@ from ...training.distributed import inner_module
 from ...training.loader_order import LoaderOrder
 from ...training.preserve import preserved
 from ...training.sharded import refuse_sharded
+from ...training.step_hooks import off_while_preserved
 from ...training.step_nesting import StepNesting
 from ..trained_parameters import trained_parameters
 from .iterates import DEFAULT_WINDOW, IterateSums
@@ -188,9 +189,11 @@ class LRMonitor:
 
     # ---- the hooks ------------------------------------------------------------------------------------------------
 
+    @off_while_preserved
     def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._nesting.enter(optimizer)
 
+    @off_while_preserved
     def _after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if not self._nesting.leave():
             return  # of `super().step()`: the update goes on
