@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from superconv.training.copies import Copies
+from superconv.training.loader_order import LoaderOrder
 from superconv.training.preserve import preserved
 
 
@@ -483,3 +484,23 @@ def test_a_wrapper_doubles_no_copy() -> None:
         with preserved(model, optimizer):
             pass
     assert kept.count(2500) == 3  # weight, momentum, slow weight
+
+
+def test_the_data_of_a_loader_is_not_copied() -> None:
+    data = [torch.zeros(50) for _ in range(4)]
+    loaders = [
+        torch.utils.data.DataLoader(data, batch_size=2),  # its sampler refers to the list
+        torch.utils.data.DataLoader(data, sampler=torch.utils.data.WeightedRandomSampler(torch.ones(4), 4)),
+    ]
+    kept: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Copies, "keep", lambda self, tensor: kept.append(tensor.numel()) or tensor.clone)
+        with preserved(*loaders):
+            pass
+    assert kept == [4]
+    orders = [LoaderOrder(loader) for loader in loaders]
+    data[0].add_(1)
+    loaders[1].sampler.weights[0] = 2
+    changed = [order.get_state()["changed"] for order in orders]
+    assert changed[0] == {"sampler": {}, "batch_sampler": {}, "": {}}  # no copy of the data beside it
+    assert list(changed[1]["sampler"]) == ["weights"]

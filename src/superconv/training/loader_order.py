@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class LoaderOrder:
 
     def __init__(self, batches: Any) -> None:
         self.batches = batches
-        self._new = {path: _plain_values(path, attributes) for path, attributes in self._holders().items()}
+        self._new = {path: self._plain_values(path, attributes) for path, attributes in self._holders().items()}
 
     @property
     def data(self) -> Any:
@@ -76,7 +77,7 @@ class LoaderOrder:
             if id(generator) not in known:
                 state["generators"][path] = _plain(get_state(generator))
         for path, attributes in self._holders().items():
-            new, now = self._new.get(path, {}), _plain_values(path, attributes)
+            new, now = self._new.get(path, {}), self._plain_values(path, attributes)
             state["changed"][path] = {name: now[name] for name in now if not _equal(now[name], new.get(name, _MISSING))}
             state["unclear"][path] = [name for name in new if name not in now]  # a generator by now, say
         return state
@@ -85,7 +86,7 @@ class LoaderOrder:
         """Write back what `get_state` gave; what had not changed then becomes what it was at first."""
         for path, attributes in self._holders().items():
             saved = {**self._new.get(path, {}), **state["changed"].get(path, {})}
-            now = _plain_values(path, attributes)
+            now = self._plain_values(path, attributes)
             for name in saved.keys() - set(state["unclear"].get(path, ())):
                 if not _equal(saved[name], now.get(name, _MISSING)):
                     attributes[name] = _written(attributes.get(name), _exact(saved[name]))
@@ -108,6 +109,15 @@ class LoaderOrder:
     def _holders(self) -> dict[str, dict[str, Any]]:
         """Attributes, as they stand in their objects."""
         return {**{path: vars(sampler) for path, sampler in self.samplers().items()}, _LOADER: self._own()}
+
+    def _plain_values(self, path: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Copies of those attributes that are plain, but not the data; of the loader's, of its numbers."""
+        found = {}
+        for name, value in attributes.items():
+            if value is not self.data and (path != _LOADER or type(value) in _NUMBERS):
+                with suppress(_NotPlain):
+                    found[name] = _plain(value)
+        return found
 
     def _own(self) -> dict[str, Any]:
         """The loader's attributes; none where it is no loader of torch, or tells its own state."""
@@ -158,18 +168,6 @@ _ARRAY, _DEQUE = "numpy array", "deque"  # which weights_only refuses
 
 class _NotPlain(Exception):
     """Another kind of value than those that a checkpoint can hold."""
-
-
-def _plain_values(path: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Copies of those attributes that are plain; of a loader's, of its numbers."""
-    found = {}
-    for name, value in attributes.items():
-        try:
-            if path != _LOADER or type(value) in _NUMBERS:
-                found[name] = _plain(value)
-        except _NotPlain:
-            continue
-    return found
 
 
 def _plain(value: Any) -> Any:
