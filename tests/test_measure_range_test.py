@@ -516,8 +516,9 @@ def test_a_scheduler_and_a_monitor_see_nothing_of_it_and_a_count_is_put_back() -
     calls: list[int] = []
     optimizer.register_step_post_hook(lambda *_: calls.append(1))
     scheduler = sc.ScheduleLR(optimizer, sc.one_cycle(100, max_lr=0.5))
-    sc.lr_range_test(model, optimizer, F.cross_entropy, loader, total_steps=20, end_lr=1.0, forks=2)
-    assert calls == []
+    with sc.LRMonitor(model, optimizer) as monitor:
+        sc.lr_range_test(model, optimizer, F.cross_entropy, loader, total_steps=20, end_lr=1.0, forks=2)
+    assert (calls, monitor.step, scheduler.last_epoch) == ([], 0, 0)
     optimizer.step()
     scheduler.step()
     assert (calls, scheduler.last_epoch) == ([1], 1)

@@ -63,7 +63,7 @@ class LoaderOrder:
     def epoch(self) -> int:
         """The number that was told last, by the first of them that shows it; else 0."""
         shown = (getattr(thing, "epoch", None) for thing in self._by_epoch())
-        return next((epoch for epoch in shown if isinstance(epoch, int)), 0)
+        return next((int(epoch) for epoch in shown if isinstance(epoch, (int, np.integer))), 0)
 
     def _by_epoch(self) -> list[Any]:
         things = [self.batches, *self.samplers().values(), self.data]

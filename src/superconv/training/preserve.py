@@ -230,7 +230,7 @@ def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
     state = _value(vars(optimizer).get("state"), kept, into_objects=True)  # whatever is in there is the optimizer's own
     attributes = _value(vars(optimizer), kept)  # groups and hooks among them
     kept.optimizers.append(optimizer)
-    memories = [HookMemory(hook) for hook in hooks_of_others(optimizer)]
+    memories = [HookMemory(hook, kept.seen) for hook in hooks_of_others(optimizer)]
     kept.memories.extend(memories)
     switch_off(optimizer)
     kept.renewals.append(partial(switch_off, optimizer))
@@ -300,7 +300,7 @@ def _value(value: Any, kept: _Kept, *, into_objects: bool = False) -> Restore:
     kept.seen[id(value)] = value
     if isinstance(value, torch.Tensor):
         return _tensor(value, kept)
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.flags.writeable:
         array = value.copy()
         return lambda: np.copyto(value, array)
     if isinstance(value, Optimizer):

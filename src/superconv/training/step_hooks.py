@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
+
+from .sharded import shard
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
@@ -51,11 +53,15 @@ class HookMemory:
     `restore` brings back numbers and what containers hold, as references: no tensor is copied. `changed` tells whether
     tensors found on the way (an average of the weights, say) have other contents by now. Not seen: global variables,
     files, and objects within objects.
+
+    Args:
+        kept: what is restored anyway, by id, such as the parameters that a hook clips.
     """
 
-    def __init__(self, hook: Callable[..., Any]) -> None:
+    def __init__(self, hook: Callable[..., Any], kept: Mapping[int, Any]) -> None:
         self.name = getattr(hook, "__qualname__", type(hook).__name__)
         self._seen: dict[int, Any] = {}
+        self._kept = kept
         self._restores: list[Callable[[], None]] = []
         self._tensors: list[tuple[torch.Tensor, str]] = []
         self._follow(hook, objects=1)
@@ -71,7 +77,7 @@ class HookMemory:
 
     def _follow(self, thing: Any, *, objects: int) -> None:
         """`objects`: how many more of them deep."""
-        if type(thing) in _PLAIN or id(thing) in self._seen:
+        if type(thing) in _PLAIN or id(thing) in self._seen or id(thing) in self._kept:
             return
         self._seen[id(thing)] = thing
         if isinstance(thing, torch.Tensor):
@@ -122,6 +128,7 @@ class HookMemory:
 
 def _sum(tensor: torch.Tensor) -> str:
     """A number that another content would hardly give."""
+    tensor = shard(tensor)  # else every rank would have to ask
     if tensor.layout is not torch.strided or tensor.is_meta:
         return ""
     kind = None if tensor.is_complex() else torch.float64
