@@ -516,8 +516,15 @@ def test_a_scheduler_and_a_monitor_see_nothing_of_it_and_a_count_is_put_back() -
     calls: list[int] = []
     optimizer.register_step_post_hook(lambda *_: calls.append(1))
     scheduler = sc.ScheduleLR(optimizer, sc.one_cycle(100, max_lr=0.5))
+    acting = set()
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        acting.add((len(optimizer._optimizer_step_pre_hooks), len(optimizer._optimizer_step_post_hooks)))
+        return F.cross_entropy(outputs, targets)
+
     with sc.LRMonitor(model, optimizer) as monitor:
-        sc.lr_range_test(model, optimizer, F.cross_entropy, loader, total_steps=20, end_lr=1.0, forks=2)
+        sc.lr_range_test(model, optimizer, loss, loader, total_steps=20, end_lr=1.0, forks=2)
+    assert acting == {(0, 1)}
     assert (calls, monitor.step, scheduler.last_epoch) == ([], 0, 0)
     optimizer.step()
     scheduler.step()

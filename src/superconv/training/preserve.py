@@ -31,6 +31,8 @@ from .step_hooks import HookMemory, hooks_of_others, switch_off
 Restore = Callable[[], None]
 
 _IMMUTABLE = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+_CONTAINERS = (dict, list, set, deque)
+_RESTORED = (torch.Tensor, np.ndarray, Optimizer, torch.amp.GradScaler, *GENERATORS, *_CONTAINERS, tuple)
 _QUICKLY_COMPARED = 10_000  # numbers of a tensor
 
 
@@ -297,6 +299,9 @@ def _value(value: Any, kept: _Kept, *, into_objects: bool = False) -> Restore:
         return _nothing
     if isinstance(value, nn.Parameter):
         return _parameter(value, kept)
+    own = into_objects and hasattr(value, "__dict__") and not callable(value)
+    if not own and not isinstance(value, _RESTORED):
+        return _nothing  # functions, modules, objects of other classes
     kept.seen[id(value)] = value
     if isinstance(value, torch.Tensor):
         return _tensor(value, kept)
@@ -309,14 +314,12 @@ def _value(value: Any, kept: _Kept, *, into_objects: bool = False) -> Restore:
         return _value(vars(value), kept)
     if isinstance(value, GENERATORS):
         return _generator(value)
-    if isinstance(value, (dict, list, set, deque)):
+    if isinstance(value, _CONTAINERS):
         return _container(value, kept, into_objects)
     if isinstance(value, tuple):
         restores = [_value(item, kept, into_objects=into_objects) for item in value]
         return lambda: _each(restores)
-    if into_objects and hasattr(value, "__dict__") and not callable(value):
-        return _value(vars(value), kept, into_objects=True)
-    return _nothing  # functions, modules, objects of other classes
+    return _value(vars(value), kept, into_objects=True) if own else _nothing
 
 
 def _container(value: Any, kept: _Kept, into_objects: bool) -> Restore:
