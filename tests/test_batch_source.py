@@ -213,6 +213,18 @@ def test_a_shuffle_buffer_resumes_where_its_generator_is_its_own(own: bool) -> N
     assert (drawn(resumed, 8) == rest) is own
 
 
+class Shuffler:
+    """Of another class than a sampler's."""
+
+    def __init__(self) -> None:
+        self.rng, self.times = np.random.default_rng(3), 0
+
+    def shuffle(self, order: list[int]) -> None:
+        self.times += 1
+        for _ in range(self.times):
+            self.rng.shuffle(order)
+
+
 class Ordered(Sampler):
     """Every pass permutes a list of its own, in place, by what one of the kinds of state below gives."""
 
@@ -221,6 +233,7 @@ class Ordered(Sampler):
         self.array, self.recent = np.arange(10), deque([0], maxlen=3)
         self.held = {"numpy": np.random.default_rng(0), "philox": np.random.Generator(np.random.Philox(0))}
         self.held |= {"python": random.Random(0), "torch": torch.Generator().manual_seed(0)}
+        self.held |= {"object": Shuffler()}
         self.held |= {"legacy": np.random.RandomState(0), "all": [random.Random(1), {"deep": np.random.default_rng(1)}]}
 
     def __len__(self) -> int:
@@ -229,7 +242,7 @@ class Ordered(Sampler):
     def __iter__(self) -> Iterator[int]:
         kind, held, order = self.kind, self.held, self.indices
         self.passes += 1
-        if kind in ("numpy", "philox", "legacy") or kind == "python":
+        if kind in ("numpy", "philox", "legacy", "python", "object"):
             held[kind].shuffle(order)
         elif kind == "torch":
             order[:] = [order[i] for i in torch.randperm(10, generator=held[kind]).tolist()]
@@ -263,7 +276,7 @@ class Groups:
         return len(self.batch_sampler)
 
 
-KINDS = ["numpy", "philox", "legacy", "python", "torch", "all", "count", "array", "late", "deque"]
+KINDS = ["numpy", "philox", "legacy", "python", "torch", "all", "count", "array", "late", "deque", "object"]
 
 
 def with_sampler(kind: str, *, nested: bool) -> DataLoader:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .callers_level import callers_level
 from .random_states import GENERATORS, get_state, set_state
@@ -23,11 +23,12 @@ _LOADER = ""  # its path
 class LoaderOrder:
     """The samplers and generators of a DataLoader, or of any other object with batches.
 
-    Samplers are found under `sampler` and `batch_sampler` and among the attributes of samplers; generators (torch's,
-    numpy's, Python's) under any name in the loader, its samplers and the containers in them. Of a DataLoader itself
-    its numbers count as well (Accelerate's counts its epochs), but not where it tells its state by a `state_dict`.
-    Data sets are left out, but for the number of the epoch. Not seen: what a sampler keeps in objects of other kinds,
-    and where an iterator stands that it holds on to (`warn_of_iterators`).
+    Samplers are found under `sampler` and `batch_sampler` and among the attributes of samplers, where any object that
+    holds a generator counts as one; generators (torch's, numpy's, Python's) under any name in the loader, its samplers
+    and the containers in them. Of a DataLoader itself its numbers count as well (Accelerate's counts its epochs), but
+    not where it tells its state by a `state_dict`. Data sets are left out, but for the number of the epoch. Not seen:
+    what a sampler keeps in objects of other kinds, and where an iterator stands that it holds on to
+    (`warn_of_iterators`).
 
     For a checkpoint, `get_state` gives the generators and those plain values that have changed since this object was
     made. What has not is a setting (a rank, a batch size), which the program that resumes has chosen anew. So make it
@@ -135,7 +136,7 @@ class LoaderOrder:
                 inside = thing.items()
             elif isinstance(thing, GENERATORS):
                 inside = ()
-            elif isinstance(thing, Sampler) or (name in _ROLES and hasattr(thing, "__dict__")):
+            elif isinstance(thing, Sampler) or _is_like_one(thing, name):
                 inside = vars(thing).items()
             else:
                 return
@@ -160,6 +161,12 @@ def generators_of(batches: Any) -> list[torch.Generator]:
     places.append(getattr(places[-1], "sampler", None))
     found = [getattr(place, "generator", None) for place in places]
     return list({id(each): each for each in found if isinstance(each, torch.Generator)}.values())
+
+
+def _is_like_one(thing: Any, name: Any) -> bool:
+    """Whether it stands where a sampler does, or holds a generator, as an object that shuffles for a sampler does."""
+    attributes = {} if isinstance(thing, (Dataset, type)) else getattr(thing, "__dict__", {})
+    return bool(attributes) and (name in _ROLES or any(isinstance(each, GENERATORS) for each in attributes.values()))
 
 
 _MISSING = object()
