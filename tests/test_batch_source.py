@@ -1,5 +1,8 @@
-from collections import UserDict, namedtuple
+import io
+import random
+from collections import UserDict, deque, namedtuple
 from collections.abc import Iterator
+from itertools import chain, cycle, islice
 
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampler, IterableDataset, Sampler
 
 import superconv as sc
 from superconv.data import Batches
@@ -208,3 +211,227 @@ def test_a_shuffle_buffer_resumes_where_its_generator_is_its_own(own: bool) -> N
     resumed.load_state_dict(state)
     torch.set_rng_state(random_state)
     assert (drawn(resumed, 8) == rest) is own
+
+
+class Shuffler:
+    """Of another class than a sampler's."""
+
+    def __init__(self) -> None:
+        self.rng, self.times = np.random.default_rng(3), 0
+
+    def shuffle(self, order: list[int]) -> None:
+        self.times += 1
+        for _ in range(self.times):
+            self.rng.shuffle(order)
+
+
+class Ordered(Sampler):
+    """Every pass permutes a list of its own, in place, by what one of the kinds of state below gives."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind, self.indices, self.passes, self.made = kind, list(range(10)), 0, None
+        self.array, self.recent = np.arange(10), deque([0], maxlen=3)
+        self.held = {"numpy": np.random.default_rng(0), "philox": np.random.Generator(np.random.Philox(0))}
+        self.held |= {"python": random.Random(0), "torch": torch.Generator().manual_seed(0)}
+        self.held |= {"object": Shuffler()}
+        self.held |= {"legacy": np.random.RandomState(0), "all": [random.Random(1), {"deep": np.random.default_rng(1)}]}
+
+    def __len__(self) -> int:
+        return 10
+
+    def __iter__(self) -> Iterator[int]:
+        kind, held, order = self.kind, self.held, self.indices
+        self.passes += 1
+        if kind in ("numpy", "philox", "legacy", "python", "object"):
+            held[kind].shuffle(order)
+        elif kind == "torch":
+            order[:] = [order[i] for i in torch.randperm(10, generator=held[kind]).tolist()]
+        elif kind == "all":
+            held[kind][0].shuffle(order)
+            held[kind][1]["deep"].shuffle(order)
+        elif kind == "count":
+            random.Random(self.passes).shuffle(order)
+        elif kind == "array":
+            np.random.default_rng(len(order)).shuffle(self.array)
+            order[:] = self.array.tolist()
+        elif kind == "late":  # a generator that is made at the first pass
+            self.made = self.made or random.Random(7)
+            self.made.shuffle(order)
+        elif kind == "deque":
+            self.recent.append(self.recent[-1] + 1)
+            random.Random(sum(self.recent)).shuffle(order)
+        return iter(order)
+
+
+class Groups:
+    """A batch sampler of no base class, around another one."""
+
+    def __init__(self, inner: object) -> None:
+        self.batch_sampler = inner
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batch_sampler)
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+
+KINDS = ["numpy", "philox", "legacy", "python", "torch", "all", "count", "array", "late", "deque", "object"]
+
+
+def with_sampler(kind: str, *, nested: bool) -> DataLoader:
+    data = [torch.tensor([float(i)]) for i in range(10)]
+    if nested:
+        return DataLoader(data, batch_sampler=Groups(Groups(BatchSampler(Ordered(kind), 3, drop_last=False))))
+    return DataLoader(data, batch_size=3, sampler=Ordered(kind))
+
+
+def order_of(source: BatchSource, count: int) -> list[list[float]]:
+    return [source.draw().flatten().tolist() for _ in range(count)]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sampler_with_a_state_of_its_own_resumes(kind: str, nested: bool) -> None:
+    whole = order_of(BatchSource(with_sampler(kind, nested=nested)), 16)
+    assert sorted(chain(*whole[4:8])) == list(range(10))
+    assert whole[:4] != whole[4:8] != whole[8:12]
+    for stop in (0, 1, 4, 6, 8, 11):
+        model = nn.Linear(1, 1)
+        state = sc.TrainState(model, torch.optim.SGD(model.parameters(), 0.1), with_sampler(kind, nested=nested))
+        assert order_of(state.source, stop) == whole[:stop]
+        file = io.BytesIO()
+        state.write(file)
+        saved = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
+        moved = order_of(state.source, 5)  # the same program goes back
+        assert moved == whole[stop : stop + 5]
+        state.load_state_dict(saved)
+        assert order_of(state.source, 5) == moved
+        fresh = sc.TrainState(model, torch.optim.SGD(model.parameters(), 0.1), with_sampler(kind, nested=nested))
+        fresh.load_state_dict(saved)
+        assert order_of(fresh.source, 16 - stop) == whole[stop:]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sampler_with_a_state_of_its_own_comes_back(kind: str, nested: bool) -> None:
+    expected = order_of(BatchSource(with_sampler(kind, nested=nested)), 12)
+    loader = with_sampler(kind, nested=nested)
+    source = BatchSource(loader)
+    assert order_of(source, 4) == expected[:4]
+    with sc.preserved(loader) as rewind:
+        assert order_of(BatchSource(loader), 8) == expected[4:]
+        rewind()
+        assert order_of(BatchSource(loader), 8) == expected[4:]
+    assert source.sample(3) and order_of(source, 1) == expected[4:5]  # noqa: PT018
+    sc.evaluate(nn.Linear(1, 1), loader, nn.MSELoss(), metric=None, split=lambda x: (x, x))
+    assert order_of(source, 7) == expected[5:]
+
+
+def test_settings_of_a_sampler_are_those_of_the_program_that_resumes() -> None:
+    def made(passes: int, rank: int) -> BatchSource:
+        source = BatchSource(with_sampler("count", nested=False))
+        source.batches.sampler.rank = rank  # type: ignore[attr-defined]
+        source = BatchSource(source.batches)
+        order_of(source, passes)
+        return source
+
+    resumed = made(0, rank=3)
+    resumed.load_state_dict(made(5, rank=0).state_dict())
+    assert (resumed.batches.sampler.rank, resumed.batches.sampler.passes) == (3, 2)  # type: ignore[attr-defined]
+
+
+class Endless(Ordered):
+    """Goes on in an iterator that it keeps."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.endless = cycle(range(11))
+
+    def __iter__(self) -> Iterator[int]:
+        return islice(self.endless, 10)
+
+
+def test_a_sampler_that_keeps_an_iterator_is_named() -> None:
+    loader = DataLoader([(torch.ones(1), torch.ones(1))] * 11, batch_size=5, sampler=Endless("count"))
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    said = "the sampler Endless of these batches keeps an iterator in its attribute 'endless'.*order cannot"
+    with pytest.warns(UserWarning, match=said) as caught, sc.preserved(loader):
+        pass
+    with pytest.warns(UserWarning, match=said) as also:
+        sc.lr_range_test(model, optimizer, nn.MSELoss(), loader, end_lr=0.1, total_steps=3)
+    state = sc.TrainState(model, optimizer, loader)
+    with pytest.warns(UserWarning, match=said) as saved:
+        state.state_dict()
+    assert [each.filename for each in (*caught, *also, *saved)] == [__file__] * 3
+
+
+class Epochs(IterableDataset):
+    """As Hugging Face's streamed data: its order is by the number of the epoch."""
+
+    epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        order = torch.randperm(10, generator=torch.Generator().manual_seed(self.epoch)).tolist()
+        return iter([torch.tensor([float(i)]) for i in order])
+
+
+class ByEpoch(BatchSampler):
+    """A batch sampler that is told the number of the epoch and does not show it."""
+
+    def __init__(self) -> None:
+        super().__init__(range(10), 3, drop_last=False)
+        self.told: list[int] = []
+
+    def set_epoch(self, number: int) -> None:
+        self.told.append(number)
+        order = torch.randperm(10, generator=torch.Generator().manual_seed(number)).tolist()
+        self.sampler = order
+
+
+def by_epoch(kind: str, epoch: int = 0) -> DataLoader:
+    data = [torch.tensor([float(i)]) for i in range(10)]
+    if kind == "data set":
+        loader = DataLoader(Epochs(), batch_size=3)
+        loader.dataset.set_epoch(epoch)
+        return loader
+    if kind == "batch sampler":
+        return DataLoader(data, batch_sampler=ByEpoch())
+    sampler = DistributedSampler(data, num_replicas=1, rank=0, seed=0)
+    sampler.set_epoch(epoch)
+    if kind == "sampler within":
+        return DataLoader(data, batch_sampler=Groups(BatchSampler(sampler, 3, drop_last=False)))
+    return DataLoader(data, batch_size=3, sampler=sampler, num_workers=int(kind == "workers"))
+
+
+@pytest.mark.parametrize("kind", ["sampler", "workers", "sampler within", "batch sampler", "data set"])
+def test_the_number_of_the_epoch_is_told_to_whatever_orders_by_it(kind: str) -> None:
+    epochs = [torch.randperm(10, generator=torch.Generator().manual_seed(epoch)).tolist() for epoch in range(4)]
+    source = BatchSource(by_epoch(kind))
+    whole = order_of(source, 16)
+    assert [list(chain(*whole[i : i + 4])) for i in range(0, 16, 4)] == epochs
+    for stop in (1, 4, 6, 8):
+        first = BatchSource(by_epoch(kind))
+        order_of(first, stop)
+        resumed = BatchSource(by_epoch(kind, epoch=0))
+        resumed.load_state_dict(first.state_dict())
+        assert order_of(resumed, 16 - stop) == whole[stop:]
+        again = BatchSource(first.batches)  # whose sampler has moved
+        again.load_state_dict(first.state_dict())
+        assert order_of(again, 16 - stop) == whole[stop:]
+
+
+@pytest.mark.parametrize("kind", ["sampler", "sampler within", "data set"])
+def test_epochs_are_counted_on_from_the_callers_and_a_range_test_moves_none(kind: str) -> None:
+    """A loop over epochs of one's own that calls set_epoch, and trains each by itself."""
+    loader = by_epoch(kind, epoch=2)
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    split = {"split": lambda x: (x, x)}
+    sc.lr_range_test(model, optimizer, nn.MSELoss(), loader, end_lr=0.01, total_steps=9, forks=1, **split)
+    drawn = order_of(BatchSource(loader), 8)
+    assert drawn == order_of(BatchSource(by_epoch(kind)), 16)[8:]

@@ -1,12 +1,16 @@
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, Sampler, TensorDataset
 
 import superconv as sc
+from superconv.training import checkpoint
 
 SCHEDULE = sc.one_cycle(12, max_lr=0.05)
 
@@ -270,3 +274,84 @@ def test_parameters_beside_the_model_that_do_not_fit_are_refused_and_older_check
             state.load_state_dict({**saved, "other_parameters": others})
     with pytest.raises(ValueError, match="damaged"):
         state.load_state_dict({**saved, "other_parameters": 7})
+
+
+class Buckets(Sampler):
+    """A batch sampler with a numpy generator of its own."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.rng.permutation(20).reshape(5, 4).tolist())
+
+    def __len__(self) -> int:
+        return 5
+
+
+def ordered(kind: str) -> DataLoader:
+    torch.manual_seed(1)
+    data = TensorDataset(torch.randn(20, 5), torch.randint(3, (20,)))
+    if kind == "generator":
+        return DataLoader(data, batch_sampler=Buckets())
+    return DataLoader(data, batch_size=4, sampler=DistributedSampler(data, num_replicas=1, rank=0))
+
+
+@pytest.mark.parametrize("range_tests", [0, 1])
+@pytest.mark.parametrize("kind", ["generator", "epoch"])
+def test_training_in_an_order_of_a_samplers_own_is_resumed_bit_for_bit(kind: str, range_tests: int) -> None:
+    finals, orders = [], []
+    for stop in (None, 3, 5, 7):
+        model, optimizer, _ = setup()
+        loader = ordered(kind)
+        state = sc.TrainState(model, optimizer, loader)
+        orders.append([])
+
+        def split(batch: list[torch.Tensor], drawn: list = orders[-1]) -> tuple[torch.Tensor, torch.Tensor]:
+            drawn.append(batch[0].flatten().tolist())
+            return batch[0], batch[1]
+
+        for record in sc.train_steps(model, optimizer, F.cross_entropy, loader, SCHEDULE, state=state, split=split):
+            if record.step + 1 == stop:
+                file = io.BytesIO()
+                state.write(file)
+                break
+        if stop is not None:
+            model, optimizer, _ = setup()
+            loader = ordered(kind)
+            state = sc.TrainState(model, optimizer, loader)
+            for _ in range(range_tests):
+                sc.lr_range_test(model, optimizer, F.cross_entropy, loader, end_lr=0.1, total_steps=7)
+            state.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+            list(sc.train_steps(model, optimizer, F.cross_entropy, loader, SCHEDULE, state=state, split=split))
+        finals.append(everything(model))
+    assert all(torch.equal(final, finals[0]) for final in finals)
+    assert orders[0] == orders[1] == orders[2] == orders[3]
+    assert len({str(orders[0][i : i + 5]) for i in (0, 5)}) == 2
+
+
+def test_every_rank_goes_on_in_the_order_of_its_own_sampler(monkeypatch: pytest.MonkeyPatch) -> None:
+    def made(seed: int) -> sc.TrainState:
+        model, optimizer, _ = setup()
+        loader = ordered("generator")
+        loader.batch_sampler.rng = np.random.default_rng(seed)
+        return sc.TrainState(model, optimizer, loader)
+
+    def drawn(state: sc.TrainState, count: int) -> list:
+        return [state.source.draw()[0].tolist() for _ in range(count)]
+
+    ranks = [made(0), made(1)]
+    for state in ranks:
+        drawn(state, 7)
+    other = ranks[1].state_dict()
+    monkeypatch.setattr(checkpoint, "gather_from_ranks", lambda own: [own, (other["random"], other["source"])])
+    saved = ranks[0].state_dict_of_ranks()
+    rest = [drawn(state, 9) for state in ranks]
+    assert rest[0] != rest[1]
+    for rank, expected in ((0, rest[0]), (1, rest[1])):
+        monkeypatch.setattr(checkpoint, "rank", lambda rank=rank: rank)
+        resumed = made(rank)
+        resumed.load_state_dict(saved)
+        assert drawn(resumed, 9) == expected
+    older = {key: value for key, value in saved.items() if key != "source_of_other_ranks"}
+    made(1).load_state_dict(older)

@@ -101,6 +101,44 @@ def test_training_after_two_range_tests_is_training_alone(name: str, options: di
     assert finals[0] == finals[1]
 
 
+class Lookahead(torch.optim.Optimizer):
+    """A wrapper whose momentum, slow weights and count stand in other places than its own state."""
+
+    def __init__(self, base: torch.optim.Optimizer) -> None:
+        self._base_optimizer, self.done = base, 0
+        self.param_groups, self.defaults, self.state = base.param_groups, base.defaults, {}
+        self.slow = [parameter.detach().clone() for parameter in base.param_groups[0]["params"]]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self._base_optimizer.zero_grad(set_to_none)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        self._base_optimizer.step(closure)
+        self.done += 1
+        if self.done % 5 == 0:
+            for parameter, slow in zip(self.param_groups[0]["params"], self.slow, strict=True):
+                parameter.copy_(slow.lerp_(parameter, 0.5))
+
+    def state_dict(self) -> dict:
+        return {"base": self._base_optimizer.state_dict(), "slow": self.slow, "done": self.done}
+
+
+@pytest.mark.parametrize("forks", [0, 2])
+def test_training_after_a_range_test_of_a_wrapped_optimizer_is_training_alone(forks: int) -> None:
+    finals = []
+    for tests in (0, 1):
+        model, base, loader = setup()
+        optimizer = Lookahead(base)
+        seed_all()
+        train_on(model, optimizer, loader, 8)
+        for _ in range(tests):
+            sc.lr_range_test(model, optimizer, F.cross_entropy, loader, end_lr=1.0, total_steps=12, forks=forks)
+        assert optimizer.done == 8
+        finals.append((train_on(model, optimizer, loader, 9), [each.tolist() for each in optimizer.slow]))
+    assert finals[0] == finals[1]
+
+
 class Fault(Exception):
     pass
 
@@ -474,13 +512,21 @@ def test_forks_do_not_move_the_ramp_and_are_annealed_copies() -> None:
     assert (final.final.metric, final.final.loss) == (first.metric, first.loss)
 
 
-def test_a_scheduler_and_hooks_of_others_see_nothing_of_it() -> None:
+def test_a_scheduler_and_a_monitor_see_nothing_of_it_and_a_count_is_put_back() -> None:
     model, optimizer, loader = setup()
     calls: list[int] = []
     optimizer.register_step_post_hook(lambda *_: calls.append(1))
     scheduler = sc.ScheduleLR(optimizer, sc.one_cycle(100, max_lr=0.5))
-    sc.lr_range_test(model, optimizer, F.cross_entropy, loader, total_steps=20, end_lr=1.0, forks=2)
-    assert calls == []
+    acting = set()
+
+    def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        acting.add((len(optimizer._optimizer_step_pre_hooks), len(optimizer._optimizer_step_post_hooks)))
+        return F.cross_entropy(outputs, targets)
+
+    with sc.LRMonitor(model, optimizer) as monitor:
+        sc.lr_range_test(model, optimizer, loss, loader, total_steps=20, end_lr=1.0, forks=2)
+    assert acting == {(0, 1)}
+    assert (calls, monitor.step, scheduler.last_epoch) == ([], 0, 0)
     optimizer.step()
     scheduler.step()
     assert (calls, scheduler.last_epoch) == ([1], 1)
@@ -518,6 +564,139 @@ def test_a_scheduler_of_a_wrapped_optimizer_sees_nothing_of_it() -> None:
     optimizer.step()
     scheduler.step()
     assert (calls, scheduler.last_epoch) == ([1, 1], 1)
+
+
+def clip(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+    nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 0.05)
+
+
+@pytest.mark.parametrize("forks", [0, 2])
+def test_a_hook_that_clips_is_part_of_the_training_that_is_measured(forks: int) -> None:
+    curves = {}
+    for name in ("plain", "hook", "option", "hook of what is wrapped"):
+        model, optimizer, loader = setup()
+        if name.startswith("hook"):
+            optimizer.register_step_pre_hook(clip)
+        if name.endswith("wrapped"):
+            optimizer = Lookahead(optimizer)
+            optimizer.done = math.nan  # never time for slow weights
+        given = {"end_lr": 3.0, "total_steps": 20, "forks": forks, "seed": 0, "eval_batches": eval_batches()}
+        given |= {"clip_grad_norm": 0.05} if name == "option" else {}
+        ramp = sc.lr_range_test(model, optimizer, F.cross_entropy, loader, **given)
+        curves[name] = (ramp.train_loss.tolist(), [fork.loss for fork in ramp.forks])
+    assert curves["plain"] != curves["option"] == curves["hook"] == curves["hook of what is wrapped"]
+
+
+class Owner:
+    """Of a hook: counts in several ways, and stops the training where it has counted far."""
+
+    def __init__(self) -> None:
+        self.steps, self.norms, self.by_kind = 0, [], {"last": {"step": None}, "all": [[0]]}
+
+    def hook(self, optimizer: torch.optim.Optimizer, *rest: object) -> None:
+        self.steps += 1
+        self.norms.append(float(optimizer.param_groups[0]["params"][0].detach().norm()))
+        self.by_kind["last"]["step"] = self.steps
+        self.by_kind["all"][0][0] += 1
+        self.last = self.norms[-1]  # made late
+        assert self.steps < 20
+
+    def __call__(self, *rest: object) -> None:
+        self.hook(*rest)  # type: ignore[arg-type]
+
+    def counts(self) -> dict:
+        return dict(vars(self))
+
+
+class Watched(nn.Linear):
+    """A module with a hook and a plain number."""
+
+    steps = 0
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.steps = 0
+
+    def hook(self, *rest: object) -> None:
+        self.steps += 1
+
+
+def hooks_that_count() -> dict:
+    """Each with what it has counted."""
+    owner, called, enclosed, given, module = Owner(), Owner(), Owner(), Owner(), Watched()
+    count = 0
+
+    def counting(*rest: object) -> None:
+        nonlocal count
+        count += 1
+        counting.calls = getattr(counting, "calls", 0) + 1  # type: ignore[attr-defined]
+
+    return {
+        "method": (owner.hook, owner.counts),
+        "object": (called, called.counts),
+        "encloses an object": (lambda *rest: enclosed.hook(*rest), enclosed.counts),
+        "partial": (functools.partial(Owner.hook, given), given.counts),
+        "method of a module": (module.hook, lambda: module.steps),
+        "variable": (counting, lambda: (count, dict(vars(counting)))),
+    }
+
+
+@pytest.mark.parametrize("kind", hooks_that_count())
+def test_what_a_hook_counts_in_is_put_back(kind: str) -> None:
+    seen = []
+    for tests in (0, 1):
+        model, optimizer, loader = setup()
+        hook, counted = hooks_that_count()[kind]
+        optimizer.register_step_post_hook(hook)
+        seed_all()
+        train_on(model, optimizer, loader, 3)
+        for _ in range(tests):
+            sc.lr_range_test(model, optimizer, F.cross_entropy, loader, end_lr=1.0, total_steps=12, forks=2)
+        seen.append((train_on(model, optimizer, loader, 3), str(counted())))
+    assert seen[0] == seen[1]
+
+
+class Average:
+    """Of the weights, in tensors of its own."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model, self.decay = model, decay
+        self.weights = [parameter.detach().clone() for parameter in model.parameters()]
+
+    def update(self, *rest: object) -> None:
+        for average, parameter in zip(self.weights, self.model.parameters(), strict=True):
+            average.data.lerp_(parameter.detach(), 1 - self.decay)
+
+
+@pytest.mark.parametrize("decay", [1.0, 0.9])
+def test_tensors_that_a_hook_changes_are_named(decay: float) -> None:
+    model, optimizer, loader = setup()
+    average = Average(model, decay)
+    optimizer.register_step_post_hook(average.update)
+    train_on(model, optimizer, loader, 3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        sc.lr_range_test(model, optimizer, F.cross_entropy, loader, end_lr=1.0, total_steps=5)
+    said = [f"step hook {Average.update.__qualname__} acted" in str(each.message) for each in caught]
+    assert said == ([] if decay == 1.0 else [True])
+    assert all(each.filename == __file__ for each in caught)
+
+
+def test_a_hook_that_writes_learning_rates_is_named() -> None:
+    model, optimizer, loader = setup()
+
+    def warm_up(optimizer: torch.optim.Optimizer, *rest: object) -> None:
+        optimizer.param_groups[0]["lr"] = 0.123
+
+    handle = optimizer.register_step_pre_hook(warm_up)
+    given = {"end_lr": 1.0, "total_steps": 5, "forks": 1}
+    with pytest.warns(
+        UserWarning, match=r"rate 0\.123 after an update for which the range test wrote 0\.0001"
+    ) as caught:
+        sc.lr_range_test(model, optimizer, F.cross_entropy, loader, **given)
+    assert [each.filename for each in caught] == [__file__]
+    handle.remove()
+    sc.lr_range_test(model, optimizer, F.cross_entropy, loader, **given)
 
 
 def test_group_ratios_are_kept_and_recorded() -> None:  # 17

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from superconv.training.copies import Copies
+from superconv.training.loader_order import LoaderOrder
 from superconv.training.preserve import preserved
 
 
@@ -339,3 +341,166 @@ def test_exchanged_data_comes_back_in_the_old_storage():
         assert [parameter.data_ptr() for parameter in model.parameters()] == places
         assert torch.equal(model.weight, weight)
         assert torch.equal(model.bias, bias)
+
+
+class Slow:
+    """One parameter's slow copy, as an object of its own."""
+
+    def __init__(self, parameter: torch.Tensor) -> None:
+        self.weight = parameter.detach().clone()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Slow) and torch.equal(self.weight, other.weight)
+
+
+class Lookahead(torch.optim.Optimizer):
+    """Slow weights that wait in several places: the wrapped optimizer's state, a list, a dict and an object."""
+
+    def __init__(self, base: torch.optim.Optimizer, every: int = 3) -> None:
+        self._base, self.every, self.done, self.seen = base, every, 0, {"norms": [], "last": np.zeros(1)}
+        self.param_groups, self.defaults, self.state = base.param_groups, base.defaults, base.state
+        self.itself = self.other = {"self": self}  # a cycle
+        self.slow = [[parameter.detach().clone() for parameter in group["params"]] for group in self.param_groups]
+        self.noise = np.random.default_rng(0), random.Random(0), torch.Generator().manual_seed(0)
+
+    def add_param_group(self, group: dict) -> None:
+        self._base.add_param_group(group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self._base.zero_grad(set_to_none)
+
+    @torch.no_grad()
+    def step(self, closure: object = None) -> object:
+        loss = self._base.step(closure)
+        self.done += 1
+        self.param_groups[0]["lookahead_step"] = self.done
+        drawn = self.noise[0].random() + self.noise[1].random() + float(torch.rand((), generator=self.noise[2]))
+        self.seen["norms"].append(drawn)
+        self.seen["last"][:] = drawn
+        if self.done % self.every == 0:
+            self.lookup = {}  # rebound
+            for group, slow in zip(self.param_groups, self.slow, strict=True):
+                for parameter, weight in zip(group["params"], slow, strict=True):
+                    weight.lerp_(parameter, 0.5 + 0.01 * drawn)
+                    third = self._base.state[parameter].setdefault("third", Slow(parameter))
+                    third.weight.lerp_(weight, 0.5)
+                    parameter.copy_(third.weight)
+        return loss
+
+    def state_dict(self) -> dict:
+        return {**self._base.state_dict(), "done": self.done, "sum": sum(each.sum() for each in self.slow[0])}
+
+
+class Sharpness(torch.optim.Optimizer):
+    """As SAM is written: a base optimizer over the same groups, here one that is itself wrapped, beside a second."""
+
+    def __init__(self, params: object) -> None:
+        super().__init__(params, {"lr": 0.1, "rho": 0.05})
+        self.all = [Lookahead(torch.optim.SGD(self.param_groups, lr=0.1, momentum=0.9))]
+        self.param_groups = self.all[0].param_groups
+
+    def step(self, closure: object = None) -> object:
+        return self.all[0].step(closure)
+
+
+WRAPPERS = {
+    "lookahead": lambda p: Lookahead(torch.optim.SGD(p, lr=0.1, momentum=0.9)),
+    "lookahead of adam": lambda p: Lookahead(torch.optim.Adam(p, lr=0.1)),
+    "of a wrapper": lambda p: Sharpness(p),
+}
+
+
+@pytest.mark.parametrize("keep_copy_on", [None, "cpu", "disk"])
+@pytest.mark.parametrize("name", WRAPPERS)
+@pytest.mark.parametrize("warm", [0, 4])
+def test_a_wrapped_optimizer_comes_back_as_a_whole(name: str, warm: int, keep_copy_on: str | None) -> None:
+    finals = []
+    for measured in (False, True):
+        model = make_model()
+        optimizer = WRAPPERS[name](model.parameters())
+        torch.manual_seed(1)
+        train(model, optimizer, warm)
+        if measured:
+            attributes, groups = dict(vars(optimizer)), [*optimizer.param_groups]
+            with preserved(model, optimizer, keep_copy_on=keep_copy_on) as rewind:
+                train(model, optimizer, 5)
+                rewind()
+                train(model, optimizer, 4)
+                optimizer.state = {}
+            assert list(vars(optimizer)) == list(attributes)
+            assert all(value is attributes[key] for key, value in vars(optimizer).items())
+            assert all(map(lambda a, b: a is b, optimizer.param_groups, groups))
+        train(model, optimizer, 7)
+        finals.append(everything(model, optimizer))
+    assert finals[0] == finals[1]
+
+
+class Hidden(torch.optim.SGD):
+    """Counts where nobody can see it, and tells it in its state."""
+
+    def __init__(self, params: object) -> None:
+        super().__init__(params, lr=0.1)
+        done = 0
+
+        def step(closure: object = None) -> object:
+            nonlocal done
+            done += 1
+            return torch.optim.SGD.step(self, closure)
+
+        self.step, self.told = step, lambda: {"done": torch.tensor(done), "large": torch.zeros(10**5)}  # type: ignore
+
+    def state_dict(self) -> dict:
+        return {**super().state_dict(), **self.told()}
+
+
+def test_what_an_optimizer_keeps_elsewhere_is_named() -> None:
+    model = make_model()
+    optimizer = Hidden(model.parameters())
+    with preserved(model, optimizer):
+        pass  # unchanged: no warning
+    with pytest.warns(UserWarning, match="optimizer Hidden was not restored as a whole") as caught:  # noqa: SIM117
+        with preserved(model, optimizer):
+            train(model, optimizer, 1)
+    assert [each.filename for each in caught] == [__file__]
+    optimizer.told = lambda: 1 / 0  # it cannot tell its state
+    with preserved(model, optimizer):
+        train(model, optimizer, 1)
+
+
+def test_a_wrapper_doubles_no_copy() -> None:
+    model = nn.Linear(50, 50, bias=False)
+    optimizer = Sharpness(model.parameters())
+    model(torch.randn(4, 50)).sum().backward()
+    optimizer.step()
+    kept: list[int] = []
+    keep = Copies.keep
+
+    def counted(self: Copies, tensor: torch.Tensor) -> object:
+        kept.append(tensor.numel())
+        return keep(self, tensor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Copies, "keep", counted)
+        with preserved(model, optimizer):
+            pass
+    assert kept.count(2500) == 3  # weight, momentum, slow weight
+
+
+def test_the_data_of_a_loader_is_not_copied() -> None:
+    data = [torch.zeros(50) for _ in range(4)]
+    loaders = [
+        torch.utils.data.DataLoader(data, batch_size=2),  # its sampler refers to the list
+        torch.utils.data.DataLoader(data, sampler=torch.utils.data.WeightedRandomSampler(torch.ones(4), 4)),
+    ]
+    kept: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Copies, "keep", lambda self, tensor: kept.append(tensor.numel()) or tensor.clone)
+        with preserved(*loaders):
+            pass
+    assert kept == [4]
+    orders = [LoaderOrder(loader) for loader in loaders]
+    data[0].add_(1)
+    loaders[1].sampler.weights[0] = 2
+    changed = [order.get_state()["changed"] for order in orders]
+    assert changed[0] == {"sampler": {}, "batch_sampler": {}, "": {}}  # no copy of the data beside it
+    assert list(changed[1]["sampler"]) == ["weights"]

@@ -19,11 +19,13 @@ from ..schedules import Schedule, cosine
 from ..task.loss_function import LossFunction
 from ..training.batch_source import BatchSource
 from ..training.checkpoint import TrainState
+from ..training.loader_order import LoaderOrder
 from ..training.loop import train_steps
-from ..training.preserve import Restore, generators_of, preserved
+from ..training.preserve import Restore, preserved
 from ..training.random_states import seed_random_states
 from .chance import ChanceLevel
 from .divergence import DivergenceRule, floor_of
+from .range_test_warnings import warn_of_another_rate
 from .weight_norm import ScaleInvariantNorm
 
 WEIGHT_NORMS = 50  # along a ramp
@@ -91,6 +93,7 @@ class Probe:
     options: dict[str, Any]
     updates: int = 0
     begin_again: Restore | None = None
+    warned_of_rate: bool = False
 
     @contextmanager
     def measuring(self, batches: Any, seed: int | None) -> Iterator[None]:
@@ -125,7 +128,7 @@ class Probe:
     @contextmanager
     def preserved(self, batches: Any) -> Iterator[Restore]:
         """Restores what training changes: model, optimizer, scaler, batch order, a loss that is a module."""
-        things = [self.model, self.optimizer, *generators_of(batches)]
+        things = [self.model, self.optimizer, LoaderOrder(batches)]
         things += [] if self.scaler is None else [self.scaler]
         things += [self.loss_fn] if isinstance(self.loss_fn, nn.Module) else []
         if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict"):
@@ -154,6 +157,7 @@ class Probe:
         with ScaleInvariantNorm(self.model) as norm, closing(updates) as steps:
             for record in steps:
                 self.updates += 1
+                self.warned_of_rate = self.warned_of_rate or warn_of_another_rate(self.optimizer, record)
                 if record.skipped:
                     continue  # the gradient scaler is finding its scale: no update, no point
                 loss = float(record.loss)

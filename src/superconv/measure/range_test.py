@@ -23,6 +23,7 @@ from ..task.metrics import Metric, accumulates
 from ..training.arguments import check_options, check_parts
 from ..training.batch_source import BatchSource, Split, device_of
 from ..training.evaluate import EvaluateWith, check_metric, check_readable, has_batch_statistics
+from ..training.loader_order import LoaderOrder
 from ..training.micro_batches import Count, check_count
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
@@ -88,6 +89,11 @@ def lr_range_test(
     At each fork the state is cloned, annealed to a learning rate of zero (cosine) in `fork_steps`, evaluated and
     dropped: what the network would be worth if the cycle ended here. Forks do not move the ramp.
 
+    Step hooks of your optimizer act along the ramp (one that clips gradients is part of the training that is measured),
+    but for those of `ScheduleLR` and `LRMonitor`. What they count in is put back: attributes of their owner, variables
+    that they enclose, lists and dicts in either. Not put back: tensors that they change (a warning says so), global
+    variables, and what they have written or printed.
+
     Args:
         total_steps: updates of the ramp; 100 by default. The scout (60) and the forks come on top.
         shape: "exponential" (default) or "linear".
@@ -118,7 +124,9 @@ def lr_range_test(
     Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored; several of
         the learning rates in `forks` come closest to the same step, which is forked once, or one lies outside the ramp
         and is forked at its end; a metric of one's own that goes with the loss, where `higher_is_better` was not given;
-        `eval_batches` that are sorted by class, under batch statistics; as `train_steps`.
+        `eval_batches` that are sorted by class, under batch statistics; a sampler that keeps an iterator; a state of
+        the optimizer, or tensors of its step hooks, that are not restored; a hook that writes learning rates of its
+        own; as `train_steps`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
         ValueError: a range, length or fork that is not possible; an option that would be ignored; nothing to train on;
@@ -150,6 +158,7 @@ def lr_range_test(
     if scaler is None:
         scaler = make_scaler(precision, device.type)
     warn_of_persistent_workers(train_batches, stacklevel=3)
+    LoaderOrder(train_batches).warn_of_iterators()
     warn_of_unclear_scales(optimizer, group_scales)
     warn_of_ranks_apart(model)
     scales = own_scales(optimizer) if group_scales is None else given_scales(group_scales, optimizer)

@@ -1,12 +1,16 @@
-"""What a finished range test says of its evaluation: a metric read the wrong way round, batches of one class each."""
+"""What a range test says of its learning rates and evaluation: written over, read the wrong way, sorted by class."""
 
 from __future__ import annotations
 
 import warnings
 
 import numpy as np
+import torch
+from torch.optim import Optimizer
 
 from ..analysis.range_test import RangeTest
+from ..records import StepRecord
+from ..training.callers_level import callers_level
 from .chance import ChanceLevel
 
 AGREEMENT = 0.5  # rank correlation of a metric with the loss from which on it looks like an error
@@ -38,3 +42,17 @@ def warn_of_sorted(guess: ChanceLevel) -> None:
             'samples), and BatchNorm takes its statistics from them; shuffle them, or pass evaluate_with="reestimated"',
             stacklevel=3,
         )
+
+
+def warn_of_another_rate(optimizer: Optimizer, record: StepRecord) -> bool:
+    """Say where a group's learning rate is not the ramp's after an update; whether there was something to say."""
+    for group, written in zip(optimizer.param_groups, record.lr, strict=False):
+        if not isinstance(group["lr"], torch.Tensor) and group["lr"] != written:
+            warnings.warn(
+                f"a param group has learning rate {group['lr']:g} after an update for which the range test wrote "
+                f"{written:g}: a step hook of yours, or the {type(optimizer).__name__} itself, writes it too, "
+                "so that updates may have had other learning rates than the curve says; remove such a hook before",
+                stacklevel=callers_level(),
+            )
+            return True
+    return False

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .preserve import generators_of, preserved
+from .loader_order import LoaderOrder, generators_of
+from .preserve import preserved
 from .random_states import get_random_states, plain, set_random_states
 
 Split = Callable[[Any], tuple[Any, Any]]
@@ -28,12 +29,15 @@ class BatchSource:
     """Draws batches one by one from `batches`, starting a new epoch whenever one ends.
 
     A re-iterable (a list, a DataLoader, `superconv.data.Batches`) is restarted when it ends; a one-shot iterator is
-    warned about and ends the training when it runs dry.
+    warned about and ends the training when it runs dry. At the start of every epoch its number is told to all samplers,
+    data sets and loaders with a `set_epoch` (torch's DistributedSampler, Hugging Face's streamed data): counted on from
+    the number that they had, the same after a resume.
 
     Resuming draws the batches that an uninterrupted run would have drawn: from the state of `batches` where it has
     `state_dict`, else by restoring the random states of the epoch's start and passing over what was drawn. The latter
-    is exact where the order is settled when an epoch begins, from torch's, numpy's or Python's global states or a
-    DataLoader's generators, and where worker processes draw. It is not where an iterator in this process settles its
+    is exact where the order is settled when an epoch begins, from torch's, numpy's or Python's global states, the
+    number of the epoch, or what a DataLoader's samplers hold (`LoaderOrder`; a warning where they keep an iterator,
+    which cannot be restored), and where worker processes draw. It is not where an iterator in this process settles its
     order on the way from a global state that the training draws from as well (an IterableDataset with a shuffle buffer,
     num_workers=0, beside dropout): what is passed over then comes without the training's draws in between. Give such
     a data set a generator of its own, seeded when the epoch begins, or a `state_dict`.
@@ -45,6 +49,8 @@ class BatchSource:
         self.drawn_in_epoch = 0
         self._iterator: Iterator[Any] | None = None
         self._epoch_start: dict[str, Any] | None = None
+        self._order = LoaderOrder(batches)
+        self._first_epoch = self._order.epoch()  # a caller with a loop over epochs of its own may have set it
         self._own_state = hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict")
         self.one_shot = hasattr(batches, "__next__")
         if self.one_shot:
@@ -76,8 +82,9 @@ class BatchSource:
         )
 
     def _begin(self) -> None:
+        self._order.set_epoch(self._first_epoch + self.epoch)
         if not self._own_state:
-            self._epoch_start = get_random_states(generators_of(self.batches))
+            self._epoch_start = self.random_states()
         self._iterator = iter(self.batches)
 
     def fork(self) -> BatchSource:
@@ -100,7 +107,7 @@ class BatchSource:
 
         Raises: ValueError: an iterator or a DataLoader with persistent workers, which have only one order to give.
         """
-        with preserved(*generators_of(self.batches)):
+        with preserved(LoaderOrder(self.batches)):
             twin = self.fork()
             if twin is self:
                 raise ValueError(
@@ -111,16 +118,29 @@ class BatchSource:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data: where the source stands."""
+        self._order.warn_of_iterators()
         state: dict[str, Any] = {"epoch": self.epoch, "drawn_in_epoch": self.drawn_in_epoch}
+        state["first_epoch"] = self._first_epoch
         if self._own_state:
             state["batches"] = self.batches.state_dict()  # type: ignore[attr-defined]
         else:
             state["epoch_start"] = self._epoch_start and plain(self._epoch_start)
         return state
 
+    def random_states(self) -> dict[str, Any]:
+        """All random states, and those of the loader's generators and samplers."""
+        return {**get_random_states(generators_of(self.batches)), "order": self._order.get_state()}
+
+    def set_random_states(self, states: Mapping[str, Any]) -> None:
+        """Write back what `random_states` gave, or the `plain` form of it."""
+        set_random_states(states, generators_of(self.batches))
+        if "order" in states:  # older checkpoints have none
+            self._order.set_state(states["order"])
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Stand where `state` was taken. Call it before the global random states are restored: it moves them."""
         self.epoch, self._iterator = state["epoch"], None
+        self._first_epoch = state.get("first_epoch", 0)  # older states have none
         self.drawn_in_epoch = 0
         if ("batches" in state) != self._own_state:
             raise ValueError(
@@ -136,7 +156,7 @@ class BatchSource:
             return
         if self.one_shot or state["epoch_start"] is None:
             return
-        set_random_states(state["epoch_start"], generators_of(self.batches))
+        self.set_random_states(state["epoch_start"])
         for _ in range(state["drawn_in_epoch"]):
             self.draw()
 

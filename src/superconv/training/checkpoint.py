@@ -19,8 +19,7 @@ from .batch_source import BatchSource
 from .distributed import gather_from_ranks, rank
 from .expanded import plain_while_loaded, write
 from .param_groups import flat
-from .preserve import generators_of
-from .random_states import get_random_states, plain, seed_random_states_of_rank, set_random_states
+from .random_states import plain, seed_random_states_of_rank
 
 FORMAT = 1
 _PARTS = {
@@ -87,14 +86,14 @@ class TrainState:
             "other_parameters": [parameter.detach() for parameter in self._other_parameters()],
             "scaler": self.scaler.state_dict() if self.scaler is not None else None,
             "source": self.source.state_dict(),
-            "random": plain(get_random_states(generators_of(self.source.batches))),
+            "random": plain(self.source.random_states()),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue where `state` was taken.
 
-        Where it holds random states of other ranks (`state_dict_of_ranks`) each rank takes its own; a rank that did not
-        exist then begins with new ones.
+        Where it holds random states and orders of other ranks (`state_dict_of_ranks`) each rank takes its own; a rank
+        that did not exist then begins with new random states.
 
         Raises: ValueError: another format, another model; DamagedCheckpoint, a ValueError: parts that are missing or
             do not fit. What was loaded before the error stays: load another state, or build everything anew.
@@ -133,9 +132,10 @@ class TrainState:
         self.step, self.samples = state["step"], state["samples"]
         schedule = state.get("schedule")  # older checkpoints have none
         self.schedule = None if schedule is None else Schedule.from_dict(schedule)
-        self.source.load_state_dict(state["source"])
+        sources = [state["source"], *state.get("source_of_other_ranks", [])]
+        self.source.load_state_dict(sources[rank()] if rank() < len(sources) else sources[0])
         of_ranks = [state["random"], *state.get("random_of_other_ranks", [])]
-        set_random_states(of_ranks[rank() % len(of_ranks)], generators_of(self.source.batches))
+        self.source.set_random_states(of_ranks[rank() % len(of_ranks)])
         if rank() >= len(of_ranks):
             seed_random_states_of_rank(self.step)
 
@@ -158,10 +158,15 @@ class TrainState:
             write(parameter, value)
 
     def state_dict_of_ranks(self) -> dict[str, Any]:
-        """`state_dict` with the random states of all ranks, which must all call it; in one process the same."""
+        """`state_dict` with what ranks may differ in: random states, and their samplers'.
+
+        All of them must call it; in one process the same.
+        """
         state = self.state_dict()
-        others = gather_from_ranks(state["random"])[1:]
-        return {**state, "random_of_other_ranks": others} if others else state
+        randoms, sources = zip(*gather_from_ranks((state["random"], state["source"])), strict=True)
+        if len(randoms) == 1:
+            return state
+        return {**state, "random_of_other_ranks": [*randoms[1:]], "source_of_other_ranks": [*sources[1:]]}
 
     def save(self, path: str | Path) -> None:
         """Write the checkpoint so that `path` holds the old one or the new one, never half of either."""

@@ -23,9 +23,10 @@ from .averages import Averages
 from .batch_source import Split, call_model, device_of, move, moves_itself, pair, sample_count
 from .copies import Copies
 from .distributed import copy_from_first_rank, inner_module, is_distributed, sum_over_ranks
+from .loader_order import LoaderOrder
 from .loss_value import loss_tensor
 from .precision import autocast
-from .preserve import generators_of, preserved, tensor_restore
+from .preserve import preserved, tensor_restore
 from .sharded import reshard
 from .whole_metric import WholeMetric
 
@@ -81,7 +82,7 @@ def evaluate(
     averages = Averages(device)
     whole = WholeMetric(metric, device) if accumulates(metric) else None
     statistics = _statistics(model, evaluate_with, training_batches, split, precision)
-    with preserved(*generators_of(batches)), torch.no_grad(), statistics:
+    with preserved(LoaderOrder(batches)), torch.no_grad(), statistics:
         for batch in _no_lone_sample(batches, evaluate_with):
             inputs, targets = split(batch)
             inputs, targets = move(inputs, device), move(targets, device)
@@ -149,7 +150,7 @@ def check_metric(
     flags = [(module, module.training) for module in model.modules()]
     buffers = [tensor_restore(buffer, Copies(None)) for buffer in model.buffers()]
     own_state = [batches] if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict") else []
-    with preserved(*generators_of(batches), *own_state), torch.no_grad():
+    with preserved(LoaderOrder(batches), *own_state), torch.no_grad():
         first = list(islice(batches, 1))
         model.eval()
         try:

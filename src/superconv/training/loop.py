@@ -69,7 +69,8 @@ def train_steps(
 
     Args:
         loss_fn: (outputs, targets) -> mean loss over the batch.
-        batches: any iterable; a re-iterable is restarted when it ends. Batches go to the model's device.
+        batches: any iterable; a re-iterable is restarted when it ends, and told the number of the epoch where it, its
+            samplers or its data set have a `set_epoch` (`BatchSource`). Batches go to the model's device.
         schedule: what the optimizer uses in update t; its `total_steps` is the length of the training.
         accumulation_steps: micro-batches per update, weighted so that an update equals one on the joined batch, where
             the loss is a mean over samples or over labels and the model has no BatchNorm and no dropout.

@@ -7,24 +7,33 @@ import signal
 import sys
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from .callers_level import callers_level
 from .copies import Copies
 from .expanded import write
-from .inner_optimizer import updating_optimizer
-from .random_states import get_random_states, set_random_states
+from .loader_order import LoaderOrder, generators_of
+from .random_states import GENERATORS, get_random_states, get_state, set_random_states, set_state
 from .sharded import reshard, shard
+from .step_hooks import HookMemory, hooks_of_others, switch_off
 
 Restore = Callable[[], None]
+
+_IMMUTABLE = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+_CONTAINERS = (dict, list, set, deque)
+_RESTORED = (torch.Tensor, np.ndarray, Optimizer, torch.amp.GradScaler, *GENERATORS, *_CONTAINERS, tuple)
+_QUICKLY_COMPARED = 10_000  # numbers of a tensor
 
 
 @contextmanager
@@ -33,11 +42,16 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
 
     * `nn.Module`: parameters and all buffers (non-persistent, sparse and expanded ones too), the very same tensor
       objects; `.grad` (None stays None); `requires_grad`; the train/eval flag of every submodule.
-    * `Optimizer`: its state, its param groups (keys that were added included) and the parameters that it holds, whether
-      or not a module among `things` has them. Its step hooks are off in the block, so that a scheduler or monitor that
-      watches it sees only the training's own updates.
-    * a gradient scaler, a `torch.Generator`, a `DataLoader` (its generators);
-      anything else with `state_dict` and `load_state_dict`.
+    * `Optimizer`: its state, its param groups (keys that were added included), its other attributes (numbers, tensors,
+      arrays, generators and containers of them) and the parameters that it holds, whether or not a module among
+      `things` has them; the optimizers among its attributes likewise (Lookahead's, SAM's). A warning says where its
+      `state_dict()` shows that something else changed. Step hooks of `ScheduleLR` and `LRMonitor` are off in the block:
+      they see only the training's own updates. Those of others act, since they may be part of the training (one that
+      clips gradients); what they count in is restored, and a warning says where they changed tensors (`HookMemory`).
+    * a gradient scaler, a generator of torch, numpy or Python;
+    * a `DataLoader`: its generators and all that its samplers hold, the number of the epoch among it (`LoaderOrder`).
+      A warning says where a sampler keeps an iterator, whose place nothing can restore;
+    * anything else with `state_dict` and `load_state_dict`.
     * always: the random states of Python, numpy, torch and every CUDA device.
 
     Not claimed: plain attributes of a module that are neither parameter nor buffer; `.grad` and buffers of a module
@@ -62,6 +76,7 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
     """
     kept = _Kept(Copies(keep_copy_on))
     restores: list[Restore] = []
+    comparisons: list[Restore] = []
 
     def rewind() -> None:
         with _interrupts_deferred():
@@ -72,10 +87,12 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
             restores.append(_random_states())
             for thing in things:
                 restores.append(_capture(thing, kept))
+            comparisons += [each for optimizer in kept.optimizers for each in _own_state_dict(optimizer, kept)]
+            comparisons += [partial(_compare_tensors, memory) for memory in kept.memories]
         yield rewind
     finally:
         with _interrupts_deferred():
-            _each([*reversed(restores), kept.copies.close])
+            _each([*reversed(restores), *comparisons, kept.copies.close])
 
 
 @dataclass(frozen=True)
@@ -85,25 +102,29 @@ class _Kept:
     Args:
         copies: of tensors.
         renewals: what must be done anew whenever the block begins again.
-        parameters: ids of those that are kept: module and optimizer share them, and one copy of each is enough.
+        seen: objects that are kept, by id: module, optimizers and a wrapper share them, and one copy is enough.
+        optimizers: those that are kept, wrapped ones too.
+        memories: of their hooks that act.
     """
 
     copies: Copies
     renewals: list[Restore] = field(default_factory=list)
-    parameters: set[int] = field(default_factory=set)
+    seen: dict[int, Any] = field(default_factory=dict)
+    optimizers: list[Optimizer] = field(default_factory=list)
+    memories: list[HookMemory] = field(default_factory=list)
 
 
 def _capture(thing: Any, kept: _Kept) -> Restore:
     if isinstance(thing, nn.Module):
         return _module(thing, kept)
-    if isinstance(thing, Optimizer):
-        return _optimizer(thing, kept)
-    if isinstance(thing, torch.amp.GradScaler):
-        return _value(vars(thing), kept)[1]
-    if isinstance(thing, torch.Generator):
-        return _generator(thing)
+    if isinstance(thing, (Optimizer, torch.amp.GradScaler, *GENERATORS)):
+        return _value(thing, kept)
     if isinstance(thing, DataLoader):
-        return _loader(thing)
+        warn_of_persistent_workers(thing, stacklevel=5)  # past the generator of preserved() and contextlib
+        thing = LoaderOrder(thing)
+        thing.warn_of_iterators()
+    if isinstance(thing, LoaderOrder):
+        return _order(thing, kept)
     if hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
         saved = copy.deepcopy(thing.state_dict())
         return lambda: thing.load_state_dict(copy.deepcopy(saved))
@@ -174,9 +195,9 @@ def _module(module: nn.Module, kept: _Kept) -> Restore:
 
 
 def _parameter(parameter: torch.Tensor, kept: _Kept) -> Restore:
-    if id(parameter) in kept.parameters:
+    if id(parameter) in kept.seen:
         return _nothing
-    kept.parameters.add(id(parameter))
+    kept.seen[id(parameter)] = parameter
     restores = [_tensor(parameter, kept), _gradient(parameter, kept)]
     return lambda: _each(restores)
 
@@ -205,73 +226,117 @@ def _lend(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
 
 
 def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
-    # Keys of `state` are the parameters themselves; a parameter list inside a group is kept as it is.
-    state = _value(optimizer.state, kept)[1]
-    groups = list(optimizer.param_groups)
-    settings = [_value({**group, "params": tuple(group["params"])}, kept) for group in groups]
-    parameters = [_parameter(each, kept) for group in groups for each in group["params"]]
-    hooks = [(table, dict(table)) for table in _step_hooks(optimizer)]
+    """All of its attributes; in a wrapper (Lookahead, SAM) the optimizers among them, under whatever name they are."""
+    # First, so that whatever else refers to a parameter (groups, slow weights by parameter, a flat list) copies nothing
+    parameters = [_parameter(each, kept) for group in optimizer.param_groups for each in group["params"]]
+    state = _value(vars(optimizer).get("state"), kept, into_objects=True)  # whatever is in there is the optimizer's own
+    attributes = _value(vars(optimizer), kept)  # groups and hooks among them
+    kept.optimizers.append(optimizer)
+    memories = [HookMemory(hook, kept.seen) for hook in hooks_of_others(optimizer)]
+    kept.memories.extend(memories)
+    switch_off(optimizer)
+    kept.renewals.append(partial(switch_off, optimizer))
+    return lambda: _each([attributes, state, *parameters, *(memory.restore for memory in memories)])
 
-    def silence() -> None:
-        for table, _ in hooks:
-            table.clear()
 
-    silence()
-    kept.renewals.append(silence)
+def _own_state_dict(optimizer: Optimizer, kept: _Kept) -> list[Restore]:
+    """What warns, in the end, where an optimizer's own way to tell its state shows something that did not come back.
+
+    torch's tells `state` and groups, which are attributes.
+    """
+    name, state_dict = type(optimizer).__name__, optimizer.state_dict
+    if type(optimizer).state_dict is Optimizer.state_dict:
+        return []
+    try:
+        before = _shown(state_dict(), kept)
+    except Exception:  # it cannot tell it now, such as one that must gather it from other ranks before
+        return []
+
+    def compare() -> None:
+        if _shown(state_dict(), kept) != before:
+            warnings.warn(
+                f"the state of the optimizer {name} was not restored as a whole: its state_dict() differs from before, "
+                "by something that it keeps neither in its attributes nor in the optimizers, lists and dicts among "
+                "them; save its state before, and load it again",
+                stacklevel=callers_level(),
+            )
+
+    return [compare]
+
+
+def _compare_tensors(memory: HookMemory) -> None:
+    if memory.changed():
+        warnings.warn(
+            f"the optimizer's step hook {memory.name} acted in a measurement as in training, and changed tensors that "
+            "it keeps (an average of the weights, say), which are not restored; remove the hook before, or save them "
+            "and load them again",
+            stacklevel=callers_level(),
+        )
+
+
+def _shown(value: Any, kept: _Kept) -> Any:
+    """A nest in strings. Tensors that come back themselves stand for themselves; large others are not looked at."""
+    if isinstance(value, dict):
+        return [(_shown(key, kept), _shown(entry, kept)) for key, entry in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [_shown(item, kept) for item in value]
+    if isinstance(value, torch.Tensor):
+        if id(value) in kept.seen:
+            return f"tensor {id(value)}"
+        return repr(value.tolist()) if value.numel() <= _QUICKLY_COMPARED else "large"
+    return repr(value)
+
+
+def _value(value: Any, kept: _Kept, *, into_objects: bool = False) -> Restore:
+    """What brings the content of any nest of containers, tensors, arrays and optimizers back, in the same objects.
+
+    `into_objects`: of other objects their attributes, too; else these are left to whoever else they belong to.
+
+    Each object once, by whatever ways it is reached: a wrapper may share groups and state with what it wraps, and
+    refer to itself.
+    """
+    if type(value) in _IMMUTABLE or id(value) in kept.seen:
+        return _nothing
+    if isinstance(value, nn.Parameter):
+        return _parameter(value, kept)
+    own = into_objects and hasattr(value, "__dict__") and not callable(value)
+    if not own and not isinstance(value, _RESTORED):
+        return _nothing  # functions, modules, objects of other classes
+    kept.seen[id(value)] = value
+    if isinstance(value, torch.Tensor):
+        return _tensor(value, kept)
+    if isinstance(value, np.ndarray) and value.flags.writeable:
+        array = value.copy()
+        return lambda: np.copyto(value, array)
+    if isinstance(value, Optimizer):
+        return _optimizer(value, kept)
+    if isinstance(value, torch.amp.GradScaler):
+        return _value(vars(value), kept)
+    if isinstance(value, GENERATORS):
+        return _generator(value)
+    if isinstance(value, _CONTAINERS):
+        return _container(value, kept, into_objects)
+    if isinstance(value, tuple):
+        restores = [_value(item, kept, into_objects=into_objects) for item in value]
+        return lambda: _each(restores)
+    return _value(vars(value), kept, into_objects=True) if own else _nothing
+
+
+def _container(value: Any, kept: _Kept, into_objects: bool) -> Restore:
+    entries: Any = dict(value) if isinstance(value, dict) else list(value)
+    within = entries.values() if isinstance(value, dict) else entries
+    contents = [_value(entry, kept, into_objects=into_objects) for entry in within]
+    contents = [content for content in contents if content is not _nothing]  # of a long list of numbers, none
 
     def restore() -> None:
-        silence()  # those that the block has added go
-        for table, own in hooks:
-            table.update(own)
-        optimizer.param_groups[:] = groups
-        for group, (values, _) in zip(groups, settings, strict=True):
-            group.clear()
-            group.update({**values, "params": list(values["params"])})
-        _each([state, *(content for _, content in settings), *parameters])
+        value.clear()
+        (value.extend if isinstance(value, (list, deque)) else value.update)(entries)
+        _each(contents)
 
     return restore
 
 
-def _step_hooks(optimizer: Any) -> list[dict[int, Any]]:
-    """Those that run before and after an update: a wrapper's, and of the optimizer in it that makes the updates."""
-    names = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-    both = {id(each): each for each in (optimizer, updating_optimizer(optimizer))}.values()
-    return [each.__dict__[name] for each in both for name in names if name in each.__dict__]
-
-
-def _value(value: Any, kept: _Kept) -> tuple[Any, Restore]:
-    """Any nest of dicts, lists and tensors: the object that stood there, and how to bring its content back."""
-    if isinstance(value, torch.Tensor):
-        return value, _tensor(value, kept)
-    if isinstance(value, dict):
-        entries = {key: _value(entry, kept) for key, entry in value.items()}
-
-        def restore_dict() -> None:
-            value.clear()
-            value.update({key: entry for key, (entry, _) in entries.items()})
-            _each(restore for _, restore in entries.values())
-
-        return value, restore_dict
-    if isinstance(value, list):
-        items = [_value(item, kept) for item in value]
-
-        def restore_list() -> None:
-            value[:] = [item for item, _ in items]
-            _each(restore for _, restore in items)
-
-        return value, restore_list
-    return value, _nothing  # numbers, strings, tuples, functions: not changed in place
-
-
 def _nothing() -> None: ...
-
-
-def generators_of(batches: Any) -> list[torch.Generator]:
-    """The generators that a `DataLoader` draws its order and its workers' seeds from, each once."""
-    places = [batches, getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None)]
-    places.append(getattr(places[-1], "sampler", None))
-    found = [getattr(place, "generator", None) for place in places]
-    return list({id(each): each for each in found if isinstance(each, torch.Generator)}.values())
 
 
 def warn_of_persistent_workers(batches: Any, *, stacklevel: int) -> None:
@@ -284,24 +349,27 @@ def warn_of_persistent_workers(batches: Any, *, stacklevel: int) -> None:
         )
 
 
-def _loader(loader: DataLoader) -> Restore:
-    warn_of_persistent_workers(loader, stacklevel=6)  # past _capture, the generator of preserved() and contextlib
-    restores = [_generator(generator) for generator in generators_of(loader)]
+def _order(order: LoaderOrder, kept: _Kept) -> Restore:
+    data, numbers = order.data, order.numbers()
+    kept.seen[id(data)] = data  # it may be a list, to which a sampler refers
+    places = [vars(sampler) for sampler in order.samplers().values()]
+    generators = [*generators_of(order.batches), *order.generators().values()]
+    restores = [_value(each, kept) for each in (*places, *generators)]
+    epoch = getattr(data, "epoch", None) if hasattr(data, "set_epoch") else None
 
     def restore() -> None:
-        for each in restores:
-            each()
+        if epoch is not None:
+            data.set_epoch(epoch)
+        if numbers:
+            vars(order.batches).update(numbers)
+        _each(restores)
 
     return restore
 
 
-def _generator(generator: torch.Generator) -> Restore:
-    state = generator.get_state()
-
-    def restore() -> None:
-        generator.set_state(state)
-
-    return restore
+def _generator(generator: Any) -> Restore:
+    state = get_state(generator)
+    return lambda: set_state(generator, state)
 
 
 def _random_states() -> Restore:

@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from .distributed import rank
+
+# Each keeps a state of its own; SystemRandom, one of Python's, has none.
+GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+
+
+def get_state(generator: Any) -> Any:
+    """The state of a generator of torch, numpy or Python."""
+    if isinstance(generator, np.random.Generator):
+        return generator.bit_generator.state
+    if isinstance(generator, random.Random):
+        return None if isinstance(generator, random.SystemRandom) else generator.getstate()
+    return generator.get_state()
+
+
+def set_state(generator: Any, state: Any) -> None:
+    """Write back what `get_state` gave."""
+    if isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = state
+    elif not isinstance(generator, random.Random):
+        generator.set_state(state)
+    elif state is not None:
+        generator.setstate(state)
 
 
 def get_random_states(generators: Sequence[torch.Generator] = ()) -> dict[str, Any]:
@@ -27,7 +49,7 @@ def get_random_states(generators: Sequence[torch.Generator] = ()) -> dict[str, A
     return states
 
 
-def set_random_states(states: dict[str, Any], generators: Sequence[torch.Generator] = ()) -> None:
+def set_random_states(states: Mapping[str, Any], generators: Sequence[torch.Generator] = ()) -> None:
     """Undo everything drawn since `get_random_states`; takes its result, or the `plain` form of it.
 
     CUDA states are skipped where this machine has another number of devices: nothing exact can be done there.

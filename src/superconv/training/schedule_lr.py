@@ -16,6 +16,7 @@ from ..schedules import Schedule, checks
 from ..schedules.curve import Stretched
 from .inner_optimizer import counted_optimizer, torch_optimizer
 from .scheduled_groups import ScheduledGroups, own_scales
+from .step_hooks import off_while_preserved
 from .step_nesting import StepNesting
 from .unclear_scales import warn_of_unclear_scales
 from .uncounted_updates import UncountedUpdates
@@ -303,6 +304,7 @@ class _Position:
             *(each.register_load_state_dict_post_hook(self.after_load) for each in loaded),
         )
 
+    @off_while_preserved
     def before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """A group that was added since the last write is scheduled from its first update on."""
         self.hooked_in = True
@@ -310,6 +312,7 @@ class _Position:
         if self.groups.stale:
             self.write(self.written)
 
+    @off_while_preserved
     def after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Count the update, unless a fused optimizer under a GradScaler found an overflow and did not move."""
         if not self.nesting.leave():

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from ...analysis.curvature.echo import is_echo
 from ...analysis.curvature.expected_step import noise_scale_from_share
@@ -23,8 +22,10 @@ from ...task.loss_function import LossFunction
 from ...training.batch_source import Split, device_of
 from ...training.distributed import inner_module
 from ...training.inner_optimizer import counted_optimizer, torch_optimizer
-from ...training.preserve import generators_of, preserved
+from ...training.loader_order import LoaderOrder
+from ...training.preserve import preserved
 from ...training.sharded import refuse_sharded
+from ...training.step_hooks import off_while_preserved
 from ...training.step_nesting import StepNesting
 from ..trained_parameters import trained_parameters
 from .iterates import DEFAULT_WINDOW, IterateSums
@@ -189,9 +190,11 @@ class LRMonitor:
 
     # ---- the hooks ------------------------------------------------------------------------------------------------
 
+    @off_while_preserved
     def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._nesting.enter(optimizer)
 
+    @off_while_preserved
     def _after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if not self._nesting.leave():
             return  # of `super().step()`: the update goes on
@@ -255,9 +258,8 @@ def _check(
 
 def _take(batches: Iterable[Any], count: int) -> list[Any]:
     """The first `count` batches, with all random states left as they were."""
-    generators = generators_of(batches) if isinstance(batches, DataLoader) else []
     own_state = [batches] if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict") else []
-    with preserved(*generators, *own_state):
+    with preserved(LoaderOrder(batches), *own_state):
         kept = list(islice(batches, count))
     if len(kept) < count:
         raise ValueError(
