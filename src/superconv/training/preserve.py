@@ -20,10 +20,10 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from .callers_level import callers_level
 from .copies import Copies
 from .expanded import write
 from .loader_order import LoaderOrder, generators_of
+from .not_restored import own_states, warn_of_state, warn_of_tensors
 from .random_states import GENERATORS, get_random_states, get_state, set_random_states, set_state
 from .sharded import reshard, shard
 from .step_hooks import HookMemory, hooks_of_others, switch_off
@@ -33,7 +33,6 @@ Restore = Callable[[], None]
 _IMMUTABLE = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 _CONTAINERS = (dict, list, set, deque)
 _RESTORED = (torch.Tensor, np.ndarray, Optimizer, torch.amp.GradScaler, *GENERATORS, *_CONTAINERS, tuple)
-_QUICKLY_COMPARED = 10_000  # numbers of a tensor
 
 
 @contextmanager
@@ -87,8 +86,8 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
             restores.append(_random_states())
             for thing in things:
                 restores.append(_capture(thing, kept))
-            comparisons += [each for optimizer in kept.optimizers for each in _own_state_dict(optimizer, kept)]
-            comparisons += [partial(_compare_tensors, memory) for memory in kept.memories]
+            comparisons += [partial(warn_of_state, *pair) for pair in own_states(kept.optimizers, kept.seen)]
+            comparisons += [partial(warn_of_tensors, memory) for memory in kept.memories]
         yield rewind
     finally:
         with _interrupts_deferred():
@@ -237,54 +236,6 @@ def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
     switch_off(optimizer)
     kept.renewals.append(partial(switch_off, optimizer))
     return lambda: _each([attributes, state, *parameters, *(memory.restore for memory in memories)])
-
-
-def _own_state_dict(optimizer: Optimizer, kept: _Kept) -> list[Restore]:
-    """What warns, in the end, where an optimizer's own way to tell its state shows something that did not come back.
-
-    torch's tells `state` and groups, which are attributes.
-    """
-    name, state_dict = type(optimizer).__name__, optimizer.state_dict
-    if type(optimizer).state_dict is Optimizer.state_dict:
-        return []
-    try:
-        before = _shown(state_dict(), kept)
-    except Exception:  # it cannot tell it now, such as one that must gather it from other ranks before
-        return []
-
-    def compare() -> None:
-        if _shown(state_dict(), kept) != before:
-            warnings.warn(
-                f"the state of the optimizer {name} was not restored as a whole: its state_dict() differs from before, "
-                "by something that it keeps neither in its attributes nor in the optimizers, lists and dicts among "
-                "them; save its state before, and load it again",
-                stacklevel=callers_level(),
-            )
-
-    return [compare]
-
-
-def _compare_tensors(memory: HookMemory) -> None:
-    if memory.changed():
-        warnings.warn(
-            f"the optimizer's step hook {memory.name} acted in a measurement as in training, and changed tensors that "
-            "it keeps (an average of the weights, say), which are not restored; remove the hook before, or save them "
-            "and load them again",
-            stacklevel=callers_level(),
-        )
-
-
-def _shown(value: Any, kept: _Kept) -> Any:
-    """A nest in strings. Tensors that come back themselves stand for themselves; large others are not looked at."""
-    if isinstance(value, dict):
-        return [(_shown(key, kept), _shown(entry, kept)) for key, entry in value.items()]
-    if isinstance(value, (list, tuple)):
-        return [_shown(item, kept) for item in value]
-    if isinstance(value, torch.Tensor):
-        if id(value) in kept.seen:
-            return f"tensor {id(value)}"
-        return repr(value.tolist()) if value.numel() <= _QUICKLY_COMPARED else "large"
-    return repr(value)
 
 
 def _value(value: Any, kept: _Kept, *, into_objects: bool = False) -> Restore:
