@@ -19,7 +19,7 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
 )
-_SHORT = 28  # letters of a cell that is not broken into lines
+_SHORT = 20  # letters of a cell that is not broken into lines
 _LONG = 80  # letters of one that would be a tower in a narrow column
 _SECTIONS = ("Results", "Range tests", "Training curves", "Schedules", "What curvature says")
 
