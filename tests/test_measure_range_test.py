@@ -656,6 +656,27 @@ def test_what_a_hook_counts_in_is_put_back(kind: str) -> None:
     assert seen[0] == seen[1]
 
 
+def test_what_the_owner_of_a_hook_keeps_beside_it_stays() -> None:
+    model, optimizer, loader = setup()
+
+    class Trainer:
+        def __init__(self) -> None:
+            self.updates, self.best = 0, 0.0
+            optimizer.register_step_pre_hook(self.count)
+
+        def count(self, *rest: object) -> None:
+            self.updates += 1
+
+        def measure(self) -> None:
+            with sc.preserved(model, optimizer):
+                train_on(model, optimizer, loader, 3)
+                self.best, self.result = 0.5, "found"
+
+    trainer = Trainer()
+    trainer.measure()
+    assert vars(trainer) == {"updates": 0, "best": 0.5, "result": "found"}
+
+
 class Average:
     """Of the weights, in tensors of its own."""
 

@@ -49,8 +49,10 @@ def _is_marked(hook: Any) -> bool:
 
 
 class HookMemory:
-    """What a hook counts in: attributes of its owner, variables that it encloses, containers in either.
+    """What a hook counts in: variables that it encloses, attributes of its owner that it names, what these contain.
 
+    Named are attributes in the code of the hook and of the owner's methods that it calls. Others are left alone: the
+    owner may be someone's trainer, which keeps results in them meanwhile.
     `restore` brings back numbers and what containers hold, as references: no tensor is copied. `changed` tells whether
     tensors found on the way (an average of the weights, say) have other contents by now. Not seen: global variables,
     files, and objects within objects.
@@ -65,6 +67,7 @@ class HookMemory:
         self._kept = kept
         self._restores: list[Callable[[], None]] = []
         self._tensors: list[tuple[torch.Tensor, str]] = []
+        self._named: set[str] = set()
         self._follow(hook, objects=1)
 
     def restore(self) -> None:
@@ -90,8 +93,9 @@ class HookMemory:
             self._restores.append(partial(vars(thing).update, numbers))
         elif isinstance(thing, types.MethodType):
             self._follow(thing.__func__, objects=objects)
-            self._follow(thing.__self__, objects=objects)
+            self._attributes(thing.__self__, objects)
         elif isinstance(thing, types.FunctionType):
+            self._named |= _names_in(thing)
             self._follow(vars(thing), objects=objects)
             for cell in thing.__closure__ or ():
                 self._cell(cell, objects)
@@ -104,7 +108,26 @@ class HookMemory:
             and hasattr(thing, "__dict__")
             and not isinstance(thing, (Optimizer, DataLoader, type, types.ModuleType))
         ):
-            self._container(vars(thing), objects - 1)
+            self._named |= {"__call__"}
+            self._attributes(thing, objects)
+
+    def _attributes(self, owner: Any, objects: int) -> None:
+        """Those that are named, there or not; a module's parameters and buffers as of any module."""
+        if isinstance(owner, nn.Module):
+            self._follow(owner, objects=objects)
+        if not objects or not hasattr(owner, "__dict__"):
+            return
+        names = _with_methods(type(owner), self._named)
+        present = {name: value for name, value in vars(owner).items() if name in names}
+
+        def restore() -> None:
+            for name in names & vars(owner).keys() - present.keys():
+                del vars(owner)[name]
+            vars(owner).update(present)
+
+        self._restores.append(restore)
+        for value in present.values():
+            self._follow(value, objects=objects - 1)
 
     def _cell(self, cell: Any, objects: int) -> None:
         try:
@@ -125,6 +148,22 @@ class HookMemory:
             self._restores.append(restore)
         for entry in entries.values() if isinstance(entries, dict) else entries:
             self._follow(entry, objects=objects)
+
+
+def _names_in(function: Any) -> set[str]:
+    """All attributes that its code names; none of what has no code."""
+    code = getattr(function, "__code__", None)
+    return set() if code is None else set(code.co_names)
+
+
+def _with_methods(kind: type, names: set[str]) -> set[str]:
+    """These names, and those in the code of the methods that they name, and so on."""
+    found, waiting = set(names), list(names)
+    while waiting:
+        more = _names_in(getattr(kind, waiting.pop(), None)) - found
+        found |= more
+        waiting += more
+    return found
 
 
 def _sum(tensor: torch.Tensor) -> str:
