@@ -349,6 +349,14 @@ def test_measures_of_a_ramp() -> None:
     assert math.isnan(stopped.measure("test loss at high rates over low"))
 
 
+def test_a_training_that_conditions_share_is_counted_once() -> None:
+    shared, other = made_run([0.1, 0.5]), replace(made_run([0.1, 0.5]), seconds=9.0)
+    claim = next(claim for claim in CLAIMS if len(claim.experiments) > 1)
+    first, second = (experiment.condition for experiment in claim.experiments[:2])
+    result = conclude(claim, "short", {first: {0: shared, 1: shared}, second: {0: replace(shared), 1: other}}, "a CPU")
+    assert result.trainings == [shared, shared, other], "seeds are never one training"
+
+
 def test_losses_are_compared_between_the_last_fifth_and_the_second_tenth_of_the_rates() -> None:
     loss_at = {
         0.05: 99.0, 0.1: 99.0, 0.12: 1.0, 0.15: 2.0, 0.2: 9.0, 0.3: 99.0, 0.8: -99.0, 0.85: 6.0, 0.9: 7.0, 1.0: 99.0,

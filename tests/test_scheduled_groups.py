@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import superconv as sc
-from superconv.training.scheduled_groups import ScheduledGroups, own_scales
+from superconv.training.group_scales import own_scales
+from superconv.training.scheduled_groups import ScheduledGroups
 
 TOTAL = 21
 MODERATE = sc.one_cycle(TOTAL, max_lr=0.5, initial_lr=0.05)

@@ -165,7 +165,7 @@ def _section(kept: Kept) -> str:
 
 def _made(result: Reproduction) -> str:
     seeds = sorted({seed for by_seed in result.runs.values() for seed in by_seed})
-    runs = [run for by_seed in result.runs.values() for run in by_seed.values()]
+    runs = result.trainings
     devices = sorted({run.made.get("device", result.device) + (", TF32" * (TF32 in run.made)) for run in runs})
     versions = [
         f"{key} {', '.join(sorted({str(run.made.get(key, result.environment.get(key))) for run in runs}))}"

@@ -63,6 +63,12 @@ class Reproduction:
         return f"{self.claim.sentence} {self.word.capitalize()}{where}{part}."
 
     @property
+    def trainings(self) -> list[Run]:
+        """Every training once: conditions with the same setting share theirs, seconds and all."""
+        each = ((seed, run) for by_seed in self.runs.values() for seed, run in by_seed.items())
+        return list({(seed, run.seconds, run.test_accuracy): run for seed, run in each}.values())
+
+    @property
     def not_run(self) -> int:
         """Effects that assert something and were not run, of a claim of which others were."""
         if self.word == "not run":

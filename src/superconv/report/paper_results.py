@@ -49,7 +49,7 @@ def results_chapters(paths: Sequence[Path], *, strict: bool = False) -> list[Cha
 
 def _chapter(name: str, looks: Sequence[Look]) -> Chapter:
     result, claim = looks[-1].result, looks[-1].result.claim
-    runs = [run for by_seed in result.runs.values() for run in by_seed.values()]
+    runs = result.trainings
     tables = [_effects(result), _accuracies(result), _scaled(looks[-1]), _tuned(result), _looks(looks)]
     shared, differing = used_settings(looks[-1].settings)
     made = dict(result.environment)
@@ -80,8 +80,7 @@ def _all(looks: Sequence[Look]) -> Chapter:
         name="all", anchor="all", title="All claims", sentence=sentence,
         findings=(), ramps=(), pictures=(), tables=(Table("", COLUMNS, rows, note),),
         problems=None, shared=None, differing=None, note="arXiv 1708.07120", command="", seconds=None, created="",
-        count=sum((Counter(run.stop for by_seed in result.runs.values() for run in by_seed.values())
-                   for result in results), Counter()),
+        count=sum((Counter(run.stop for run in result.trainings) for result in results), Counter()),
     )  # fmt: skip
 
 

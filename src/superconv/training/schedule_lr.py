@@ -15,13 +15,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from ..schedules import Schedule, checks
 from ..schedules.curve import Stretched
 from .inner_optimizer import counted_optimizer, torch_optimizer
-from .scheduled_groups import ScheduledGroups, own_scales
+from .scheduled_groups import ScheduledGroups
 from .step_hooks import off_while_preserved
 from .step_nesting import StepNesting
 from .unclear_scales import warn_of_unclear_scales
 from .uncounted_updates import UncountedUpdates
 
-__all__ = ["ScheduleLR", "ScheduledGroups", "own_scales", "resumed_schedule"]
+__all__ = ["ScheduleLR", "ScheduledGroups", "resumed_schedule"]
 
 FORMAT = 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from operator import is_
@@ -13,9 +12,19 @@ from torch.optim import Optimizer
 
 from ..schedules import Schedule
 from .callers_level import callers_level
-from .inner_optimizer import torch_optimizer, updating_optimizer
+from .group_scales import (
+    Group,
+    base_of_scales,
+    common_base,
+    default_of,
+    given_scales,
+    own_decay,
+    own_scales,
+    plain,
+    ratio,
+)
+from .inner_optimizer import torch_optimizer
 
-Group = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -65,7 +74,7 @@ class ScheduledGroups:
         self.decay_scales: list[float] = []
         self.cycled: list[bool] = []  # per group: is its momentum written?
         # What the scales are over; a group that is added later is measured by the same.
-        self.lr_base = _base_of(self.lr_scales, self.optimizer)
+        self.lr_base = base_of_scales(self.lr_scales, self.optimizer)
         self.decay_base = 0.0  # chosen with the first group that decays
         self.values: dict[str, float] = {}  # as last written, before any scale
         self._warned: set[str] = set()
@@ -171,7 +180,7 @@ class ScheduledGroups:
         groups = self.optimizer.param_groups
         keys = self._schedule.curves
         self._describe(groups, keys)
-        _own_lr_tensors(groups, _default(self.optimizer, "lr"))
+        _own_lr_tensors(groups, default_of(self.optimizer, "lr"))
         scaled = list(zip(groups, self.lr_scales, strict=False))
         self._lr_groups = [(g, s) for g, s in scaled if not isinstance(g["lr"], Tensor)]
         self._lr_tensors = [(g, s) for g, s in scaled if isinstance(g["lr"], Tensor)]
@@ -200,25 +209,25 @@ class ScheduledGroups:
             ] + restored
 
         for group in groups:
-            group.setdefault("initial_lr", _plain(group["lr"]))
+            group.setdefault("initial_lr", plain(group["lr"]))
             if "weight_decay" in keys and "weight_decay" in group:
-                group.setdefault("initial_weight_decay", _plain(group["weight_decay"]))
-        self.lr_scales = moved(self.lr_scales, lambda i, group: _ratio(_plain(group["initial_lr"]), self.lr_base, i))
+                group.setdefault("initial_weight_decay", plain(group["weight_decay"]))
+        self.lr_scales = moved(self.lr_scales, lambda i, group: ratio(plain(group["initial_lr"]), self.lr_base, i))
         self.decay_scales = moved(self.decay_scales, lambda _, group: self._decay_scale(group))
         self.cycled = moved(self.cycled, lambda _, group: self._is_cycled(group))
         self._groups = [*groups]
 
     def _is_cycled(self, group: Group) -> bool:
-        momentum = _plain(_momentum(group))
+        momentum = plain(_momentum(group))
         forced = self.cycle_momentum is True and momentum is not None
         return forced or (self.cycle_momentum is not False and bool(momentum))
 
     def _decay_scale(self, group: Group) -> float:
         """Group's weight decay over the optimizer's default, or over the largest where no group has that or it is 0."""
         if not self.decay_base:
-            decays = [_own_decay(g) for g in self.optimizer.param_groups]
-            self.decay_base = _base(decays, _plain(_default(self.optimizer, "weight_decay"))) or max(decays)
-        return _own_decay(group) / self.decay_base if self.decay_base else 0.0
+            decays = [own_decay(g) for g in self.optimizer.param_groups]
+            self.decay_base = common_base(decays, plain(default_of(self.optimizer, "weight_decay"))) or max(decays)
+        return own_decay(group) / self.decay_base if self.decay_base else 0.0
 
     def _warn_of_silence(self, keys: Mapping[str, Any]) -> None:
         """One warning where a scheduled value reaches no group."""
@@ -242,84 +251,6 @@ class ScheduledGroups:
         if key not in self._warned:
             self._warned.add(key)
             warnings.warn(message, UserWarning, stacklevel=callers_level())
-
-
-def own_scales(optimizer: Optimizer) -> list[float]:
-    """LR of every group (`initial_lr` where it is set) over the optimizer's default LR.
-
-    A single group has no ratio to keep, whatever was written into it since: its factor is 1. Where no group has the
-    default LR (each was given its own, or all were changed) the factors are over the largest, which the schedule then
-    says.
-
-    Raises: ValueError: the default is 0 and a group's is not.
-    """
-    groups = optimizer.param_groups
-    if len(groups) == 1:
-        return [1.0]
-    own = own_lrs(optimizer)
-    base = _base(own, _plain(_default(optimizer, "lr")))
-    return [_ratio(lr, base, index) for index, lr in enumerate(own)]
-
-
-def own_lrs(optimizer: Optimizer) -> list[float | None]:
-    """LR of every group, `initial_lr` where it is set."""
-    return [_plain(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
-
-
-def _base_of(scales: Sequence[float], optimizer: Optimizer) -> float | None:
-    """What these scales of its groups are over: the LR of a group whose scale is 1, else the default."""
-    own = (lr for lr, scale in zip(own_lrs(optimizer), scales, strict=True) if scale == 1)
-    return next(own, None) or _plain(_default(optimizer, "lr"))
-
-
-def _base(own: Sequence[float | None], default: float | None) -> float | None:
-    """What the factors of groups with these values are over: the default where a group has it, else the largest."""
-    if any(value is None or (default is not None and math.isclose(value, default)) for value in own):
-        return default
-    return max((value for value in own if value is not None), default=default) or default
-
-
-def _default(optimizer: Optimizer, key: str) -> Any:
-    """What a group gets that has no value of its own; a wrapper may leave that to the optimizer that it holds."""
-    made = (getattr(each, "defaults", {}) for each in (optimizer, updating_optimizer(optimizer)))
-    return next((defaults[key] for defaults in made if key in defaults), None)
-
-
-def _own_decay(group: Group) -> float:
-    return _plain(group.get("initial_weight_decay", group.get("weight_decay"))) or 0.0
-
-
-def given_scales(scales: Sequence[float], optimizer: Optimizer) -> list[float]:
-    """A user's factors as floats.
-
-    Raises: ValueError: not one finite number a param group, or a negative one.
-    """
-    try:
-        result = [float(s) for s in scales]
-    except (TypeError, ValueError):
-        raise ValueError(f"group_scales needs one factor a param group, got {scales!r}") from None
-    if len(result) != len(optimizer.param_groups):
-        raise ValueError(
-            f"group_scales needs one factor a param group: {len(optimizer.param_groups)} groups, got {len(result)}"
-        )
-    if not all(math.isfinite(s) and s >= 0 for s in result):
-        raise ValueError(f"group_scales must be finite and not negative, got {result}")
-    return result
-
-
-def _plain(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _ratio(own: float | None, default: float | None, index: int) -> float:
-    if own is None or default is None or own == default:
-        return 1.0
-    if default == 0:
-        raise ValueError(
-            f"param group {index} has learning rate {own:g} and the optimizer's default is 0, so their ratio is not "
-            "defined; pass group_scales, or make the optimizer with lr above 0"
-        )
-    return own / default
 
 
 def _momentum(group: Group) -> Any:

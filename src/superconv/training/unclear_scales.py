@@ -11,8 +11,8 @@ from typing import Any
 from torch.optim import Optimizer
 
 from .callers_level import callers_level
+from .group_scales import own_lrs, own_scales
 from .inner_optimizer import updating_optimizer
-from .scheduled_groups import own_lrs, own_scales
 
 
 def warn_of_unclear_scales(optimizer: Optimizer, group_scales: Sequence[float] | None) -> None:
