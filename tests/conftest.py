@@ -11,6 +11,13 @@ hypothesis.settings.register_profile("superconv", deadline=None)  # speed is nev
 hypothesis.settings.load_profile("superconv")
 
 
+@pytest.fixture(autouse=True)
+def plain_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU without instructions for half precision, so that every machine gives the same warnings."""
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_amx_fp16_supported"):
+        monkeypatch.setattr(f"torch.cpu.{name}", lambda: False, raising=False)
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run the program in this process (torch takes seconds to import) as its user would, in a folder of its own."""

@@ -17,13 +17,22 @@ def test_fp32_is_no_context_at_all():
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
-def test_half_precision_on_a_cpu_works_and_warns(precision, dtype):
-    with pytest.warns(UserWarning, match=f"'{precision}' on a CPU"):
+@pytest.mark.parametrize("fast", [False, True])
+def test_half_precision_on_a_cpu_works_and_warns_where_it_is_slow(precision, dtype, fast, monkeypatch):
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_amx_fp16_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: fast, raising=False)
+    with contextlib.nullcontext() if fast else pytest.warns(UserWarning, match=f"'{precision}' on a CPU without"):
         context = autocast(precision, "cpu")
     layer = nn.Linear(3, 2)
     with context:
         assert layer(torch.randn(4, 3)).dtype is dtype
     assert layer(torch.randn(4, 3)).dtype is torch.float32
+
+
+def test_a_torch_that_does_not_tell_what_the_cpu_has_gets_the_warning(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "_is_amx_fp16_supported", raising=False)
+    with pytest.warns(UserWarning, match="slower"):
+        autocast("fp16", "cpu")
 
 
 def test_the_scaler_is_fp16s_alone():

@@ -195,13 +195,15 @@ def main() -> None:
         "--statistics-of", type=int, default=125, help="samples that share BatchNorm statistics; 0: all"
     )
     parser.add_argument("--steps", type=int, default=20, help="updates of a block")
-    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--blocks", type=int, default=5, help="at least two, for quartiles")
     parser.add_argument("--ways", nargs="+", choices=list(COMPILED), default=list(COMPILED))
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=list(FORMATS))
     parser.add_argument("--cudnn-benchmark", action="store_true", help="let cuDNN try its algorithms")
     parser.add_argument("--out", type=Path, default=None, help="a JSON file, written after every way")
     options = parser.parse_args()
+    if options.blocks < 2 or options.steps < 1:
+        parser.error("give two blocks or more (there are quartiles), of one update or more")
     torch.backends.cudnn.benchmark = options.cudnn_benchmark
     device = torch.device(options.device)
     wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
@@ -227,7 +229,7 @@ def main() -> None:
             if way == "as it is":
                 raise
             # a compiler's, or no GPU to capture on: the other ways are measured all the same
-            print(f"{name}: {type(error).__name__}: {str(error).splitlines()[0]}", flush=True)
+            print(f"{name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}", flush=True)
             continue
         row = row_of(name, options.batch_size, device, blocks, moved / speed, kept)
         rows.append(row)

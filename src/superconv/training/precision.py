@@ -14,6 +14,8 @@ from ..near_names import near
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISIONS = tuple(_DTYPES)
+# torch's own, private tests: where a version lacks them the answer is "not known"
+_CPU_HAS = {"bf16": ("_is_avx512_bf16_supported", "_is_amx_tile_supported"), "fp16": ("_is_amx_fp16_supported",)}
 # What torch and Lightning call them; named in the answer, not taken: one word per thing, in every config and table.
 _ELSEWHERE = {
     "float32": "fp32", "float": "fp32", "32-true": "fp32", "bfloat16": "bf16", "bf16-mixed": "bf16",
@@ -40,13 +42,20 @@ def autocast(precision: str, device_type: str) -> AbstractContextManager[object]
         precision: "fp32", "bf16" or "fp16" (with a gradient scaler: `make_scaler`).
         device_type: "cpu", "cuda", ...: `device.type`.
     Raises: ValueError: another precision.
-    Warns: on a CPU, where half precision was measured about 14 times slower than fp32 (two cores with AVX2).
+    Warns: on a CPU that is not known to have instructions for it. Measured, time of a training step over that in fp32:
+        bf16 about 14 with AVX2, .5 to .6 with AVX512-BF16 (ResNet-8 and 20, two linear layers); fp16 there 8 to 30.
     """
     if check_precision(precision) == "fp32":
         return contextlib.nullcontext()
-    if device_type == "cpu":
-        warnings.warn(f"precision {precision!r} on a CPU is usually far slower than 'fp32'", stacklevel=2)
+    if device_type == "cpu" and not cpu_computes(precision):
+        warnings.warn(f"precision {precision!r} on a CPU without instructions for it is far slower", stacklevel=2)
     return torch.autocast(device_type, dtype=_DTYPES[precision])
+
+
+def cpu_computes(precision: str) -> bool:
+    """Whether this CPU is known to have instructions for "bf16" or "fp16"; torch tells of x86 alone."""
+    known = (getattr(torch.cpu, name, None) for name in _CPU_HAS[precision])
+    return any(has() for has in known if has is not None)
 
 
 def make_scaler(precision: str, device_type: str) -> torch.amp.GradScaler | None:
