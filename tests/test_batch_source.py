@@ -3,6 +3,7 @@ import random
 from collections import UserDict, deque, namedtuple
 from collections.abc import Iterator
 from itertools import chain, cycle, islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, DistributedSampl
 
 import superconv as sc
 from superconv.data import Batches
+from superconv.data.moving import move
+from superconv.experiments.config import Arm
+from superconv.experiments.runner import run_arm
 from superconv.training.batch_source import (
     BatchesExhausted,
     BatchSource,
     call_model,
-    move,
     pair,
     sample_count,
 )
@@ -435,3 +438,36 @@ def test_epochs_are_counted_on_from_the_callers_and_a_range_test_moves_none(kind
     sc.lr_range_test(model, optimizer, nn.MSELoss(), loader, end_lr=0.01, total_steps=9, forks=1, **split)
     drawn = order_of(BatchSource(loader), 8)
     assert drawn == order_of(BatchSource(by_epoch(kind)), 16)[8:]
+
+
+class Sequences(Dataset):
+    """Sequences of 3, 4 and 5 steps."""
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return torch.full((3 + index % 3, 2), float(index % 2)), index % 2
+
+
+def packed(samples: list[tuple[torch.Tensor, int]]) -> tuple[PackedSequence, torch.Tensor]:
+    inputs, targets = zip(*samples, strict=True)
+    return pack_sequence(list(inputs), enforce_sorted=False), torch.tensor(targets)
+
+
+class LastState(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent, self.head = nn.GRU(2, 4), nn.Linear(4, 2)
+
+    def forward(self, input: PackedSequence) -> torch.Tensor:
+        assert isinstance(input, PackedSequence)
+        return self.head(self.recurrent(input)[1][-1])
+
+
+def test_a_collate_fns_packed_sequences_are_trained_on_by_the_runner(tmp_path: Path) -> None:
+    task = sc.Task("sequences", LastState, sc.Splits(Sequences(), Sequences(), None, 2, collate_fn=packed))
+    result = run_arm(task, Arm("a", sc.constant(30, lr=0.3), batch_size=8), 0, root=tmp_path)
+    assert result.summary is not None
+    assert result.summary["stop"] == "completed"
+    assert result.summary["validation"]["metric"] > 0.9

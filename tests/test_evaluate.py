@@ -1,4 +1,5 @@
 import copy
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
@@ -7,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import superconv as sc
-from superconv.training.evaluate import check_metric
+from superconv.training.evaluate import _no_lone_sample, check_metric
 
 
 def setup() -> tuple[nn.Module, list[tuple[torch.Tensor, torch.Tensor]]]:
@@ -222,3 +223,33 @@ def test_a_lone_sample_that_does_not_fit_stands_alone() -> None:
     batches = [(torch.zeros(4, 7), torch.ones(4)), (torch.zeros(1, 3), torch.ones(1))]
     result = sc.evaluate(nn.Identity(), batches, lambda o, t: o.sum() * 0, metric=measure, evaluate_with="batch")
     assert (sizes, result.samples) == ([4, 1], 5)
+
+
+@pytest.mark.parametrize(("sizes", "joins"), [
+    ([1] * 5, [2, 3]), ([1] * 4, [2, 2]), ([4, 1, 4, 1], [4, 6]), ([4, 4, 1], [4, 5]), ([1, 4], [5]), ([1, 1, 1], [3]),
+    ([4, 1, 1], [4, 2]), ([1], [1]), ([], []),
+])  # fmt: skip
+def test_lone_samples_join_one_neighbour_each(sizes: list[int], joins: list[int]) -> None:
+    samples = torch.arange(float(sum(sizes))).split(sizes) if sizes else ()
+    found = list(_no_lone_sample([(part, part) for part in samples], "batch"))
+    assert torch.cat([x for x, _ in found] or [torch.zeros(0)]).tolist() == list(range(sum(sizes)))
+    assert [len(x) for x, _ in found] == joins
+
+
+def test_a_model_without_batch_norm_draws_no_batches_for_its_statistics() -> None:
+    layer = nn.Linear(5, 2)
+    drawn = []
+
+    def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for _ in range(9):
+            drawn.append(1)
+            yield torch.randn(6, 5), torch.zeros(6, dtype=torch.long)
+
+    evaluated = [(torch.randn(6, 5), torch.zeros(6, dtype=torch.long))]
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    with pytest.warns(UserWarning, match="batches is an iterator"):
+        history = sc.train(
+            layer, optimizer, F.cross_entropy, batches(), sc.constant(4, lr=0.1), eval_batches=evaluated,
+            evaluate_every=1, evaluate_with="reestimated", metric="accuracy",
+        )  # fmt: skip
+    assert (len(drawn), history.stop.value) == (4, "completed")

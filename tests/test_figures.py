@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -369,3 +370,22 @@ def test_spec_refuses_lengths_that_differ():
         Line([1, 2], [1, 2], "a", hover=["x"])
     with pytest.raises(ValueError, match="give x or y"):
         Mark(label="m")
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-13, 1e-200, 1e200])
+def test_ticks_of_a_terminal_are_numbers_at_any_magnitude(scale):
+    text = terminal.render(Figure("f", [Panel([Line([0.0, 1.0], [0.0, 7.0 * scale])])]), 60, 14)
+    labels = {line.split()[0] for line in text.splitlines() if line.split() and line.split()[0][0].isdigit()}
+    assert len(labels - {"0"}) >= 2
+
+
+@pytest.mark.parametrize("name", ["ZMQInteractiveShell", "Shell"])
+def test_a_hosted_notebooks_own_shell_shows_the_figure_inside(name, monkeypatch):
+    shell = type(name, (type("ZMQInteractiveShell", (), {}),), {})()
+    shown = []
+    display = SimpleNamespace(HTML=str, display=shown.append)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell, display=display))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    monkeypatch.setattr(html.webbrowser, "open", lambda _: pytest.fail("a browser was opened"))
+    html.show(Figure("f", [Panel([Line([0, 1], [0, 1])])]))
+    assert len(shown) == 1

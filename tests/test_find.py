@@ -28,6 +28,7 @@ from superconv.report.stored_figures import stored_pictures
 from superconv.runs import find_runs
 from superconv.schedules import parse_schedule
 from superconv.task import named_task
+from superconv.training.optimizers import build_optimizer
 
 BUDGET = 520
 
@@ -398,6 +399,30 @@ VARIANTS: list[dict[str, Any]] = [
     {"optimizer": "torch.optim:Adagrad", "optimizer_options": {},
      "policy": {"max_lr": 0.01, "initial_lr": 0.001, "final_lr": 1e-6, "max_momentum": None}},
 ]  # fmt: skip
+
+
+def test_the_snippet_has_the_groups_that_the_recipe_was_found_with(searched: tuple[Path, Recipe]) -> None:
+    options = {
+        "weight_decay": 1e-3, "bias_lr_scale": 2.0, "norm_weight_decay": 0.0,
+        "overrides": {"3.*": {"lr_scale": 0.5, "weight_decay": 0.1}, "*.bias": {"weight_decay": 0.0}},
+    }  # fmt: skip
+    recipe = replace(searched[1], optimizer_options=options, steps=60)
+    found: list[Any] = []
+    text = recipe.snippet().replace("optimizer.step()", "optimizer.step(); found[:] = [optimizer, model, step]")
+    exec(compile(text, "snippet", "exec"), {"found": found})
+    written, model, step = found
+    lr = recipe.arm().schedule(step)["lr"]
+    ours = build_optimizer(recipe.optimizer, model, lr=lr, **options)
+
+    def by_parameter(optimizer: torch.optim.Optimizer) -> dict[int, tuple[float, float]]:
+        return {
+            id(p): (float(f"{g['lr']:.9g}"), g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]
+        }
+
+    assert by_parameter(written) == by_parameter(ours)
+    assert len(set(by_parameter(written).values())) == 5
+    with pytest.raises(ValueError, match=r"overrides of 3\.weight: a program needs lr_scale"):
+        replace(recipe, optimizer_options={"overrides": {"3.weight": {"lr": 0.1}}}).snippet()
 
 
 @pytest.mark.parametrize("changes", VARIANTS)

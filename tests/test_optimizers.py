@@ -346,3 +346,10 @@ def test_examples_in_docstrings_run(module):
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0
     assert outcome.failed == 0
+
+
+def test_tensor_learning_rates_are_told_apart_to_the_last_digit() -> None:
+    model = nn.Linear(3, 2)
+    rate = torch.tensor(1e-3)
+    optimizer = build_optimizer("adam", model, lr=rate, bias_lr_scale=1.00002)
+    assert [float(group["lr"]) for group in optimizer.param_groups] == [float(rate), float(rate * 1.00002)]

@@ -99,3 +99,10 @@ def test_a_claim_is_as_good_as_its_weakest_effect() -> None:
     assert together(["holds", "not run", "undecided"]) == "not run"
     assert together(["does not hold", "not run"]) == "does not hold"
     assert together([]) == "undecided"
+
+
+def test_what_rounding_leaves_has_no_sign() -> None:
+    dust = (0.7 - 0.6) - (0.4 - 0.3)
+    assert dust != 0.0
+    assert judge([dust] * 6, sign=-1, size=None, tolerance=0.01).word == "undecided"
+    assert judge([dust] * 6, sign=1, size=None, tolerance=0.01).word == "undecided"

@@ -1,4 +1,5 @@
 import random
+import signal
 import warnings
 
 import numpy as np
@@ -8,7 +9,7 @@ from torch import nn
 
 from superconv.training.copies import Copies
 from superconv.training.loader_order import LoaderOrder
-from superconv.training.preserve import preserved
+from superconv.training.preserve import _interrupts_deferred, preserved
 
 
 def make_model() -> nn.Module:
@@ -504,3 +505,14 @@ def test_the_data_of_a_loader_is_not_copied() -> None:
     changed = [order.get_state()["changed"] for order in orders]
     assert changed[0] == {"sampler": {}, "batch_sampler": {}, "": {}}  # no copy of the data beside it
     assert list(changed[1]["sampler"]) == ["weights"]
+
+
+def test_an_interrupt_in_a_block_that_fails_is_not_lost() -> None:
+    def fail() -> None:
+        with _interrupts_deferred():
+            signal.raise_signal(signal.SIGINT)
+            raise ValueError("the block's own")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fail()
+    assert isinstance(caught.value.__context__, ValueError)

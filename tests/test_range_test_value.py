@@ -212,3 +212,11 @@ def test_its_text_is_a_line_however_long_the_ramp():
     text = repr(RangeTest.from_arrays(lr=lr, train_loss=np.ones(1000), eval_accuracy=accuracy))
     assert text == "<RangeTest: 1000 updates, LR 0 to 3, accuracy at 100, 0 forks; completed>"
     assert repr(RangeTest.from_arrays(lr=[], train_loss=[])).startswith("<RangeTest: 0 updates, accuracy at 0")
+
+
+def test_settings_that_json_does_not_know_are_kept_by_name_or_as_plain_numbers(tmp_path):
+    settings = {"clip_grad_norm": math.inf, "fork_steps": np.int64(3), "start_lr": np.float32(0.5), "seed": None}
+    kept = RangeTest.load(ramp(settings=settings).save(tmp_path / "r.json"))
+    assert kept.settings == {"clip_grad_norm": "Infinity", "fork_steps": 3, "start_lr": 0.5, "seed": None}
+    with pytest.raises(ValueError, match="settings of a range test must be plain JSON data"):
+        ramp(settings={"model": object()}).save(tmp_path / "other.json")

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from superconv import report
 from superconv.report import curves, groups, read, settings, tables
+from superconv.report.pictures import distinct
 from superconv.runs import RunError
 
 
@@ -405,3 +406,7 @@ def test_a_page_does_not_take_the_place_of_another_file(demo, tmp_path):
     with pytest.raises(ValueError, match=r"net.py would hold an HTML page; give it a name that ends in .html"):
         report.build_report(demo, tmp_path / "net.py")
     assert (tmp_path / "net.py").read_text() == "mine"
+
+
+def test_chapters_and_pictures_have_names_of_their_own_whatever_they_are_called() -> None:
+    assert distinct(["a", "a-3", "a", "a", "a-2"]) == ["a", "a-3", "a-2", "a-4", "a-2-2"]

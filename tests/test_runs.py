@@ -24,6 +24,8 @@ from superconv.runs import (
     state_of,
 )
 from superconv.runs.environment import git_revision
+from superconv.runs.lock import FolderLock
+from superconv.runs.rows import RowLog
 
 CONFIG = {"lr": 3.0, "model": "lenet"}
 
@@ -480,3 +482,34 @@ def test_git_revision_says_what_is_changed(tmp_path):
     (tmp_path / "file").write_text("2")
     assert git_revision(tmp_path) == clean + "+changed"
     assert git_revision(tmp_path / "missing") is None
+
+
+def test_a_lock_that_could_not_be_written_is_given_back(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(superconv.runs.lock.os, "ftruncate", full)
+        with pytest.raises(RunError, match="the disk or the quota is full"):
+            FolderLock(tmp_path).acquire()
+    lock = FolderLock(tmp_path)
+    lock.acquire()
+    lock.release()
+
+
+def test_an_interrupt_behind_a_write_writes_no_row_twice(tmp_path, monkeypatch):
+    log = RowLog(tmp_path / "rows.jsonl")
+    log.append({"step": 0})
+    write = RowLog._write
+
+    def interrupted(self, data):
+        write(self, data)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RowLog, "_write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            log.flush()
+    log.append({"step": 1})
+    log.close()
+    assert [row["step"] for row in read_rows(tmp_path / "rows.jsonl")] == [0, 1]

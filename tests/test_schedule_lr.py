@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import (
 import superconv as sc
 from superconv.schedules import Piecewise
 from superconv.training import schedule_lr
+from superconv.training.schedule_lr import resumed_schedule
 
 TOTAL = 21
 MODERATE = sc.one_cycle(TOTAL, max_lr=0.5, initial_lr=0.05)
@@ -827,6 +828,25 @@ def test_pitfall_24_stretched_twice_goes_on_unchanged():
     other = sc.ScheduleLR(sgd(2), longer)
     other.load_state_dict(state)
     assert other.schedule == scheduler.schedule == MODERATE.stretch(2 * TOTAL, from_step=7)
+
+
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+@pytest.mark.parametrize(("old_total", "new_total"), [(100, 200), (201, 401), (20, 60)])
+def test_a_longer_run_does_not_rise_again_where_both_schedules_cross(old_total, new_total, shape):
+    old, new = (sc.one_cycle(total, max_lr=0.5, shape=shape) for total in (old_total, new_total))
+    fallen = [step for step in range(old_total) if old(step)["lr"] < 0.5 and step > 0.5 * old_total]
+    assert shape == "cosine" or new_total == 60 or any(old(step) == new(step) for step in fallen)
+    for step in fallen[:-1]:
+        lrs = [resumed_schedule(old, new, step)(each)["lr"] for each in range(step, new_total)]
+        assert lrs[0] == max(lrs) == old(step)["lr"]
+
+
+@pytest.mark.parametrize("step", [0, 20, 49])
+def test_what_both_schedules_did_so_far_is_agreement(step):
+    """A drop that is still to come is where the new one has it."""
+    old, new = (sc.piecewise_constant(total, lr=0.1, milestones=[total // 2]) for total in (100, 200))
+    assert resumed_schedule(old, new, step) == new
+    assert resumed_schedule(old, new, 60) == old.stretch(200, from_step=60)
 
 
 @pytest.mark.parametrize("shape", ["linear", "caffe"])

@@ -10,7 +10,7 @@ from superconv.analysis.fork_rules import Fork, best_fork
 from superconv.analysis.likely_best import likely_best
 from superconv.analysis.metric_rules import accuracy_peak, plateau_edge
 from superconv.analysis.range_test import RangeTest, suggest
-from superconv.analysis.suggestion import RULES, combine, suggest_one
+from superconv.analysis.suggestion import RULES, combine, suggest_all, suggest_one
 from superconv.paper import range_tests
 
 MEASURED = Path(__file__).parent.parent / "results" / "range_tests"
@@ -402,3 +402,24 @@ def test_best_fork_says_nothing_where_no_branch_beats_a_guesser():
     assert best_fork(forks, eval_samples=1000).lr is not None  # chance unknown
     learned = [dataclasses.replace(fork, metric=fork.metric + 0.1) for fork in forks]
     assert best_fork(learned, eval_samples=1000, chance=0.1).lr is not None
+
+
+def test_losses_behind_a_gap_are_not_used_and_the_answer_says_why():
+    lr = np.geomspace(1e-6, 1.0, 200)
+    loss = synthetic.fixed_centre(lr, 0.02, np.random.default_rng(1))
+    loss[3] = np.nan
+    reason = loss_rules.steepest(lr, loss).reason
+    assert "3 usable losses" in reason
+    assert "196 more come after one that is no number, which ends the curve: leave out rows without a loss" in reason
+    assert "come after" not in loss_rules.steepest(lr[:3], loss[:3]).reason
+
+
+@pytest.mark.parametrize("repeats", [2, 3])
+def test_repeats_that_agree_on_a_row_know_the_rate_no_better_than_the_rows_lie(repeats):
+    lr = np.geomspace(1e-6, 1.0, 100)
+    same = RangeTest.from_arrays(lr=lr, train_loss=synthetic.fixed_centre(lr, 0.02, np.random.default_rng(1)))
+    combined = suggest_all([same] * repeats, "minimum")
+    low, high = combined.interval
+    row = lr[1] / lr[0]
+    assert combined.lr == pytest.approx(same.suggest("minimum").lr)
+    assert (combined.lr / low, high / combined.lr) == pytest.approx((row**0.5, row**0.5))

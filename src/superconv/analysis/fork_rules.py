@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .binomial import standard_error
 from .found import Found, nowhere
 from .likely_best import likely_best
 
@@ -121,7 +122,7 @@ def _learned(top: float, chance: float | None, samples: int | None, measured: fl
         return True
     if measured is not None:
         return top > chance + ABOVE_CHANCE * measured
-    return not samples or top >= chance + ABOVE_CHANCE * math.sqrt(chance * (1.0 - chance) / samples)
+    return not samples or top >= chance + ABOVE_CHANCE * standard_error(chance, samples)
 
 
 @dataclass(frozen=True)
@@ -178,4 +179,4 @@ def _standard_error(accuracy: float, eval_samples: int | None, measured: float |
         return 0.0
     if measured is not None:
         return math.sqrt(2.0) * measured
-    return math.sqrt(2.0 * max(accuracy * (1.0 - accuracy), 1.0 / eval_samples) / eval_samples)
+    return math.sqrt(2.0) * standard_error(accuracy, eval_samples)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .binomial import standard_error
 from .fork_rules import Fork
 from .plateau import Plateau, find_plateau, measured
 from .reference import GridEdge
@@ -72,7 +73,7 @@ def judge(
     evidence: dict[str, Any] = {"points": len(x), "reference_lr": reference_lr, "chance": chance}
     if reference_edge is not None:
         evidence["reference_edge"] = reference_edge
-    refusal = _refusal(x, y, reference_lr, reference_edge, metric_name, limits)
+    refusal = _refusal(x, reference_lr, reference_edge, metric_name, limits)
     if refusal is not None or reference_lr is None:
         return _inconclusive(refusal or "", evidence)
     levels = _chance_levels(y, chance, higher_is_better)
@@ -115,7 +116,7 @@ def _inconclusive(reason: str, evidence: dict[str, Any]) -> Verdict:
 
 
 def _refusal(
-    x: Floats, y: Floats, reference_lr: float | None, edge: GridEdge | None, metric_name: str, limits: Thresholds
+    x: Floats, reference_lr: float | None, edge: GridEdge | None, metric_name: str, limits: Thresholds
 ) -> str | None:
     """Why nothing can be said, before any curve is looked at."""
     if len(x) == 0:
@@ -153,8 +154,7 @@ def _peak_error(
     """
     if eval_samples and metric_name == "accuracy":
         measured = [fork.error for fork in forks if fork.error is not None and not fork.diverged]
-        p = min(max(chance + plateau.peak, 0.0), 1.0)
-        return max(measured) if measured else math.sqrt(p * (1.0 - p) / eval_samples)
+        return max(measured) if measured else standard_error(chance + plateau.peak, eval_samples)
     return noise_level(y) / math.sqrt(plateau.points)
 
 

@@ -55,6 +55,7 @@ def _read(lr: ArrayLike, loss: ArrayLike) -> _LossCurve | Found:
     """
     x, y = np.asarray(lr, dtype=np.float64), np.asarray(loss, dtype=np.float64)
     broken = np.flatnonzero(~np.isfinite(y))
+    after = int(np.isfinite(y[broken[0] :]).sum()) if len(broken) else 0
     if len(broken):
         x, y = x[: broken[0]], y[: broken[0]]
     anchor = y[x == 0.0]
@@ -62,7 +63,8 @@ def _read(lr: ArrayLike, loss: ArrayLike) -> _LossCurve | Found:
     x, y = x[x > 0.0][order], y[x > 0.0][order]
     if len(x) < MIN_POINTS:
         few = f"{len(x)} usable losses at positive LRs, {MIN_POINTS} are needed: use more steps, or a lower end_lr"
-        return nowhere(few)
+        gap = f"; {after} more come after one that is no number, which ends the curve: leave out rows without a loss"
+        return nowhere(few + gap * (after > 0))
     if np.ptp(x) <= 0.0:
         return nowhere(f"every loss was taken at one LR ({x[0]:.3g}): a range test needs a ramp")
     log_lr, y = block_average(np.log(x), y)

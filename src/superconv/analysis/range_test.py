@@ -114,7 +114,7 @@ class RangeTest:
         evaluate_with: str | None = None, eval_loss: ArrayLike | None = None, shape: str | None = None,
         updates_per_row: int | None = None, settings: dict[str, Any] | None = None,
     ) -> RangeTest:  # fmt: skip
-        """A curve measured elsewhere; NaN: not measured.
+        """A curve measured elsewhere; NaN: not measured, but for `train_loss`, whose first NaN ends the curve.
 
         Rows without an LR (NaN; Caffe's logs end with one) are left out, and counted in settings["rows_without_lr"].
 

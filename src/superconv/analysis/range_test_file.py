@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..records import StopReason
+from ..runs.atomic import write_whole
+from ..runs.plain import dumps, plain
 from .fork_rules import Fork
 from .range_test import RangeTest
 
@@ -27,6 +28,7 @@ _KINDS: dict[str, Any] = {
     "evaluate_with": str | None,
     "seconds": int | float | None,
 }
+_OWN_FORM = ("settings", "forks", "stop", "scout")
 _REMEDY = "measure it again with lr_range_test(...).save(path)"
 
 
@@ -36,17 +38,11 @@ def save(ramp: RangeTest, path: Path) -> Path:
     Raises: ValueError: settings that are not plain JSON data. OSError: the place cannot be written.
     """
     try:
-        text = json.dumps({"kind": KIND, "format": FORMAT} | to_dict(ramp), allow_nan=False)
-    except (TypeError, ValueError) as error:
+        text = dumps({"kind": KIND, "format": FORMAT} | to_dict(ramp))
+    except ValueError as error:
         raise ValueError(f"settings of a range test must be plain JSON data: {error}") from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return write_whole(path, text + "\n")
 
 
 def load(path: Path) -> RangeTest:
@@ -79,13 +75,14 @@ def _whole(digits: str) -> int:
 
 
 def to_dict(ramp: RangeTest) -> dict[str, Any]:
-    """Plain JSON data; NaN and infinities become null."""
-    data = {f.name: _plain(getattr(ramp, f.name)) for f in fields(ramp) if f.name not in ("forks", "stop", "scout")}
-    data["settings"] = ramp.settings
-    data["forks"] = [_plain_fork(fork) for fork in ramp.forks]
-    data["stop"] = ramp.stop.value
-    data["scout"] = None if ramp.scout is None else to_dict(ramp.scout)
-    return data
+    """Plain JSON data; NaN and infinities become null, and in the settings, where they mean something, their names."""
+    data: dict[str, Any] = plain({f.name: getattr(ramp, f.name) for f in fields(ramp) if f.name not in _OWN_FORM})
+    return data | {
+        "settings": plain(ramp.settings, nonfinite="name"),
+        "forks": [_plain_fork(fork) for fork in ramp.forks],
+        "stop": ramp.stop.value,
+        "scout": None if ramp.scout is None else to_dict(ramp.scout),
+    }
 
 
 def from_dict(data: dict[str, Any]) -> RangeTest:
@@ -128,19 +125,7 @@ def _fork(entry: dict[str, Any]) -> Fork:
 
 
 def _plain_fork(fork: Fork) -> dict[str, Any]:
-    plain = {f.name: _plain(getattr(fork, f.name)) for f in fields(fork)}
-    if plain["error"] is None:
-        del plain["error"]
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [_plain(v) for v in value.tolist()]
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    data: dict[str, Any] = plain({f.name: getattr(fork, f.name) for f in fields(fork)})
+    if data["error"] is None:
+        del data["error"]
+    return data

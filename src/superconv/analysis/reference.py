@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .binomial import standard_error
 from .likely_best import likely_best
 
 GridEdge = Literal["lowest", "highest", "nothing"]
@@ -20,7 +21,7 @@ def best_constant(
 ) -> float | None:  # fmt: skip
     """Mean of log LR over the grid, each LR weighted by how likely it is the best one (`likely_best`).
 
-        error = sqrt(best (1 - best) / samples), the binomial standard error of one evaluation (accuracies),
+        error = the standard error of one evaluation (`binomial.standard_error`; accuracies),
                 at least 1% of the distance between the best and the worst LR
 
     Normalised networks are equally good over one or two decades of constant rates; the plain argmax lands anywhere in
@@ -46,7 +47,7 @@ def best_constant(
     if not alive.any():
         return None
     best, worst = float(y[alive].max()), float(y[alive].min())
-    error = math.sqrt(best * (1.0 - best) / samples) if samples and 0.0 < best < 1.0 else 0.0
+    error = standard_error(best, samples) if samples and 0.0 < best <= 1.0 else 0.0
     error = measured if samples and measured is not None else error
     return likely_best(np.exp(x), y, error=max(error, 0.01 * (best - worst), 1e-12)).lr
 

@@ -54,7 +54,8 @@ class Suggestion:
             with the ramp's length. For repeated triangular cycles use `clr_min_lr`.
         max_lr: the upper bound to use; equal to `lr`.
         interval: (low, high) for max_lr. n = 1: what the rule leaves open on the one curve (see the rule). n = 2: the
-            two values. n >= 3: 95% Student t interval of the mean log LR over seeds.
+            two values. n >= 3: 95% Student t interval of the mean log LR over seeds. From n = 2 on at least half a row
+            of the ramp each way.
         reason: what was seen, or why there is no suggestion and what to do.
         n: range tests behind it.
         seeds: their seeds, where known.
@@ -148,12 +149,30 @@ def suggest_all(ramps: Sequence[Ramp], rule: str | None = None, seeds: Sequence[
     Raises: ValueError: no ramp, or no rule of that name.
     """
     rules = (rule,) if rule is not None else BY_TRUST[max(BY_TRUST.index(default_rule(ramp)) for ramp in ramps) :]
-    first = combine([suggest_one(ramp, rules[0]) for ramp in ramps], seeds)
+    first = _read_by(rules[0], ramps, seeds)
     for name in rules[1:] if first.lr is None else ():
-        other = combine([suggest_one(ramp, name) for ramp in ramps], seeds)
+        other = _read_by(name, ramps, seeds)
         if other.lr is not None:
             return replace(other, reason=f"{other.reason}; {first.rule} gives none: {first.reason}")
     return first
+
+
+def _read_by(rule: str, ramps: Sequence[Ramp], seeds: Sequence[int]) -> Suggestion:
+    """By one rule, with an interval of half a row each way at least: repeats may agree on a row by chance."""
+    each = [suggest_one(ramp, rule) for ramp in ramps]
+    combined = combine(each, seeds)
+    if combined.n == 1 or combined.lr is None or combined.interval is None:
+        return combined
+    half = max(_half_a_row(ramp.lr, one.lr) for ramp, one in zip(ramps, each, strict=True) if one.lr is not None)
+    low, high = combined.interval
+    return replace(combined, interval=(min(low, combined.lr / math.exp(half)), max(high, combined.lr * math.exp(half))))
+
+
+def _half_a_row(lrs: NDArray[np.float64], lr: float) -> float:
+    """Half the distance, in log LR, from the row nearest to `lr` to its further neighbour; 0 for a lone row."""
+    rows = np.unique(np.log(lrs[lrs > 0.0]))
+    nearest = int(np.argmin(np.abs(rows - math.log(lr))))
+    return 0.5 * float(np.max(np.diff(rows[max(nearest - 1, 0) : nearest + 2]), initial=0.0))
 
 
 def combine(suggestions: Sequence[Suggestion], seeds: Sequence[int] = ()) -> Suggestion:

@@ -108,15 +108,15 @@ def _whole_numbers(text: str) -> list[int]:
 
 def _print(result: Comparison, as_json: bool) -> None:
     from ..report import build_report
+    from ..runs.read import read_json
 
     page = build_report(result.path)
+    stored = read_json(result.path / "experiment.json")
     if as_json:
-        stored = json.loads((result.path / "experiment.json").read_text())
         print(json.dumps({"outcome": result.outcome, "report": str(page), **stored}))
         return
     from .tables import print_tables
 
-    stored = json.loads((result.path / "experiment.json").read_text())
     print_tables(stored["tables"])
     print(f"Against {result.contest.opponent_in_words}: {result.outcome}.")
     for sentence in result.sentences:

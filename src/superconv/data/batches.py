@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .errors import DataError
+from .moving import move
 from .preparation import Draws, Preparation
 from .read_ahead import Place, ReadAhead, Reading
 from .samples import Data, Samples, as_samples
@@ -236,7 +237,7 @@ class Batches:
             batch = (ahead or self._ahead).take(place, islice(own, depth), self._begin).wait()
         else:
             batch = self.data.batch(self._indices(place))
-        batch = batch if self.device is None else _moved(batch, self.device)
+        batch = batch if self.device is None else move(batch, self.device)
         if not (isinstance(batch, tuple) and len(batch) == 2 and isinstance(batch[0], Tensor)):
             if self.preparation is not None:
                 raise DataError(f"{self.data.name}: a preparation needs pairs (inputs, targets) with tensor inputs")
@@ -293,17 +294,6 @@ class Batches:
             self._orders = dict(list(self._orders.items())[1 - _ORDERS_KEPT :])
             self._orders[wanted] = order.to(self.data.inputs.device) if isinstance(self.data, Data) else order
         return self._orders[wanted]
-
-
-def _moved(batch: Any, device: torch.device) -> Any:
-    """A collated batch with all its tensors on `device`."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, Mapping):
-        return {name: _moved(value, device) for name, value in batch.items()}
-    if isinstance(batch, tuple | list):
-        return tuple(_moved(value, device) for value in batch)
-    return batch
 
 
 def _usable(device: torch.device | str) -> torch.device:

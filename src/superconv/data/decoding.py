@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..cores import usable_cores
 from .errors import DataError
 from .picture import Box, centre_box, decode
 from .random_crop import RandomCrop
@@ -191,8 +192,7 @@ def decoding_threads(chosen: int | None) -> int:
         if chosen < 1:
             raise DataError(f"workers={chosen}; give the number of decoding threads, from 1 on")
         return chosen
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 @functools.cache

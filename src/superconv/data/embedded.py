@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runs.atomic import write_whole
 from .errors import DataError
 
 CACHE_NAME = "mnist5k.npz"
@@ -63,14 +62,7 @@ def _read_cache(cache: Path) -> Arrays | None:
 
 def _write_cache(cache: Path, arrays: Arrays) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=f".{CACHE_NAME}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, images=arrays[0], labels=arrays[1].astype(np.uint8))
-        os.replace(temporary, cache)  # whole or not at all, also with two processes
-    finally:
-        with suppress(OSError):
-            os.unlink(temporary)
+    write_whole(cache, lambda file: np.savez_compressed(file, images=arrays[0], labels=arrays[1].astype(np.uint8)))
 
 
 def _sha256(arrays: Arrays) -> str:

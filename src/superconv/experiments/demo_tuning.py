@@ -39,7 +39,7 @@ def load_tuned(path: str | Path | None = None) -> Tuned:
     """
     path = Path(path or SHIPPED)
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"cannot read the tuned settings {path}: {error}; run superconv demo --tune") from None
     got = stored.get("format") if isinstance(stored, dict) else None

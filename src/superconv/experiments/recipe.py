@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import runs
+from ..analysis.binomial import standard_error
 from ..models import averaging_fraction_for
 from ..runs.read import read_json
 from ..schedules import parse_schedule
@@ -173,12 +173,11 @@ class Recipe(Settings):
 
     @property
     def noise(self) -> float | None:
-        """Standard error sqrt(p (1 - p) / n) of the best trial's accuracy; None for other metrics."""
+        """Standard error of the best trial's accuracy; None for other metrics."""
         scores = [trial.score for trial in self.evidence if trial.score is not None and not trial.diverged]
         if not scores or not self.metric.endswith("accuracy"):
             return None
-        best = min(max(scores), 1.0)
-        return math.sqrt(best * (1 - best) / self.validation_samples)
+        return standard_error(max(scores), self.validation_samples)
 
     @property
     def memory_epochs(self) -> float | None:

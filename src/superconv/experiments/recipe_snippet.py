@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,11 +21,16 @@ _CLASSES = {
     "caffe-sgd": ("superconv.training.caffe_sgd.CaffeSGD", ""),
     "caffe-nesterov": ("superconv.training.caffe_sgd.CaffeSGD", ", nesterov=True"),
 }  # fmt: skip
-_GROUP_OPTIONS = ("weight_decay", "norm_weight_decay", "bias_weight_decay")
+_GROUP_OPTIONS = ("weight_decay", "norm_weight_decay", "bias_weight_decay", "bias_lr_scale", "overrides")
 
 
 def snippet(recipe: Recipe) -> str:
-    """The program as text; only model, batches and loss function are to be replaced."""
+    """The program as text; only model, batches and loss function are to be replaced.
+
+    Raises: ValueError: `overrides` with a learning rate, which the recipe's schedule has no ratio to.
+    """
+    if absolute := [name for name, own in _overrides(recipe.optimizer_options).items() if "lr" in own]:
+        raise ValueError(f"overrides of {', '.join(absolute)}: a program needs lr_scale, a factor, in place of lr")
     return "\n".join([*_head(recipe), *_schedule(recipe), *_optimizer(recipe), *_loop(recipe)]) + "\n"
 
 
@@ -32,6 +38,7 @@ def _head(recipe: Recipe) -> list[str]:
     path, _ = _class_of(recipe)
     lines = [
         f'"""1cycle training by a recipe for {recipe.task}: {recipe.steps} updates of {recipe.batch_size} samples."""',
+        *(["import fnmatch"] if _overrides(recipe.optimizer_options) else []),
         "import re",
         "",
         "import torch",
@@ -83,29 +90,29 @@ def _schedule(recipe: Recipe) -> list[str]:
 def _optimizer(recipe: Recipe) -> list[str]:
     path, extra = _class_of(recipe)
     options = dict(recipe.optimizer_options)
-    decay = options.get("weight_decay", 0.0)
-    of_norms, of_biases = (options.get(key) for key in _GROUP_OPTIONS[1:])
     rest = {key: value for key, value in options.items() if key not in _GROUP_OPTIONS}
     arguments = "".join(f", {key}={_plain(value)!r}" for key, value in rest.items() if key != "momentum")
     name = path if path.startswith("torch.optim.") else path.rpartition(".")[2]
-    lines = ["", "weights, norms, biases = [], [], []", "for module in model.modules():",
-             "    for key, parameter in module.named_parameters(recurse=False):",
-             f'        if re.search(r"{NORM_NAME.pattern}", type(module).__name__):',
-             "            norms.append(parameter)",
-             "        else:",
-             '            (biases if key.endswith("bias") else weights).append(parameter)']  # fmt: skip
-    if "weight_decay" in options:
-        lines += ["groups = ["]
-        for group, own in (("weights", None), ("norms", of_norms), ("biases", of_biases)):
-            lines.append(f'    {{"params": {group}, "weight_decay": {decay if own is None else own!r}}},')
-        lines += ["]"]
-    else:
-        lines += ['groups = [{"params": weights + norms + biases}]']
+    overrides = _overrides(options)
+    lines = ["", "SETTINGS = {", *(f'    "{kind}": {own!r},' for kind, own in _kinds(options).items()), "}"]
+    if overrides:
+        lines += ["OVERRIDES = {", *(f"    {pattern!r}: {dict(own)!r}," for pattern, own in overrides.items()), "}"]
+    lines += ["groups, seen = {}, set()", "for path, module in model.named_modules():",
+              f'    norm = re.search(r"{NORM_NAME.pattern}", type(module).__name__)',
+              "    for key, parameter in module.named_parameters(recurse=False):",
+              "        if parameter in seen or not parameter.requires_grad:",
+              "            continue",
+              "        seen.add(parameter)",
+              '        kind = "norms" if norm else "biases" if key.endswith("bias") else "weights"',
+              "        own = dict(SETTINGS[kind])"]  # fmt: skip
+    if overrides:
+        lines += ["        for pattern, override in OVERRIDES.items():",
+                  '            if fnmatch.fnmatchcase(f"{path}.{key}" if path else key, pattern):',
+                  "                own.update(override)"]  # fmt: skip
+    lines.append('        groups.setdefault(repr(own), {"params": [], **own})["params"].append(parameter)')
     constant = f", momentum={rest['momentum']!r}" if "momentum" in rest and _takes_momentum(recipe) else ""
     start = ", momentum=MOMENTUM[0][1]" if recipe.policy.get("max_momentum") and _takes_momentum(recipe) else ""
-    lines.append(
-        f"optimizer = {name}([g for g in groups if g['params']], lr=LR[0][1]{constant or start}{extra}{arguments})"
-    )
+    lines.append(f"optimizer = {name}(list(groups.values()), lr=LR[0][1]{constant or start}{extra}{arguments})")
     if constant == start == "" and "momentum" in rest:  # beta1 of Adam
         lines += ["for group in optimizer.param_groups:",
                   f'    group["betas"] = ({rest["momentum"]!r}, group["betas"][1])']  # fmt: skip
@@ -117,13 +124,33 @@ def _optimizer(recipe: Recipe) -> list[str]:
     return lines
 
 
+def _overrides(options: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return options.get("overrides") or {}
+
+
+def _kinds(options: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """What the param groups of weights, norms and biases have of their own."""
+    kinds: dict[str, dict[str, float]] = {"weights": {}, "norms": {}, "biases": {}}
+    decays = {"norms": options.get("norm_weight_decay"), "biases": options.get("bias_weight_decay")}
+    if any(decay is not None for decay in (options.get("weight_decay"), *decays.values())):
+        for kind, own in kinds.items():
+            decay = decays.get(kind)
+            own["weight_decay"] = options.get("weight_decay", 0.0) if decay is None else decay
+    if options.get("bias_lr_scale", 1.0) != 1.0:
+        kinds["biases"]["lr_scale"] = options["bias_lr_scale"]
+    return kinds
+
+
 def _loop(recipe: Recipe) -> list[str]:
     half = recipe.precision in ("bf16", "fp16")
     dtype = {"bf16": "torch.bfloat16", "fp16": "torch.float16"}.get(recipe.precision, "")
     device = "next(model.parameters()).device.type"
     lines = ["", f"scaler = torch.amp.GradScaler({device})"] if recipe.precision == "fp16" else [""]
+    scales = "lr_scale" in repr((_kinds(recipe.optimizer_options), _overrides(recipe.optimizer_options)))
+    scale = ' * group.get("lr_scale", 1.0)' if scales else ""
     lines += ["model.train()", "for step, (inputs, targets) in zip(range(TOTAL_STEPS), endless_batches()):",
-              "    for group in optimizer.param_groups:", '        group["lr"] = interpolated(step, LR)']  # fmt: skip
+              "    for group in optimizer.param_groups:",
+              f'        group["lr"] = interpolated(step, LR){scale}']  # fmt: skip
     if recipe.policy.get("max_momentum") is not None:
         if _takes_momentum(recipe):
             lines.append('        group["momentum"] = interpolated(step, MOMENTUM)')

@@ -33,7 +33,7 @@ from ..training.distributed import (
     together,
     world_size,
 )
-from ..training.evaluate import evaluate
+from ..training.evaluate import evaluate, has_batch_statistics
 from ..training.evaluation_point import evaluation_point
 from ..training.loop import READ_EVERY, STATISTICS_BATCHES, first_non_finite, read_losses, train_steps
 from ..training.optimizers import build_optimizer, has_momentum
@@ -311,7 +311,7 @@ class _Training:
         return rows
 
     def _finish(self, reason: StopReason, seconds: float, read_test: bool) -> RunResult:
-        reestimated = self.arm.evaluate_with == "reestimated"
+        reestimated = self.arm.evaluate_with == "reestimated" and has_batch_statistics(self.model)
         measure = partial(
             evaluate,
             self.model,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import signal
 import threading
@@ -18,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 
+from ..cores import usable_cores
 from ..runs import RunError
 from ..training.allocator import keep_large_blocks
 from ..training.distributed import is_distributed
@@ -78,7 +78,7 @@ def run_jobs(
         raise RunError(f"a worker process came to start workers of its own: {GUARD}")
     context = multiprocessing.get_context("spawn")  # a forked process would inherit torch's threads, and their locks
     event = _Flag(context)
-    count = max(1, min(workers or os.cpu_count() or 1, len(jobs)))
+    count = max(1, min(workers or usable_cores(), len(jobs)))
     waiting = deque((index, 1) for index in range(len(jobs)))
     idle: list[_Worker] = []
     busy: _Busy = {}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
+from ..runs.atomic import write_whole
 from .spec import Figure
 
 SUFFIXES = (".html", ".png", ".svg", ".pdf", ".txt")
@@ -26,29 +25,7 @@ def save(figure: Figure, path: Path) -> Path:
         raise ValueError(f"figure file {path.name!r}: suffix must be one of {', '.join(SUFFIXES)}, got {suffix!r}")
     content = _content(figure, suffix)
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        _write(path, content)
-    except OSError as error:  # a full disk's names no file, others the temporary one
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    return path
-
-
-def _write(path: Path, content: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    return write_whole(path, content)
 
 
 def _content(figure: Figure, suffix: str) -> bytes:

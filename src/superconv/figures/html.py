@@ -113,7 +113,8 @@ def show(figure: Figure) -> None:
     Without a browser it prints where that file is.
     """
     ipython = sys.modules.get("IPython")
-    if ipython is not None and type(ipython.get_ipython()).__name__ == "ZMQInteractiveShell":
+    shells = () if ipython is None else type(ipython.get_ipython()).__mro__  # hosted notebooks derive their own
+    if any(shell.__name__ == "ZMQInteractiveShell" for shell in shells):
         from IPython.display import HTML, display  # type: ignore[import-not-found, unused-ignore]
 
         display(HTML(fragment(figure, with_library=True)))

@@ -80,7 +80,8 @@ def _axis(values: Sequence[float], log: bool, cells: int, span: tuple[float, flo
     """An axis that shows all values; a single value gets room on both sides."""
     shown = [_forward(v, log) for v in (span or values) if _shown(v, log)]
     low, high = (min(shown), max(shown)) if shown else (0.0, 1.0)
-    if high - low <= 1e-12 * max(1.0, abs(high)):
+    least = 1.0 if log else 1e-280  # exponents are of the order of one; losses may have any magnitude
+    if high - low <= 1e-12 * max(least, abs(low), abs(high)):
         low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
     return _Axis(low, high, log, cells)
 
@@ -199,7 +200,8 @@ def _nice_values(axis: _Axis, most: int) -> list[float]:
     magnitude = 10.0 ** math.floor(math.log10(rough))
     step = next(m * magnitude for m in (1, 2, 5, 10) if m * magnitude >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
-    return [round(k * step, 12) + 0.0 for k in range(first, math.floor(high / step + 1e-9) + 1)]
+    digits = 12 - math.floor(math.log10(step))
+    return [round(k * step, digits) + 0.0 for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def _x_labels(axis: _Axis, offset: int, width: int) -> str:

@@ -151,7 +151,7 @@ def lr_range_test(
     check_forks(forks, fork_steps, total_steps, end_lr)
     check_reference(reference_lr)
     check_measured(evaluate_every, reference_lr, eval_batches, metric)
-    check_seed(seed)
+    seed = check_seed(seed)
     direction_given = higher_is_better is not None or own_direction(metric) is not None
     higher_is_better = direction(metric, higher_is_better)
     trained_parameters(model, optimizer)

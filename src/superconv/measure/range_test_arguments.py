@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,13 @@ def check_uses_lr(optimizer: Optimizer) -> None:
         )
 
 
-def check_seed(seed: Any) -> None:
-    """A whole number or None. Raises: ValueError."""
-    if seed is not None and (isinstance(seed, bool) or not hasattr(seed, "__index__")):
+def check_seed(seed: Any) -> int | None:
+    """A whole number, as Python's own, or None. Raises: ValueError."""
+    if seed is None:
+        return None
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise ValueError(f"seed must be a whole number or None, got {seed!r}")
+    return operator.index(seed)
 
 
 def _check_number(name: str, value: Any) -> None:

@@ -12,6 +12,7 @@ from ..analysis.student_t import critical_value
 
 Word = Literal["holds", "holds in direction", "does not hold", "undecided", "not run", "measured"]
 LEAST_SEEDS = 3
+_DUST = 1e-12  # what rounding leaves of differences of accuracies
 ORDER: tuple[Word, ...] = ("does not hold", "not run", "undecided", "holds in direction", "holds", "measured")
 
 
@@ -67,12 +68,13 @@ def judge(
         printed: the mean of what the paper's size is made of, where that is not `values`; the interval goes with it
             when sizes are compared.
     """
+    values = [0.0 if abs(value) <= _DUST else value for value in values]
     n = len(values)
     if n == 0:
         return Judgement("undecided" if without else "not run", 0, without=without)
     mean = fmean(values)
     spread = stdev(values) if n > 1 else 0.0
-    alike = spread <= 1e-12 * max(map(abs, values)) and 2.0 ** (1 - n) > 0.05
+    alike = spread <= _DUST * max(1.0, *map(abs, values)) and 2.0 ** (1 - n) > 0.05
     if n < LEAST_SEEDS or alike:
         return Judgement("undecided", n, mean, without=without)
     half = critical_value(0.95, n - 1) * spread / math.sqrt(n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from .chapter import Chapter, build_chapters
 from .find_results import results_files
 from .markdown import markdown_text
 from .page import html_page
+from .pictures import distinct
 from .plain import plain_report
 from .read import read_tree
 
@@ -77,7 +79,9 @@ def _chapters(directory: str | Path) -> list[Chapter]:
         return build_chapters(read_tree(path))
     from .paper_results import results_chapters
 
-    return [*_runs_beside(path), *results_chapters(results, strict=path.is_file())]
+    chapters = [*_runs_beside(path), *results_chapters(results, strict=path.is_file())]
+    anchors = distinct([chapter.anchor for chapter in chapters])
+    return [replace(chapter, anchor=anchor) for chapter, anchor in zip(chapters, anchors, strict=True)]
 
 
 def _runs_beside(path: Path) -> list[Chapter]:

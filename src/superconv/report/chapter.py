@@ -8,7 +8,7 @@ from typing import Any
 
 from .curves import interval
 from .groups import Group, group_trainings, short_names
-from .pictures import Picture, pictures_of, slug
+from .pictures import Picture, distinct, pictures_of, slug
 from .ramps import RampGroup, group_ramps
 from .read import Experiment, Run
 from .settings import settings_of
@@ -59,10 +59,7 @@ class Chapter:
 
 def build_chapters(experiments: Sequence[Experiment]) -> list[Chapter]:
     """One chapter an experiment; those of one name get different anchors."""
-    anchors: list[str] = []
-    for experiment in experiments:
-        base = slug(experiment.name)
-        anchors.append(base if base not in anchors else f"{base}-{len(anchors) + 1}")
+    anchors = distinct([slug(experiment.name) for experiment in experiments])
     return [build_chapter(e, anchor) for e, anchor in zip(experiments, anchors, strict=True)]
 
 

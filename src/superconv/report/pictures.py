@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -43,11 +44,17 @@ def pictures_of(ramps: Sequence[RampGroup], groups: Sequence[Group], metric: str
     ):
         if figure is not None:
             found.append(Picture(name, section, figure))
-    return [replace(p, slug=f"{p.slug}-{k}") if _taken(found, k) else p for k, p in enumerate(found)]
+    names = distinct([picture.slug for picture in found])
+    return [replace(picture, slug=name) for picture, name in zip(found, names, strict=True)]
 
 
-def _taken(pictures: Sequence[Picture], place: int) -> bool:
-    return any(picture.slug == pictures[place].slug for picture in pictures[:place])
+def distinct(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind those that are there already."""
+    given: list[str] = []
+    for name in names:
+        numbered = (f"{name}-{number}" for number in itertools.count(2))
+        given.append(next(each for each in itertools.chain([name], numbered) if each not in given))
+    return given
 
 
 def slug(name: str) -> str:

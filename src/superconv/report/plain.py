@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
+from ..runs import plain
 from .chapter import Chapter
 from .ramps import RampGroup
 from .tables import Table
@@ -15,7 +15,7 @@ FORMAT = 1
 
 def plain_report(chapters: Sequence[Chapter]) -> dict[str, Any]:
     """A dict that `json.dumps(..., allow_nan=False)` accepts; what is not a finite number is null."""
-    report: dict[str, Any] = _plain({"format": FORMAT, "experiments": [_chapter(chapter) for chapter in chapters]})
+    report: dict[str, Any] = plain({"format": FORMAT, "experiments": [_chapter(chapter) for chapter in chapters]})
     return report
 
 
@@ -57,15 +57,3 @@ def _table(table: Table | None) -> dict[str, Any] | None:
     if table is None:
         return None
     return {"title": table.title, "columns": table.columns, "rows": table.rows, "note": table.note}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, bool) or value is None or isinstance(value, (int, str)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return _plain(value.item()) if hasattr(value, "item") else str(value)

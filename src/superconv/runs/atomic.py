@@ -16,6 +16,16 @@ TEMPORARY = ".tmp"  # suffix of the files that become others; what a killed proc
 def atomic_write(
     path: str | Path, content: bytes | str | Callable[[BinaryIO], object], *, keep: Path | None = None
 ) -> Path:
+    """As `write_whole`, whose refusals become sentences with a remedy.
+
+    Raises: RunError: the disk is full, the folder is missing or not writable. What else `content` raises passes.
+    """
+    path = Path(path)
+    with explained(path):
+        return write_whole(path, content, keep=keep)
+
+
+def write_whole(path: Path, content: bytes | str | Callable[[BinaryIO], object], *, keep: Path | None = None) -> Path:
     """Write a file so that a reader, a crash or a full disk sees the old one or the new one, never a part.
 
     A temporary file in the same folder is written, flushed to the disk, and renamed over `path`; then the folder is
@@ -27,20 +37,21 @@ def atomic_write(
             (`lambda file: torch.save(state, file)`).
         keep: where the old file stays, once the new one is on the disk; None: nowhere.
     Returns: `path`.
-    Raises: RunError: the disk is full, the folder is missing or not writable. What else `content` raises passes.
+    Raises: OSError: the disk is full, the folder is missing or not writable; its `filename` is `path`. What else
+        `content` raises passes.
     """
-    path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}{TEMPORARY}")
-    with explained(path):
-        try:
-            _write_whole(temporary, content)
-            if keep is not None and path.exists():
-                _also_named(path, keep)
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    try:
+        _write_and_flush(temporary, content)
+        if keep is not None and path.exists():
+            _also_named(path, keep)
+        os.replace(temporary, path)
         flush_folder(path.parent)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # a full disk's names no file, others the temporary one
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     return path
 
 
@@ -77,7 +88,7 @@ class _RememberingFile(io.FileIO):
             raise
 
 
-def _write_whole(path: Path, content: bytes | str | Callable[[BinaryIO], object]) -> None:
+def _write_and_flush(path: Path, content: bytes | str | Callable[[BinaryIO], object]) -> None:
     # not made by tempfile, so that the file gets the permissions that the umask grants
     raw = _RememberingFile(path, "xb")
     try:

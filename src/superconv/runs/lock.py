@@ -79,9 +79,13 @@ class FolderLock:
         self._handle = handle
         _held.add(self)
         text = json.dumps({"pid": os.getpid(), "host": platform.node()}).encode()
-        with explained(path):
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, text, 0) if hasattr(os, "pwrite") else os.write(handle, text)
+        try:
+            with explained(path):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, text, 0) if hasattr(os, "pwrite") else os.write(handle, text)
+        except BaseException:
+            self.release()
+            raise
 
     def release(self) -> None:
         """Give the lock back; nothing happens where it is not held."""

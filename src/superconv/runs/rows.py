@@ -56,8 +56,12 @@ class RowLog:
         """
         with explained(self.path):
             if self._buffer:
-                self._write(b"".join(self._buffer))
-                self._buffer, self._buffered = [], 0
+                rows, self._buffer, self._buffered = self._buffer, [], 0  # first: no interrupt writes them twice
+                try:
+                    self._write(b"".join(rows))
+                except OSError:  # the file holds whole lines still, and none of these
+                    self._buffer, self._buffered = rows, sum(map(len, rows))
+                    raise
             self._written_at = time.monotonic()
             if sync:
                 os.fsync(self._file.fileno())

@@ -14,7 +14,7 @@ from .plain import canonical, dumps, identity, plain
 from .read import FORMAT, read_json, read_run_file
 from .rows import RowLog, read_rows
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=@, -]*")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._+=@, -]*[A-Za-z0-9_+=@,-])?")
 
 
 class Run:
@@ -230,7 +230,9 @@ def _check_name(what: str, name: str) -> None:
     if not isinstance(name, str):
         raise TypeError(f"{what} must be a name, got {name!r}")
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{what} is {name!r}; it names a folder: use letters, digits and ._+=@,- only")
+        raise ValueError(
+            f"{what} is {name!r}; it names a folder: use letters, digits and ._+=@,- only, no dot at the end"
+        )
 
 
 def run_path(root: str | Path, experiment: str, arm: str, seed: int, config: Mapping[str, Any]) -> Path:

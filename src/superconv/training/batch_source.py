@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
+from ..data.moving import moves_itself
 from .loader_order import LoaderOrder, generators_of
 from .preserve import preserved
 from .random_states import get_random_states, plain, set_random_states
@@ -170,26 +171,6 @@ def pair(batch: Any) -> tuple[Any, Any]:
     else:
         got = f"a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, Sequence) else "")
     raise ValueError(f"a batch must be a pair (inputs, targets), got {got}; pass split=lambda batch: (inputs, targets)")
-
-
-def moves_itself(value: Any) -> bool:
-    """Whether it is one value with a `to(device)` of its own (a PackedSequence, a graph), and no nest of tensors."""
-    return not isinstance(value, torch.Tensor) and callable(getattr(value, "to", None))
-
-
-def move(value: Any, device: torch.device) -> Any:
-    """The tensors in a nest of tuples, lists and mappings, on `device`; what `moves_itself` as a shallow copy."""
-    if isinstance(value, torch.Tensor):
-        return value if value.device == device else value.to(device, non_blocking=True)
-    if moves_itself(value):
-        return copy.copy(value).to(device)  # some change themselves: the caller's batch stays where it is
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(move(item, device) for item in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(move(item, device) for item in value)
-    if isinstance(value, Mapping):
-        return {key: move(item, device) for key, item in value.items()}
-    return value
 
 
 def call_model(model: nn.Module, inputs: Any) -> Any:

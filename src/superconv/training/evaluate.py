@@ -14,13 +14,14 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..data.moving import move, moves_itself
 from ..records import Evaluation
 from ..task import Metric, counting_metric
 from ..task.labels import ignored_label, label_count
 from ..task.loss_function import LossFunction, check_no_class
 from ..task.metrics import accumulates, check_classes_second, reads_both_ways
 from .averages import Averages
-from .batch_source import Split, call_model, device_of, move, moves_itself, pair, sample_count
+from .batch_source import Split, call_model, device_of, pair, sample_count
 from .copies import Copies
 from .distributed import copy_from_first_rank, inner_module, is_distributed, sum_over_ranks
 from .loader_order import LoaderOrder
@@ -262,20 +263,25 @@ def _reestimate(
 
 
 def _no_lone_sample(batches: Iterable[Any], evaluate_with: str) -> Iterator[Any]:
-    """Under batch statistics, a batch of one sample has no variance: it joins the one before it, else the next."""
+    """Under batch statistics, a batch of one sample has no variance: it joins the one after it, else the one before."""
     if evaluate_with != "batch":
         yield from batches
         return
-    held: Any = None
+    before: Any = None  # waits, since the next one may be the last, and lone
+    lone: Any = None
     for batch in batches:
-        if held is not None:
-            if _may_join(held, batch) or _may_join(batch, held):
-                held = _joined(held, batch)
-                continue
-            yield held
-        held = batch
-    if held is not None:
-        yield held
+        if lone is not None and _may_join(batch, lone):
+            batch, lone = _joined(lone, batch), None
+        elif lone is not None and before is not None and _may_join(before, lone):
+            before, lone = _joined(before, lone), None
+        if lone is None and _may_join(batch, batch):
+            lone = batch
+            continue
+        yield from (each for each in (before, lone) if each is not None)
+        before, lone = (None, batch) if _may_join(batch, batch) else (batch, None)
+    if lone is not None and before is not None and _may_join(before, lone):
+        before, lone = _joined(before, lone), None
+    yield from (each for each in (before, lone) if each is not None)
 
 
 def _call(model: nn.Module, inputs: Any, evaluate_with: str) -> Any:

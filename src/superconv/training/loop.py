@@ -19,7 +19,7 @@ from ..task.loss_function import LossFunction
 from .arguments import check_options, check_parts
 from .batch_source import BatchesExhausted, BatchSource, Split, device_of, pair
 from .checkpoint import TrainState
-from .evaluate import EvaluateWith, check_metric, check_readable, evaluate
+from .evaluate import EvaluateWith, check_metric, check_readable, evaluate, has_batch_statistics
 from .evaluation_point import begin_training, evaluation_point
 from .micro_batches import Count, check_count
 from .precision import make_scaler
@@ -129,7 +129,7 @@ def train_steps(
         if not skipped:
             state.step, state.samples = step + 1, state.samples + samples
             if eval_batches is not None and _is_due(state.step, evaluate_every, schedule.total_steps):
-                reestimated = evaluate_with == "reestimated"
+                reestimated = evaluate_with == "reestimated" and has_batch_statistics(model)
                 with evaluation_point(optimizer):
                     evaluation = evaluate(
                         model,
@@ -218,7 +218,9 @@ def train(
                     break
     losses += read_losses(records[len(losses) :])
     bad = first_non_finite(records, losses)
-    stop = options["state"].stop if bad is None else StopReason.diverged
+    if bad is not None:
+        options["state"].stop = StopReason.diverged
+    stop = options["state"].stop
     return _history(records[: None if bad is None else bad + 1], losses, stop, time.perf_counter() - started)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .batch_source import moves_itself
+from ..data.moving import moves_itself
 
 # what torch's CPU and MPS allocators say, in a plain RuntimeError
 _REFUSED = ("can't allocate memory", "not enough memory", "MPS backend out of memory")

@@ -105,7 +105,8 @@ def param_groups(model: nn.Module, settings: GroupSettings) -> list[dict[str, An
     groups: dict[str, dict[str, Any]] = {}
     for name, (kind, parameter) in parameters.items():
         own = settings.of(name, kind)
-        group = groups.setdefault(repr(sorted(own.items())), {"params": [], "kind": [], **own})
+        exact = {key: float(value) if isinstance(value, Tensor) else value for key, value in own.items()}
+        group = groups.setdefault(repr(sorted(exact.items())), {"params": [], "kind": [], **own})
         group["params"].append(parameter)
         if kind not in group["kind"]:
             group["kind"].append(kind)

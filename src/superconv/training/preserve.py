@@ -341,5 +341,5 @@ def _interrupts_deferred() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous if previous is not None else signal.SIG_DFL)
-    if pending:
-        signal.raise_signal(signal.SIGINT)
+        if pending:  # also where the block failed: its error goes along as the context
+            signal.raise_signal(signal.SIGINT)

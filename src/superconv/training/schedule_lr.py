@@ -42,8 +42,8 @@ class ScheduleLR(LRScheduler):
     Resuming: build optimizer and scheduler as before, then load both states in any order. Position and group scales
     are restored. Where the schedule given to the constructor is not the saved one, with k updates done:
 
-    * same values at step k, or at the saved one's last step if that is past (a constant, a longer run of cycles): the
-      new schedule, from step k;
+    * same values at steps k - 1 and k, or at the saved one's last two if those are past (a constant, a longer run of
+      cycles, drops that are still to come): the new schedule, from step k. Where two merely cross they do not agree;
     * same levels in another length (more epochs, say): the saved one, stretched from step k to the new length, so
       that nothing jumps. Where the saved one is over (step k is its last, or past it) its last values are held: a
       finished run that goes on does not rise again, for which there is a new scheduler. Where the new length leaves
@@ -329,11 +329,16 @@ class _Position:
 def resumed_schedule(saved: Schedule, given: Schedule, step: int) -> Schedule:
     """What to follow after `step` updates under `saved`, where the new run was given `given`.
 
-    The given one where it agrees with the saved one at `step` (or at the saved one's last step, if that is past), has
-    other levels, or is over by then; else the saved one stretched from there to the given length.
+    The given one where it agrees with the saved one at `step` and before it (or at the saved one's last steps, if those
+    are past), has other levels, or is over by then; else the saved one stretched from there to the given length.
     """
     start, last = min(step, saved.total_steps - 1), given.total_steps - 1
-    if saved == given or any(given(at) == saved(at) for at in (step, start)):
+
+    def agree(at: int) -> bool:
+        """Not a rise of one that crosses a fall of the other: of a step alone that would be no agreement."""
+        return all(given(each) == saved(each) for each in (at, max(at - 1, 0)))
+
+    if saved == given or agree(step) or agree(start):
         return given
     same_levels = {k: c.levels() for k, c in saved.curves.items()} == {k: c.levels() for k, c in given.curves.items()}
     if not same_levels or step >= last:

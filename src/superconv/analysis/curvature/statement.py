@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ...runs.plain import plain
 from .echo import ECHO, worth
 from .jackknife import Estimate
 from .probes import Conclusion
@@ -93,7 +93,8 @@ class LRReading:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON, each estimate as a dict; a number that is not finite is None."""
-        return _plain({**asdict(self), "text": str(self)})
+        numbers: dict[str, Any] = plain({**asdict(self), "text": str(self)})
+        return numbers
 
 
 def _priced(name: str, estimate: Estimate, key: str) -> str:
@@ -101,11 +102,3 @@ def _priced(name: str, estimate: Estimate, key: str) -> str:
     if estimate.value is None:
         return f"{name} none ({estimate.reason.partition(':')[0]})"
     return f"{name} {estimate}" + worth(key)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

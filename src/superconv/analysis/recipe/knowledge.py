@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ..binomial import standard_error
+
 MIN_STEPS = 24  # of an annealed training: below 21 updates a 1cycle has phases of less than a step
 
 
@@ -145,11 +147,10 @@ class Plan:
         return replace(candidate, max_lr=two_digits(candidate.max_lr * factor))
 
     def ties(self, score: float | None, best: float | None) -> bool:
-        """Whether a score is within a standard error of the best, sqrt(p (1 - p) / n) for an accuracy p."""
+        """Whether a score is within a standard error of the best, an accuracy."""
         if score is None or best is None or not self.eval_samples:
             return score == best
-        share = min(max(best, 0.0), 1.0)
-        return abs(score - best) <= math.sqrt(share * (1 - share) / self.eval_samples)
+        return abs(score - best) <= standard_error(best, self.eval_samples)
 
     def rank(self, score: float | None) -> tuple[bool, float]:
         """What to sort scores by: the larger, the better."""

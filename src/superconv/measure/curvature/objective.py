@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ...data.moving import move
 from ...double import double
 from ...models.synchronised import statistics_of_this_rank
 from ...task.loss_function import LossFunction, check_no_class
-from ...training.batch_source import Split, call_model, device_of, move, pair, sample_count
+from ...training.batch_source import Split, call_model, device_of, pair, sample_count
 from ...training.distributed import inner_module
 from ...training.preserve import preserved
 from ...training.random_states import seed_random_states

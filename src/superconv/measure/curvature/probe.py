@@ -15,8 +15,6 @@ from ...task.loss_function import LossFunction
 from ...training.batch_source import Split
 from .objective import BatchObjective, Method
 
-GRADIENTS = 4  # of one probe with a previous iterate: A, B, A moved along B, A before the update
-
 
 def probe(
     model: nn.Module,
