@@ -471,3 +471,16 @@ def test_a_collate_fns_packed_sequences_are_trained_on_by_the_runner(tmp_path: P
     assert result.summary is not None
     assert result.summary["stop"] == "completed"
     assert result.summary["validation"]["metric"] > 0.9
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        (0.3, torch.zeros(5), torch.ones(5)), (torch.tensor(0.3), torch.zeros(5)), [torch.zeros(5, 2), 7],
+        {"share": 0.3, "labels": torch.zeros(5)}, {"share": torch.tensor(0.3), "labels": torch.zeros(5, 3)},
+        ({"labels": torch.zeros(5)},) * 5, [{"boxes": torch.zeros(k, 4)} for k in range(5)],
+        {"nested": {"labels": torch.zeros(5)}},
+    ],
+)  # fmt: skip
+def test_samples_are_counted_by_what_has_a_value_a_sample(targets: object) -> None:
+    assert sample_count(targets) == 5

@@ -402,3 +402,58 @@ def test_options_of_another_kind_are_named(option: dict, words: str) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ValueError, match=words):
         sc.train(model, optimizer, F.cross_entropy, make_batches(), sc.constant(2, lr=0.1), **option)
+
+
+class Validated(nn.Module):
+    """Counts updates in training mode, of the whole and of a part that was frozen on purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.frozen, self.modes = nn.Linear(5, 2), nn.BatchNorm1d(5), []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.modes.append((self.training, self.layer.training, self.frozen.training))
+        return self.layer(self.frozen(x))
+
+
+def test_a_validation_that_leaves_evaluation_mode_behind_does_not_stop_training() -> None:
+    model = Validated()
+    batches = [(torch.randn(6, 5), torch.zeros(6, dtype=torch.long))] * 3
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for record in sc.train_steps(model, optimizer, F.cross_entropy, batches, sc.constant(8, lr=0.1)):
+        if record.step == 1:
+            model.frozen.eval()  # on purpose
+        if record.step in (3, 5):
+            model.eval()  # validate(model), and no train()
+    assert model.modes == [(True, True, step < 2) for step in range(8)]
+
+
+def test_an_optimizer_that_gets_no_gradients_is_refused_before_anything_moves() -> None:
+    model, other = nn.Linear(5, 2), nn.Linear(5, 2)
+    batches = [(torch.randn(6, 5), torch.zeros(6, dtype=torch.long))]
+    own = torch.optim.SGD(other.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    with pytest.raises(ValueError, match="no parameter of the optimizer got a gradient: the loss does not depend"):
+        sc.train(model, own, F.cross_entropy, batches, sc.constant(3, lr=0.1))
+    assert own.state == {}
+
+
+@pytest.mark.parametrize("loss_fn", [nn.CrossEntropyLoss(reduction="sum"), nn.CrossEntropyLoss(reduction="none")])
+def test_losses_that_are_no_means_are_refused_where_batches_are_put_together(loss_fn: nn.Module) -> None:
+    model = nn.Linear(5, 2)
+    batches = [(torch.randn(6, 5), torch.zeros(6, dtype=torch.long))]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="an evaluation weights the mean losses of batches: pass 'mean'"):
+        sc.evaluate(model, batches, loss_fn)
+    with pytest.raises(ValueError, match="accumulation weights the mean losses"):
+        sc.train(model, optimizer, loss_fn, batches, sc.constant(2, lr=0.1), accumulation_steps=2)
+    if loss_fn.reduction == "sum":  # of equal batches, one by one, a matter of the learning rate
+        assert len(sc.train(model, optimizer, loss_fn, batches, sc.constant(2, lr=0.1)).loss) == 2
+
+
+def test_one_parameter_with_a_gradient_is_enough() -> None:
+    """The others may get theirs later: experts that no sample was sent to, say."""
+    model = nn.ModuleList([nn.Linear(5, 2), nn.Linear(5, 2)])
+    model.forward = lambda x: model[1](x)  # type: ignore[method-assign]
+    batches = [(torch.randn(6, 5), torch.zeros(6, dtype=torch.long))]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert len(sc.train(model, optimizer, F.cross_entropy, batches, sc.constant(3, lr=0.1)).loss) == 3

@@ -1144,3 +1144,28 @@ def test_evaluation_batches_sorted_by_class_are_named_where_their_statistics_cou
         with pytest.warns(UserWarning, match=r"sorted by class \(100% of a batch is one class, 25% of all") as warned:
             test(nn.BatchNorm1d(8))
         assert warned[0].filename == __file__
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, -0.3])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_constant_in_the_loss_does_not_move_the_ramps_end_where_nothing_was_learned(seed: int, shift: float) -> None:
+    """Policy gradients and critics have losses around zero, where twice the start is noise."""
+    lr = np.geomspace(1e-6, 100.0, 60)
+    noise = np.random.default_rng(seed).normal(0.0, 0.1, 60)
+    blown_up = np.where(lr > 1.0, 5.0, 0.0)
+    far, near = (
+        upper_end(sc.RangeTest.from_arrays(lr=lr, train_loss=constant + noise + blown_up, updates_per_row=1))
+        for constant in (10.0, shift)
+    )
+    assert near == far
+    assert 1.0 < near < 8.0
+
+
+def test_an_adafactor_that_caps_its_rate_is_named() -> None:
+    model, _, loader = setup()
+    optimizer = torch.optim.Adafactor(model.parameters(), lr=0.01)
+    with pytest.warns(
+        UserWarning, match=r"no learning rate above 1 / sqrt\(step\), 0\.22 in step 20: the ramp goes to 1"
+    ):
+        sc.lr_range_test(model, optimizer, F.cross_entropy, loader, start_lr=1e-3, end_lr=1.0, total_steps=20)
+    sc.lr_range_test(model, optimizer, F.cross_entropy, loader, start_lr=1e-3, end_lr=0.2, total_steps=20)

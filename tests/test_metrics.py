@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import superconv as sc
-from superconv.task import check_outputs, metric_function
+from superconv.task import check_outputs, metric_function, metric_name
 
 
 def test_accuracies_against_a_slow_form():
@@ -117,3 +117,12 @@ def test_outputs_that_do_not_fit_are_one_sentence():
             check_outputs(outputs, labels, 3)
     with pytest.raises(ValueError, match="got 0 to 3, allowed are 0 to 2"):
         check_outputs(torch.zeros(2, 3), torch.tensor([0, 3]), 3)
+
+
+def test_only_our_own_accuracies_are_taken_for_shares() -> None:
+    def accuracy(outputs: object, targets: object) -> float:
+        return 86.75
+
+    assert metric_name("accuracy") == "accuracy"
+    assert metric_name(accuracy) == "accuracy()"
+    assert metric_name(lambda o, t: 0.0) == "<lambda>"

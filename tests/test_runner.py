@@ -5,7 +5,7 @@ import math
 import os
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -325,3 +325,27 @@ def test_out_of_memory_names_the_batch_that_fits_and_keeps_what_was_done(
     monkeypatch.delenv("LARGEST")
     again = run_arm(task, make_arm(), 0, root=tmp_path, device="cpu")
     assert outcome(again.path) == outcome(whole.path)
+
+
+class Stochastic(nn.Module):
+    """Keeps its first random numbers of training beside the weights that it was made with."""
+
+    drawn: ClassVar[list[torch.Tensor]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.rand(400)
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training and len(self.drawn) % 2 == 0:
+            self.drawn.extend([self.first, torch.rand(400)])
+        return self.layer(x.flatten(1)[:, :4])
+
+
+def test_training_does_not_draw_what_the_weights_were_drawn_from(tmp_path: Path) -> None:
+    Stochastic.drawn.clear()
+    task = make_task(model=Stochastic)
+    run_arm(task, make_arm(), 3, root=tmp_path, device="cpu")
+    made, trained = Stochastic.drawn[:2]
+    assert abs(float(torch.corrcoef(torch.stack([made, trained]))[0, 1])) < 0.2

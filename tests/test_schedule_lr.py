@@ -1005,3 +1005,33 @@ def test_groups_that_all_have_their_own_lr_keep_their_ratio_under_the_schedules_
     assert max(lrs) == pytest.approx([0.05, 0.5])
     lrs = follow(edited(three := sgd(3)), sc.ScheduleLR(three, MODERATE), TOTAL)
     assert max(lrs) == pytest.approx([0.5, 0.5, 0.5])
+
+
+def test_frameworks_that_pass_last_epoch_are_served():
+    for last_epoch, start_step in ((-1, 0), (4, 5)):
+        by_torchs_word = sc.ScheduleLR(sgd(1), MODERATE, last_epoch=last_epoch)
+        assert by_torchs_word.get_last_lr() == sc.ScheduleLR(sgd(1), MODERATE, start_step=start_step).get_last_lr()
+    with pytest.raises(ValueError, match="start_step and last_epoch say the same thing"):
+        sc.ScheduleLR(sgd(1), MODERATE, last_epoch=3, start_step=4)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda: [sgd(1), sgd(1)], "one optimizer is needed, got a list of them; make a scheduler for each"),
+        (lambda: {"d": sgd(1)}, "one optimizer is needed, got a dict of them"),
+        (lambda: torch.optim.SGD, "an optimizer is needed, got the class SGD"),
+    ],
+)
+def test_what_is_no_optimizer_is_told_apart(given, words):
+    with pytest.raises(TypeError, match=words):
+        sc.ScheduleLR(given(), MODERATE)
+    with pytest.raises(TypeError, match=words):
+        next(iter(sc.train_steps(torch.nn.Linear(1, 1), given(), torch.nn.functional.mse_loss, [], MODERATE)))
+
+
+def test_an_optimizer_that_sets_its_own_steps_is_refused():
+    optimizer = sgd(1)
+    optimizer.param_groups[0]["relative_step"] = True  # as Adafactor of transformers
+    with pytest.raises(ValueError, match="SGD with relative_step=True, which sets its step sizes by itself"):
+        sc.ScheduleLR(optimizer, MODERATE)

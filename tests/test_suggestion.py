@@ -423,3 +423,17 @@ def test_repeats_that_agree_on_a_row_know_the_rate_no_better_than_the_rows_lie(r
     row = lr[1] / lr[0]
     assert combined.lr == pytest.approx(same.suggest("minimum").lr)
     assert (combined.lr / low, high / combined.lr) == pytest.approx((row**0.5, row**0.5))
+
+
+def test_where_forks_learned_nothing_the_ramps_own_accuracy_is_not_read():
+    lr = np.geomspace(1e-4, 1.0, 100)
+    loss = synthetic.fixed_centre(lr, 0.01, np.random.default_rng(0))
+    curve = metric_curve(lr, 0.3)  # which "plateau_edge" would read
+    forked = RangeTest(
+        lr=lr, train_loss=loss, metric=curve, chance=0.1, eval_samples=500, forks=tuple(forks([0.1] * 5))
+    )
+    assert forked.suggest("plateau_edge").lr is not None
+    assert forked.suggest().rule == "blow_up"
+    assert "\nrough: the forks tell nothing" in forked.summary()
+    flat = dataclasses.replace(forked, train_loss=np.full(100, 2.3))
+    assert flat.suggest().lr is None

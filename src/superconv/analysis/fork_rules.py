@@ -90,14 +90,17 @@ def best_fork(
     lrs = np.array([f.lr for f in tried])
     scores = np.array([sign * (f.metric if uses_metric else f.loss) if f in alive else math.nan for f in tried])
     top, worst = float(np.nanmax(scores)), float(np.nanmin(scores))
-    if top - worst <= 1e-12 * (1.0 + np.nanmax(np.abs(scores))):
-        return nowhere("all forks end equally good or bad: they do not tell the learning rates apart")
     measured = tried[int(np.nanargmax(scores))].error
+    learned = not (binomial and uses_metric) or _learned(top, chance, eval_samples, measured)
+    if top - worst <= 1e-12 * (1.0 + np.nanmax(np.abs(scores))):
+        alike = "all forks end equally good or bad: they do not tell the learning rates apart"
+        return nowhere(alike, blind=not learned)
     noise = _standard_error(abs(top), eval_samples, measured) if binomial and uses_metric else 0.0
-    if binomial and uses_metric and not _learned(top, chance, eval_samples, measured):
+    if not learned:
         return nowhere(
             f"no fork's accuracy is told from a guesser's: the best reaches {top:.3g}, a guesser {chance:.3g}; pass "
-            'metric="loss", more fork_steps, a range of learning rates (start_lr=1e-6, end_lr=10), or check the model'
+            'metric="loss", more fork_steps, a range of learning rates (start_lr=1e-6, end_lr=10), or check the model',
+            blind=True,
         )
     spread = top - worst
     if not (binomial and uses_metric):

@@ -31,6 +31,8 @@ def summary(ramps: Sequence[RangeTest], rule: str | None = None) -> str:
     lines.append(f"why ({suggestion.rule}): {suggestion.reason}")
     if suggestion.max_lr is not None and len(ramps) == 1 and ramps[0].short and not ramps[0].forks:
         lines.append("rough: read off one ramp; forks=10 with evaluation batches judge rates by what they lead to")
+    if suggestion.max_lr is not None and suggestion.rule != "best_fork" and any(ramp.forks for ramp in ramps):
+        lines.append("rough: the forks tell nothing, and a weaker rule was read; try it before you rely on it")
     for ramp in ramps:
         if ramp.stop.remedy:
             lines.append(f"the ramp ended at LR {_last_lr(ramp)}: {ramp.stop.message}")

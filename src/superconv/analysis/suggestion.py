@@ -110,7 +110,8 @@ RULES: dict[str, Callable[[Ramp], Found]] = {
 }
 
 
-BY_TRUST = ("best_fork", "plateau_edge", "blow_up")  # the rules that are used where none is asked for
+LOSS_RULE = "blow_up"
+BY_TRUST = ("best_fork", "plateau_edge", LOSS_RULE)  # the rules that are used where none is asked for
 
 
 def default_rule(ramp: Ramp) -> str:
@@ -143,14 +144,16 @@ def suggest_all(ramps: Sequence[Ramp], rule: str | None = None, seeds: Sequence[
     Args:
         ramps: at least one.
         rule: None: the default rule of the repeat that allows the least; where it says nothing, the next one of
-            `BY_TRUST` that does, and the reason names what the first one missed. A rule that is asked for by name
-            is the only one.
+            `BY_TRUST` that does, and the reason names what the first one missed; where the forks' accuracy is no
+            guesser's better, the ramp's is not read either, and the training loss alone answers. A rule that is asked
+            for by name is the only one.
         seeds: of the repeats, where known.
     Raises: ValueError: no ramp, or no rule of that name.
     """
     rules = (rule,) if rule is not None else BY_TRUST[max(BY_TRUST.index(default_rule(ramp)) for ramp in ramps) :]
     first = _read_by(rules[0], ramps, seeds)
-    for name in rules[1:] if first.lr is None else ():
+    blind = rule is None and first.lr is None and sum(RULES[first.rule](ramp).blind for ramp in ramps) * 2 >= len(ramps)
+    for name in (LOSS_RULE,) if blind else rules[1:] if first.lr is None else ():
         other = _read_by(name, ramps, seeds)
         if other.lr is not None:
             return replace(other, reason=f"{other.reason}; {first.rule} gives none: {first.reason}")

@@ -16,6 +16,7 @@ from torch import nn
 from .. import runs
 from ..analysis.curvature.statement import LRReading
 from ..data import Batches, Splits
+from ..data.shuffling import key
 from ..measure.curvature.monitor import LRMonitor
 from ..records import Evaluation, StepRecord, StopReason
 from ..task import Task, check_outputs, metric_name, source_hash
@@ -53,6 +54,7 @@ from .stopping import StopSignal
 
 CHECKPOINT_SECONDS = 60.0  # at most this much work is lost to a kill
 WEIGHTS = "weights.pt"
+TRAINING = 4  # the number of this use of a seed, beside those of `data.batches`
 EVALUATIONS = 10  # along a run, where `evaluate_every` is not given
 NOT_FINITE_AT_FIRST = (
     "the loss is not finite at the first step, before any learning rate has acted: check the data for NaN and "
@@ -147,7 +149,7 @@ class _Training:
         self, task: Task, arm: Arm, seed: int, splits: Splits, device: torch.device, monitoring: Monitoring | None
     ) -> None:
         self.task, self.arm, self.splits, self.monitoring = task, arm, splits, monitoring
-        seed_random_states(seed)
+        seed_random_states(key(TRAINING, seed))  # else dropout draws what the weights were drawn from
         self.model = model_of(task, arm, seed, device)
         self.loss_fn = loss_of(task, arm)
         layout = self._channels_last(device)

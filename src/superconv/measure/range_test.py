@@ -35,7 +35,15 @@ from .chance import ChanceLevel
 from .memory import naming_batch_size
 from .progress import Progress, reporter
 from .ramp import Probe
-from .range_test_arguments import check_forks, check_measured, check_ramp, check_reference, check_seed, check_uses_lr
+from .range_test_arguments import (
+    check_forks,
+    check_measured,
+    check_ramp,
+    check_reference,
+    check_seed,
+    check_uses_lr,
+    warn_of_capped_lr,
+)
 from .range_test_warnings import warn_of_direction, warn_of_sorted
 from .reference import GRID_POINTS, MOST_TRAININGS, Reference, find_reference
 from .trained_parameters import trained_parameters
@@ -195,6 +203,7 @@ def lr_range_test(
         scout = None if end_lr is not None else _scout(probe, source)
         start_lr, end_lr = _range(start_lr, end_lr, shape, scout)
         reference = _reference(probe, source, reference_lr, end_lr, total_steps, higher_is_better)
+        warn_of_capped_lr(optimizer, end_lr, probe.updates + total_steps)
         schedule = lr_ramp(total_steps, start_lr=start_lr, end_lr=end_lr, shape=shape)
         curve = probe.ramp(
             source,

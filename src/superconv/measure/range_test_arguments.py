@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import operator
+import warnings
 from typing import Any
 
 import numpy as np
-from torch.optim import Optimizer, Rprop
+from torch.optim import Adafactor, Optimizer, Rprop
 
 from ..near_names import near
 from ..schedules import checks
+from ..training.group_scales import check_takes_lr
 
 
 def check_reference(given: Any) -> None:
@@ -24,11 +26,24 @@ def check_reference(given: Any) -> None:
 
 
 def check_uses_lr(optimizer: Optimizer) -> None:
-    """Raise ValueError for one that its learning rate moves at the first update alone."""
+    """Raise ValueError for one that passes its learning rate by, or takes it at the first update alone."""
     if isinstance(optimizer, Rprop):
         raise ValueError(
             "optimizer: got Rprop, whose step sizes follow the signs of the gradients: its learning rate is the first "
             "one and acts no more, so a ramp of it measures nothing"
+        )
+    check_takes_lr(optimizer)
+
+
+def warn_of_capped_lr(optimizer: Optimizer, end_lr: float, total_steps: int) -> None:
+    """Warn where torch's Adafactor makes a smaller step than a ramp asks for: it takes min(lr, 1 / sqrt(step))."""
+    cap = 1.0 / math.sqrt(max(1, total_steps))
+    if isinstance(optimizer, Adafactor) and end_lr > cap:
+        warnings.warn(
+            f"torch's Adafactor takes no learning rate above 1 / sqrt(step), {cap:.2g} in step {total_steps}: the ramp "
+            f"goes to {end_lr:.2g}, and tells nothing beyond; pass end_lr={cap:.2g}, or a shorter ramp",
+            UserWarning,
+            stacklevel=3,
         )
 
 

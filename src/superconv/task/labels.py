@@ -59,6 +59,18 @@ def label_count(loss_fn: Any, targets: Any) -> LabelCount | None:
     return LabelCount(weight, counted, targets.numel())
 
 
+def check_takes_mean(loss_fn: Any, use: str) -> None:
+    """Where batches are put together, their losses must be means: sums of batches of unequal sizes are neither.
+
+    Args:
+        use: what they are put together for.
+    Raises: ValueError: the loss's `reduction` is "sum" or "none".
+    """
+    reduction = _option(loss_fn, "reduction")
+    if reduction in ("sum", "none"):
+        raise ValueError(f"loss_fn: got reduction={reduction!r}; {use} weights the mean losses of batches: pass 'mean'")
+
+
 def _option(loss_fn: Any, name: str) -> Any:
     if isinstance(loss_fn, functools.partial):
         return loss_fn.keywords[name] if name in loss_fn.keywords else _option(loss_fn.func, name)

@@ -210,12 +210,17 @@ def check_classes_second(outputs: Tensor, targets: Tensor, loss: Any) -> None:
 
 
 def metric_name(metric: str | Metric | None) -> str:
-    """How tables and axes call a metric: its name, its function's, its class's, "none"."""
+    """How tables and axes call a metric: its name, its function's, its class's, "none".
+
+    Names that end in "accuracy" are those of our own, which are shares of the samples; a function that is called so
+    gets brackets, since it may give percent.
+    """
     if metric is None:
         return "none"
-    if accumulates(metric):
-        return type(metric).__name__
-    return metric if isinstance(metric, str) else getattr(metric, "__name__", "metric")
+    if isinstance(metric, str):
+        return metric
+    name = type(metric).__name__ if accumulates(metric) else getattr(metric, "__name__", "metric")
+    return f"{name}()" if name.endswith("accuracy") else name
 
 
 def check_outputs(outputs: Any, targets: Any, num_classes: int | None, ignored: int | None = None) -> None:

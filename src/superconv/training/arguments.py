@@ -10,11 +10,13 @@ from torch.optim import Optimizer
 from ..schedules import checks
 from ..task.loss_function import check_no_class
 from .evaluate import check_evaluate_with
+from .inner_optimizer import torch_optimizer
 
 
 def check_parts(optimizer: Any, loss_fn: Any) -> None:
     """Raise TypeError for a loss that is no function or no optimizer, ValueError for one that needs a closure."""
     if not isinstance(optimizer, Optimizer):
+        torch_optimizer(optimizer)  # says what else is wrong
         raise TypeError(f"a torch.optim.Optimizer is needed, got {type(optimizer).__name__}; pass the inner one")
     check_no_class("loss_fn", loss_fn)
     if not callable(loss_fn):

@@ -193,13 +193,23 @@ def sample_count(targets: Any, inputs: Any = None) -> int:
         if isinstance(value, PackedSequence):
             return int(value.batch_sizes[0])
         if isinstance(value, Mapping) and value:
-            return sample_count(next(iter(value.values())))
+            first = _first_of_samples(value.values())
+            return sample_count(next(iter(value.values())) if first is None else first)
         if isinstance(value, (tuple, list)) and value and not moves_itself(value):
-            return sample_count(value[0]) if isinstance(value[0], (torch.Tensor, PackedSequence)) else len(value)
+            first = _first_of_samples(value)  # of (share, labels, other labels), say, the labels
+            return len(value) if first is None else sample_count(first)
     raise ValueError(
         f"cannot count the samples of a batch whose targets are {type(targets).__name__}; pass split so that the "
         "targets are a tensor, or a non-empty mapping or sequence of tensors"
     )
+
+
+def _first_of_samples(values: Iterable[Any]) -> torch.Tensor | PackedSequence | None:
+    """The first that has a value a sample; None: none has."""
+    for value in values:
+        if isinstance(value, PackedSequence) or (isinstance(value, torch.Tensor) and value.ndim):
+            return value
+    return None
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -44,7 +44,7 @@ class Copies:
         if self._file is not None:
             return self._on_disk(tensor, self._file)
         source = tensor.detach()
-        copy = source.clone() if self._device is None else source.to(self._device, copy=True)
+        copy = source.to(source.device if self._device is None else self._device, copy=True)
         return lambda: copy
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..data.moving import move, moves_itself
 from ..records import Evaluation
 from ..task import Metric, counting_metric
-from ..task.labels import ignored_label, label_count
+from ..task.labels import check_takes_mean, ignored_label, label_count
 from ..task.loss_function import LossFunction, check_no_class
 from ..task.metrics import accumulates, check_classes_second, reads_both_ways
 from .averages import Averages
@@ -75,6 +75,7 @@ def evaluate(
     """
     check_evaluate_with(evaluate_with)
     check_no_class("loss_fn", loss_fn)
+    check_takes_mean(loss_fn, "an evaluation")
     split, measure = split or pair, counting_metric(metric, ignored_label(loss_fn))
     by_name = isinstance(metric, str) and measure is not None
     by_loss = isinstance(metric, str) and measure is None

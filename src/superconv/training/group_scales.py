@@ -13,6 +13,15 @@ from .inner_optimizer import updating_optimizer
 Group = dict[str, Any]
 
 
+def check_takes_lr(optimizer: Optimizer) -> None:
+    """Raise ValueError for one that is asked to find its step sizes itself, and passes a learning rate by."""
+    if any(group.get("relative_step") for group in optimizer.param_groups):
+        raise ValueError(
+            f"optimizer: got {type(optimizer).__name__} with relative_step=True, which sets its step sizes by itself "
+            "and passes any learning rate by; make it with relative_step=False, warmup_init=False and a learning rate"
+        )
+
+
 def own_scales(optimizer: Optimizer) -> list[float]:
     """LR of every group (`initial_lr` where it is set) over the optimizer's default LR.
 

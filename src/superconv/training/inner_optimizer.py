@@ -15,6 +15,11 @@ def torch_optimizer(given: Any) -> Optimizer:
     if isinstance(given, Optimizer):
         return given
     held = held_optimizers(given)
+    if isinstance(given, type) and issubclass(given, Optimizer):
+        raise TypeError(f"an optimizer is needed, got the class {given.__name__}; make one of the model's parameters")
+    entries = given.values() if isinstance(given, dict) else given if isinstance(given, list | tuple) else ()
+    if any(isinstance(each, Optimizer) for each in entries):
+        raise TypeError(f"one optimizer is needed, got a {type(given).__name__} of them; make a scheduler for each")
     if len(held) != 1:
         raise TypeError(f"a torch.optim.Optimizer is needed, got a {type(given).__name__}; pass the inner one")
     return held[0]

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from ..records import History, StepRecord, StopReason
 from ..schedules import Schedule
 from ..task import Metric
+from ..task.labels import check_takes_mean
 from ..task.loss_function import LossFunction
 from .arguments import check_options, check_parts
 from .batch_source import BatchesExhausted, BatchSource, Split, device_of, pair
@@ -22,6 +23,7 @@ from .checkpoint import TrainState
 from .evaluate import EvaluateWith, check_metric, check_readable, evaluate, has_batch_statistics
 from .evaluation_point import begin_training, evaluation_point
 from .micro_batches import Count, check_count
+from .modes import TrainingModes
 from .precision import make_scaler
 from .ranks_apart import warn_of_ranks_apart
 from .schedule_lr import ScheduledGroups, resumed_schedule
@@ -60,8 +62,9 @@ def train_steps(
     """Train under `schedule`, one update at a time; the caller stores, prints, checkpoints and stops.
 
     At a yield the parameters are after the update, `.grad` is that update's (unscaled), and the next batch is not yet
-    drawn, so that `state.save()` there is exact. `record.loss` is a detached 0-dim tensor: reading it waits for the
-    device. The generator's value (also `state.stop`) says why it ended.
+    drawn, so that `state.save()` there is exact. A model that is left in evaluation mode there (by a validation of
+    one's own) trains on in the modes that its modules had before. `record.loss` is a detached 0-dim tensor: reading it
+    waits for the device. The generator's value (also `state.stop`) says why it ended.
 
     Under DistributedDataParallel or FSDP the recorded loss and samples are those of all ranks, and an update equals one
     on the joined batch, also where ranks have different numbers of samples, or of labels that count: gradients are
@@ -97,6 +100,8 @@ def train_steps(
     check_options(accumulation_steps, evaluate_every, clip_grad_norm, evaluate_with)
     if evaluate_every is not None and eval_batches is None:
         raise ValueError(f"evaluate_every={evaluate_every} would be ignored without eval_batches; pass both or none")
+    if accumulation_steps > 1:
+        check_takes_mean(loss_fn, "accumulation")
     check_count(count)
     device = device_of(model)
     state = _state(state, model, optimizer, batches, precision, device)
@@ -115,6 +120,7 @@ def train_steps(
             )
     if not model.training:
         model.train()  # a model that is training keeps its flags: a frozen BatchNorm stays frozen
+    modes = TrainingModes(model)
     begin_training(optimizer)
     skipped_in_a_row = 0
     while state.step < schedule.total_steps:
@@ -141,6 +147,7 @@ def train_steps(
                         split=split,
                         precision=precision,
                     )
+        modes.note()
         yield StepRecord(
             step,
             groups.lrs,
@@ -152,6 +159,7 @@ def train_steps(
             skipped,
             evaluation,
         )
+        modes.back_to_training()
         skipped_in_a_row = skipped_in_a_row + 1 if skipped else 0
         if skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             state.stop = StopReason.diverged

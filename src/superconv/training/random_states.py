@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,10 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.shuffling import key
 from .distributed import rank
 
-_TRAINING = 2  # the number of this use of a seed
 # Each keeps a state of its own; SystemRandom, one of Python's, has none.
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
@@ -71,15 +68,10 @@ def set_random_states(states: Mapping[str, Any], generators: Sequence[torch.Gene
 
 
 def seed_random_states(seed: int) -> None:
-    """Seed Python's, numpy's and torch's (on all devices) global random states by a hash of `seed`.
-
-    A network that was made under `torch.manual_seed(seed)` would otherwise be trained with the very numbers that its
-    weights were drawn from.
-    """
-    mixed = key(operator.index(seed) % 2**64, _TRAINING)
-    random.seed(mixed)
-    np.random.seed(mixed % 2**32)
-    torch.manual_seed(mixed)
+    """Seed Python's, numpy's and torch's (on all devices) global random states."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def seed_random_states_of_rank(seed: int) -> None:

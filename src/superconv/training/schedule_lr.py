@@ -72,7 +72,8 @@ class ScheduleLR(LRScheduler):
             own learning rates, as in `ScheduledGroups`. They are the place for a list of `max_lr`s as torch's
             OneCycleLR takes it: the largest goes into the schedule, and each over the largest here.
         start_step: updates that were made before, where there is no saved scheduler to load: the values of this step
-            are written, and counting goes on from it (torch's `last_epoch` is one less).
+            are written, and counting goes on from it.
+        last_epoch: torch's word, one less than `start_step`, for what makes schedulers by torch's interface (skorch).
     Warns: nobody may have typed the learning rate that the groups' are measured by, or ratios that were written into
         groups after an earlier scheduler are ignored (`warn_of_unclear_scales`).
     Raises: ValueError: as `ScheduledGroups`; `step(epoch)` or another `last_epoch`, since the position is counted;
@@ -109,8 +110,11 @@ class ScheduleLR(LRScheduler):
         cycle_momentum: bool | None = None,
         group_scales: Sequence[float] | None = None,
         start_step: int = 0,
+        last_epoch: int = -1,
     ) -> None:
-        start_step = checks.whole("start_step", start_step, at_least=0)
+        if last_epoch != -1 and start_step != 0:
+            raise ValueError("start_step and last_epoch say the same thing in two ways; give start_step alone")
+        start_step = checks.whole("start_step", start_step if last_epoch == -1 else last_epoch + 1, at_least=0)
         # LRScheduler.__init__ is left out: it would wrap optimizer.step and hold a counter of its own.
         self._given = schedule
         self._given_scales = group_scales is not None
@@ -146,8 +150,9 @@ class ScheduleLR(LRScheduler):
         if step != self._last_epoch:
             raise ValueError(
                 f"last_epoch of a ScheduleLR was set from {self._last_epoch} to {step!r}; it counts the updates of its "
-                "optimizer by itself. To go on from a saved state use load_state_dict; where there is none, make it "
-                "with start_step=..., the number of updates that were made"
+                "optimizer by itself; call step() after each update (in ignite: a handler for ITERATION_COMPLETED "
+                "that does so). To go on from a saved state use load_state_dict; where there is none, make "
+                "it with start_step=..., the number of updates that were made"
             )
 
     @property

@@ -15,6 +15,7 @@ from .callers_level import callers_level
 from .group_scales import (
     Group,
     base_of_scales,
+    check_takes_lr,
     common_base,
     default_of,
     given_scales,
@@ -50,8 +51,8 @@ class ScheduledGroups:
             written there too; False: momentum is never written.
         group_scales: one factor a group, instead of the ratios above.
     Raises: ValueError: a ratio that is not defined (default LR 0), scales that do not fit, momentum forced on an
-        optimizer that has none or on a schedule that sets none, or a schedule-free optimizer whose momentum would
-        be cycled (its averaging takes the place of the schedule).
+        optimizer that has none or on a schedule that sets none, an optimizer that sets its own steps, or a schedule-
+        free optimizer whose momentum would be cycled (its averaging takes the place of the schedule).
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class ScheduledGroups:
             raise TypeError(f"a superconv.Schedule is needed, got {type(schedule).__name__}; see superconv.one_cycle")
         if cycle_momentum not in (None, True, False):
             raise ValueError(f"cycle_momentum must be None, True or False, got {cycle_momentum!r}")
+        check_takes_lr(self.optimizer)
         self.cycle_momentum = cycle_momentum
         self.lr_scales = (
             own_scales(self.optimizer) if group_scales is None else given_scales(group_scales, self.optimizer)

@@ -36,11 +36,12 @@ class Update:
     ) -> None:
         self.model, self.optimizer, self.loss_fn, self.split, self.count = model, optimizer, loss_fn, split, count
         self.device, self.precision, self.scaler, self.clip = device, precision, scaler, clip_grad_norm
+        self._has_gradients = False
 
     def __call__(self, source: BatchSource, accumulation_steps: int) -> tuple[torch.Tensor, int, Any, bool]:
         """Mean loss and samples (of all ranks), the gradient's norm where it is clipped, whether it was skipped.
 
-        Raises: BatchesExhausted: an iterator has no more batches.
+        Raises: BatchesExhausted: an iterator has no more batches. ValueError: as `_check_gradients`.
         """
         batches = self._draw(source, accumulation_steps)
         drawn = [self.split(batch) for batch in batches]
@@ -54,6 +55,7 @@ class Update:
                 part = self._backward(inputs, targets, weight)
             loss = part if loss is None else loss + part
         assert loss is not None
+        self._check_gradients()
         grad_norm, skipped = self._step()
         loss, samples = mean_over_ranks(loss, samples)
         return loss, samples, grad_norm, skipped
@@ -84,6 +86,17 @@ class Update:
         loss = weighted(loss, weight)
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()
         return loss.detach()
+
+    def _check_gradients(self) -> None:
+        """Of the first update. Raises: ValueError: no parameter of the optimizer got one, so that it trains nothing."""
+        if not self._has_gradients:
+            parameters = (p for group in self.optimizer.param_groups for p in group["params"])
+            self._has_gradients = any(parameter.grad is not None for parameter in parameters)
+        if not self._has_gradients:
+            raise ValueError(
+                "no parameter of the optimizer got a gradient: the loss does not depend on them (is it made of another "
+                "model, or detached?), or hooks step and clear them in the backward pass, which no optimizer sees"
+            )
 
     def _step(self) -> tuple[torch.Tensor | None, bool]:
         if self.scaler is not None:
