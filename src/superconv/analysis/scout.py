@@ -39,8 +39,8 @@ def upper_end(scout: RangeTest) -> float:
 
     On 85 stored scouts of fifty tasks the end lay below the best max_lr of 1cycle in 5 by the rule before (one lucky
     point was learning, one point above the start a blow-up), in none by one that asks for what lasts. That one still
-    ended 59% of scouts of pure noise with a blow-up at LR 1 below that LR; none of 300 since falls have to be clear, and
-    all 34 scouts that are stored here end where they did (docs/lab-log.md).
+    ended 59% of 300 scouts of pure noise with a blow-up at LR 1 below that LR; none does since falls have to be clear,
+    and all 34 scouts that are stored here end where they did (docs/lab-log.md).
     Raises: ValueError: not one finite loss.
     """
     if len(scout.lr) == 0:
