@@ -103,7 +103,8 @@ def compare(
         budget: of tuning; None: `Budget()`.
         treatment: name of the contender that is asked about; None: the first.
         margin: smallest difference of the metric that matters; None: half a point, for accuracies.
-        workers, device, stop: as in `run_trainings`.
+        root, experiment: the folder of runs, and the name of this comparison in it.
+        device, workers, stop: as in `run_trainings`.
         report: called with (what, done, total, text).
     Returns: a Comparison; None where it was stopped.
     Raises: ValueError: no opponent, different batch sizes, a metric that needs a margin, a contender that does not fit

@@ -78,16 +78,22 @@ def find(
 
     Args:
         task: a Task, trained in this process; or a function that makes one and pickles, for `workers`.
+        steps: length of the training that is planned, in updates of `batch_size`.
         budget: updates (int), a share of `steps` (a float below 1, "10%"), or minutes ("5min"). It is kept: a probe
             that does not fit is not begun. An update of another batch size counts by its samples, if that is more.
         strategy: "balance", or "companion" (arXiv 1803.09820, Sec. 5).
+        optimizer: as in `build_optimizer`.
         optimizer_options: further arguments of `build_optimizer` that are not searched, such as norm_weight_decay;
             weight_decay, momentum and lr have parameters of their own, or are what is looked for.
         batch_size: of the planned training.
-        weight_decays, momenta, dropouts: values to try; None: usual ones; one value: used throughout, not searched.
+        weight_decays, momenta: values to try; None: usual ones; one value: used throughout, not searched.
             Between several weight decays, and beyond the best of them, more are tried. Momenta are (at both ends of the
-            cycle, at its peak). Dropout is searched where the task's model function takes it.
+            cycle, at its peak).
         batch_sizes: to try besides `batch_size`; None: half and double; (): not searched.
+        dropouts: likewise, as weight decays; searched where the task's model function takes it.
+        clip_grad_norm, precision: of every training, as in `train_steps`.
+        root, experiment: the folder of runs, and the name of this search in it.
+        device: by name; None: a GPU where there is one.
         workers: processes for independent trainings; 1: this process; None: one a core.
         stop: asked between two steps.
         report: called with ("find", updates spent, budget, text) before and after every probe.

@@ -101,14 +101,14 @@ class Recipe(Settings):
         steps: planned length, in updates of `batch_size`.
         tolerance, reasons: the range test's verdict on large learning rates.
         suggestion: the range test's max_lr, in words.
-        metric: that chose, on validation data.
+        metric, higher_is_better: that chose, on validation data, and its direction.
         chosen_by, confirmed: how the winner was chosen, and on how many fresh seeds.
-        evidence: every trial training, in the order made. There is no forecast for longer ones.
-        edges: sentences about picks at the edge of what was tried.
-        untried: settings of which one value alone was tried.
         updates, budget: spent, and allowed, in updates of the planned batch size.
         strategy: that searched.
         samples, validation_samples: of the training set, and behind every score.
+        evidence: every trial training, in the order made. There is no forecast for longer ones.
+        edges: sentences about picks at the edge of what was tried.
+        untried: settings of which one value alone was tried.
     """
 
     task: str

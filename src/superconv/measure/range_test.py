@@ -103,6 +103,9 @@ def lr_range_test(
     variables, and what they have written or printed.
 
     Args:
+        loss_fn, split, accumulation_steps, precision, clip_grad_norm: as in `train_steps`.
+        start_lr: None: four decades below the ramp's end; 0 where it is linear.
+        end_lr: None: where the scout says.
         total_steps: updates of the ramp; 100 by default. The scout (60) and the forks come on top.
         shape: "exponential" (default) or "linear".
         forks: how many, equally spaced along the ramp (an exponential one: along its upper 2.5 decades, or 4 where
@@ -110,6 +113,7 @@ def lr_range_test(
         fork_steps: 0.3 of `total_steps` by default.
         eval_batches: measured every `evaluate_every` updates (25 times by default) and after each fork. Without them
             there is no metric, and no verdict.
+        metric: as in `evaluate`; None: the loss alone.
         higher_is_better: of the metric; None: what an object with update, compute and reset says by its attribute of
             that name, else True, but for "loss" False.
         evaluate_with: BatchNorm by "batch" statistics (of batches in which the classes are mixed), "reestimated" ones,

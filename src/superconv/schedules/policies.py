@@ -98,7 +98,7 @@ def _peak_step(total: int, cycle_fraction: float) -> int:
         return peak
     what = f"one_cycle with total_steps={total} and cycle_fraction={fraction:g}"
     if total < 4:
-        raise ValueError(f"{what}: rise, fall and annihilation need a step each; use total_steps of 4 or more")
+        raise ValueError(f"{what}: rise, fall and annihilation need a step each; use total_steps of 10 or more")
     nearest = 1 if peak < 1 else (total - 2) // 2
     short = "rise" if peak < 1 else "annihilation"
     advice = f"use cycle_fraction={_fraction_for(nearest, total)!r}, or another total_steps"

@@ -81,8 +81,10 @@ def train_steps(
             the labels that are not ignored where `loss_fn` has an `ignore_index`, takes a mean, and the targets are
             integer labels; else the samples, which is wrong for a loss that leaves some out on its own.
         precision: "fp32", "bf16" or "fp16" (with a gradient scaler; skipped updates do not advance the schedule).
+        clip_grad_norm: largest norm of all gradients together, which are scaled down to it; None: as they are.
         eval_batches, evaluate_every: evaluate after every `evaluate_every` updates and after the last; None: only
             after the last. An iterator serves for one evaluation only.
+        evaluate_with, metric: as in `evaluate`.
         try_metric: try the metric on one evaluation batch before the first update (`check_metric`).
         split: batch -> (inputs, targets); by default the batch is that pair. A tensor goes in as model(x), a tuple
             as model(*x), a mapping as model(**x), a PackedSequence or a graph (with a `to` of its own) as model(x).

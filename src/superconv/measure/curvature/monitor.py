@@ -60,7 +60,7 @@ class LRMonitor:
         optimizer: its optimizer; updates that a gradient scaler skipped do not count.
         loss_fn: (outputs, targets) -> mean loss; needed for probes alone.
         probe_batches: batches that take no part in the updates (from held-out data: on training data the estimates
-            learn of the fit, too). The first `2 * probes` are kept. None: the paper's estimate alone.
+            learn of the fit, too). The first `2 * probes` are kept (and needed). None: the paper's estimate alone.
         every: updates between probes and readings.
         probes: that an estimate pools, at least 8.
         spacing: updates between iterates of the paper's estimate (1 and 10 in the paper).
