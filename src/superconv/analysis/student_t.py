@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
+from collections.abc import Sequence
 
 _TINY = 1e-300
 
@@ -32,6 +34,23 @@ def two_sided_p(t: float, degrees: int) -> float:
     square = t * t
     # both x and 1 - x are formed without subtraction, so that neither tail loses digits
     return _regularised_beta(degrees / (degrees + square), square / (degrees + square), degrees / 2, 0.5)
+
+
+def half_width(values: Sequence[float], confidence: float = 0.95) -> float:
+    """Half the width of the interval of a mean: t(confidence, n - 1) s / sqrt(n), s with n - 1 in its denominator.
+
+    Args:
+        values: n numbers, one a seed.
+        confidence: inside (0, 1).
+    Returns: nan for fewer than two values, whose spread is not known.
+    Example:
+        >>> round(half_width([1.0, 2.0, 3.0]), 4)
+        2.4841
+    """
+    n = len(values)
+    if n < 2:
+        return math.nan
+    return critical_value(confidence, n - 1) * statistics.stdev(values) / math.sqrt(n)
 
 
 @functools.lru_cache(maxsize=256)

@@ -14,7 +14,7 @@ from ..near_names import near
 from . import fork_rules, loss_rules, metric_rules
 from .fork_rules import Fork
 from .found import Found
-from .student_t import critical_value
+from .student_t import half_width
 
 ONE_CYCLE_RATIO = 10.0  # max_lr / min_lr where one cycle is run: arXiv 1803.09820, Sec. 4.1
 CLR_RATIO = 3.0  # where triangular cycles are repeated: arXiv 1708.07120v1, Sec. 3
@@ -219,7 +219,7 @@ def _interval(logs: NDArray[np.float64], single: tuple[float, float] | None) -> 
         return single
     if n == 2:
         return float(np.exp(logs.min())), float(np.exp(logs.max()))
-    half = critical_value(0.95, n - 1) * float(logs.std(ddof=1)) / math.sqrt(n)
+    half = half_width(logs.tolist())
     return float(np.exp(logs.mean() - half)), float(np.exp(logs.mean() + half))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
-from ..analysis.student_t import critical_value
+from ..analysis.student_t import half_width
 from .claim import Experiment
 from .judgement import LEAST_SEEDS
 from .measured import Run
@@ -75,7 +74,7 @@ def _ours(found: list[Run], digits: int) -> str:
     n, finals = len(found), [run.final for run in found]
     spread = ""
     if n >= LEAST_SEEDS:
-        spread = f" ± {100 * critical_value(0.95, n - 1) * stdev(finals) / math.sqrt(n):.{digits}f}"
+        spread = f" ± {100 * half_width(finals):.{digits}f}"
     diverged = sum(run.stop == "diverged" for run in found)
     told = f"n={n}" + (f", {diverged} diverged" if diverged else "")
     return f"{100 * fmean(finals):.{digits}f}{spread} ({told})"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
 
-from ..analysis.student_t import critical_value
+from ..analysis.student_t import half_width
 
 Word = Literal["holds", "holds in direction", "does not hold", "undecided", "not run", "measured"]
 LEAST_SEEDS = 3
@@ -77,7 +76,7 @@ def judge(
     alike = spread <= _DUST * max(1.0, *map(abs, values)) and 2.0 ** (1 - n) > 0.05
     if n < LEAST_SEEDS or alike:
         return Judgement("undecided", n, mean, without=without)
-    half = critical_value(0.95, n - 1) * spread / math.sqrt(n)
+    half = half_width(values)
     lower, upper = mean - half, mean + half
     moved = None if size is None else size - (0.0 if printed is None else printed - mean)
     word = _word(mean, lower, upper, sign, moved, tolerance, equal)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..analysis.student_t import critical_value
+from ..analysis.student_t import half_width
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -39,7 +39,7 @@ def interval(values: Sequence[float] | Floats) -> tuple[float, float, float, int
     mean = float(finite.mean())
     if n < 3:
         return mean, float(finite.min()), float(finite.max()), n
-    half = critical_value(CONFIDENCE, n - 1) * float(finite.std(ddof=1)) / np.sqrt(n)
+    half = half_width(finite.tolist(), CONFIDENCE)
     return mean, mean - half, mean + half, n
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..student_t import critical_value
+from ..student_t import half_width
 from .iterates import identity_ratio
 from .jackknife import STANDARD_ERRORS, Estimate
 
@@ -79,7 +79,7 @@ def over_seeds(slopes: Sequence[float], confidence: float = 0.95) -> EchoExponen
     if not len(values):
         return None
     mean, n = float(values.mean()), len(values)
-    half = 0.0 if n < 2 else critical_value(confidence, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+    half = half_width(values.tolist(), confidence)
     return EchoExponent(mean, mean - half, mean + half, n)
 
 
