@@ -63,6 +63,7 @@ def test_every_arm_has_the_same_budget_and_seeds(tmp_path: Path) -> None:
     assert result.contest.rival == "cosine"
     runs = [found for found in find_runs(tmp_path) if found.summary is not None]
     tuning = [found for found in runs if found.seed >= FIRST_SEED]
+    assert 0 < len(tuning) < len(runs)
     assert all(found.summary["test"] is None for found in tuning)  # type: ignore[index]
     assert all(found.summary["test"] is not None for found in runs if found.seed < FIRST_SEED)  # type: ignore[index]
 

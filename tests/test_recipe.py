@@ -258,6 +258,7 @@ def test_finalists_that_diverge_step_down(share: float, checks: int) -> None:
     knowledge = run(plan, fragile)
     found = conclude(knowledge, plan)
     best = finalists(knowledge, plan)
+    assert len(best) == 2
     assert all(candidate.max_lr > 0.9 for candidate in best)
     assert found.candidate == best[0].along_ridge(0.5)
     assert found.confirmed == checks
