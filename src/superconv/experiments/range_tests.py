@@ -21,7 +21,7 @@ from ..records import StopReason
 from ..runs.errors import explained
 from ..task import Task, check_outputs, source_hash
 from ..task.labels import ignored_label
-from ..training.batch_source import call_model, pair
+from ..training.batch_source import pair
 from ..training.distributed import (
     agree_on,
     is_distributed,
@@ -33,6 +33,7 @@ from ..training.distributed import (
     world_size,
 )
 from ..training.evaluate import EvaluateWith
+from ..training.evaluation_mode import outputs_of
 from ..training.optimizers import build_optimizer, default_lr
 from ..training.precision import to_channels_last, wants_channels_last
 from .arm_parts import VALIDATION_SAMPLES
@@ -223,10 +224,7 @@ def _reduced(samples: Samples, count: int | None) -> Samples:
 
 def _check_model(task: Task, model: torch.nn.Module, batches: Batches) -> None:
     inputs, targets = (task.split or pair)(next(iter(batches)))
-    with torch.no_grad():
-        outputs = call_model(model.eval(), inputs)
-        check_outputs(outputs, targets, task.data.num_classes, ignored_label(task.loss))
-    model.train()
+    check_outputs(outputs_of(model, inputs), targets, task.data.num_classes, ignored_label(task.loss))
 
 
 def _summary(ramp: RangeTest) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ..measure.curvature.monitor import LRMonitor
 from ..records import Evaluation, StepRecord, StopReason
 from ..task import Task, check_outputs, metric_name, source_hash
 from ..task.labels import ignored_label
-from ..training.batch_source import call_model, pair
+from ..training.batch_source import pair
 from ..training.checkpoint import TrainState
 from ..training.compiled import compiled
 from ..training.distributed import (
@@ -35,6 +35,7 @@ from ..training.distributed import (
     world_size,
 )
 from ..training.evaluate import evaluate, has_batch_statistics
+from ..training.evaluation_mode import outputs_of
 from ..training.evaluation_point import evaluation_point
 from ..training.loop import READ_EVERY, STATISTICS_BATCHES, first_non_finite, read_losses, train_steps
 from ..training.optimizers import build_optimizer, has_momentum
@@ -273,11 +274,10 @@ class _Training:
     def _check_model(self) -> None:
         """A model that does not fit its data is named before anything is trained."""
         inputs, targets = (self.task.split or pair)(self.state.source.sample(1)[0])
-        self.model.eval()
-        with torch.no_grad():
-            outputs = call_model(self.model, inputs)
-            check_outputs(outputs, targets, self.splits.num_classes, ignored_label(self.loss_fn))
-        self.model.train()
+        outputs = outputs_of(self.model, inputs)
+        check_outputs(outputs, targets, self.splits.num_classes, ignored_label(self.loss_fn))
+        if not self.model.training:
+            self.model.train()  # as the loop does: layers that are frozen in a model that trains stay so
 
     def _write(self, started: float, progress: Progress | None) -> bool:
         """Read the losses that are due and append their rows, up to a non-finite one; True where there is one."""

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from ..analysis.range_test import Fork, RangeTest
 from ..records import Evaluation, StepRecord, StopReason
 from ..schedules import Schedule, cosine
-from ..task.loss_function import LossFunction
+from ..task.loss_function import LossFunction, loss_module
 from ..training.batch_source import BatchSource
 from ..training.checkpoint import TrainState
 from ..training.loader_order import LoaderOrder
@@ -130,7 +130,8 @@ class Probe:
         """Restores what training changes: model, optimizer, scaler, batch order, a loss that is a module."""
         things = [self.model, self.optimizer, LoaderOrder(batches)]
         things += [] if self.scaler is None else [self.scaler]
-        things += [self.loss_fn] if isinstance(self.loss_fn, nn.Module) else []
+        loss = loss_module(self.loss_fn)
+        things += [] if loss is None else [loss]
         if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict"):
             things.append(batches)
         with preserved(*things, keep_copy_on=self.keep_copy_on) as rewind:

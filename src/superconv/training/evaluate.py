@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice, zip_longest
 from typing import Any, Literal
 
@@ -18,17 +19,17 @@ from ..data.moving import move, moves_itself
 from ..records import Evaluation
 from ..task import Metric, counting_metric
 from ..task.labels import check_takes_mean, ignored_label, label_count
-from ..task.loss_function import LossFunction, check_no_class
+from ..task.loss_function import LossFunction, check_no_class, loss_module
 from ..task.metrics import accumulates, check_classes_second, reads_both_ways
 from .averages import Averages
 from .batch_source import Split, call_model, device_of, pair, sample_count
-from .copies import Copies
 from .distributed import copy_from_first_rank, inner_module, is_distributed, sum_over_ranks
+from .evaluation_mode import evaluation_mode
+from .forward_only import ForwardOnly
 from .loader_order import LoaderOrder
 from .loss_value import loss_tensor
 from .precision import autocast
-from .preserve import preserved, tensor_restore
-from .sharded import reshard
+from .preserve import preserved
 from .whole_metric import WholeMetric
 
 EvaluateWith = Literal["batch", "reestimated", "running"]
@@ -57,7 +58,8 @@ def evaluate(
     "running" as they are; "batch": those of the evaluated batch, so a prediction depends on its companions;
     "reestimated": the average over `training_batches` under the present weights.
 
-    Nothing of the model is changed: buffers, flags and random states are as before.
+    Nothing of the model is changed, nor of a loss that is a module: buffers, flags and random states are as before.
+    Both are in evaluation mode. No graph is built, unless one of them differentiates on its way (`ForwardOnly`).
 
     Under DistributedDataParallel the result is that of all ranks' samples, so every rank must call it (with any number
     of samples). BatchNorm's statistics are then the same on all ranks: "running" are rank 0's, which the next forward
@@ -83,15 +85,28 @@ def evaluate(
     device = device_of(model)
     averages = Averages(device)
     whole = WholeMetric(metric, device) if accumulates(metric) else None
-    statistics = _statistics(model, evaluate_with, training_batches, split, precision)
-    with preserved(LoaderOrder(batches)), torch.no_grad(), statistics:
+    modules = [module for module in (loss_module(loss_fn), model) if module is not None]
+    forward = ForwardOnly(*modules)
+    norms = _normalising(model)
+
+    def results(inputs: Any, targets: Any) -> tuple[Any, torch.Tensor]:
+        with autocast(precision, device.type):
+            outputs = _call(model, inputs, evaluate_with)
+            return outputs, loss_tensor(loss_fn(outputs, targets))
+
+    with preserved(LoaderOrder(batches)), torch.no_grad(), evaluation_mode(*modules), _own_settings(norms):
+        if evaluate_with == "batch":
+            for norm in norms:
+                norm.training, norm.track_running_stats = True, False  # batch statistics, buffers left alone
+        elif evaluate_with == "reestimated" and norms:
+            _reestimate(model, norms, training_batches, split, precision, forward)
+            _average_over_ranks(norms)
+        else:
+            copy_from_first_rank(buffer for norm in norms for buffer in norm.buffers(recurse=False))
         for batch in _no_lone_sample(batches, evaluate_with):
             inputs, targets = split(batch)
             inputs, targets = move(inputs, device), move(targets, device)
-            with autocast(precision, device.type):
-                outputs = _call(model, inputs, evaluate_with)
-                loss = loss_fn(outputs, targets)
-            loss = loss_tensor(loss)
+            outputs, loss = forward(partial(results, inputs, targets))
             if by_name and reads_both_ways(outputs, targets, loss_fn):
                 check_classes_second(outputs, targets, loss)
             by_name = False  # once is enough
@@ -149,29 +164,21 @@ def check_metric(
     by_name = isinstance(metric, str) and loss_fn is not None
     model, split = inner_module(model), split or pair
     device = device_of(model)
-    flags = [(module, module.training) for module in model.modules()]
-    buffers = [tensor_restore(buffer, Copies(None)) for buffer in model.buffers()]
+    modules = [module for module in (loss_module(loss_fn), model) if module is not None]
+    forward = ForwardOnly(*modules)
     own_state = [batches] if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict") else []
-    with preserved(LoaderOrder(batches), *own_state), torch.no_grad():
+    with preserved(LoaderOrder(batches), *own_state), torch.no_grad(), evaluation_mode(*modules):
         first = list(islice(batches, 1))
-        model.eval()
-        try:
-            for inputs, targets in map(split, first):
-                inputs, targets = move(inputs, device), move(targets, device)
-                with autocast(precision, device.type):
-                    outputs = call_model(model, inputs)
-                    if by_name and reads_both_ways(outputs, targets, loss_fn):
-                        check_classes_second(outputs, targets, loss_fn(outputs, targets))
-                if measure is not None:
-                    Averages(device).add_metric(measure(outputs, targets), sample_count(targets, inputs))
-                elif accumulates(metric):
-                    WholeMetric(metric, device).try_out(outputs, targets)
-        finally:
-            reshard(model)
-            for module, training in flags:
-                module.training = training
-            for restore in buffers:
-                restore()
+        for inputs, targets in map(split, first):
+            inputs, targets = move(inputs, device), move(targets, device)
+            with autocast(precision, device.type):
+                outputs = forward(partial(call_model, model, inputs))
+                if by_name and reads_both_ways(outputs, targets, loss_fn):
+                    check_classes_second(outputs, targets, forward(partial(loss_fn, outputs, targets)))
+            if measure is not None:
+                Averages(device).add_metric(measure(outputs, targets), sample_count(targets, inputs))
+            elif accumulates(metric):
+                WholeMetric(metric, device).try_out(outputs, targets)
     return chain(first, batches) if is_one_shot(batches) else batches
 
 
@@ -200,41 +207,19 @@ def _normalising(model: nn.Module) -> list[_BatchNorm]:
 
 
 @contextmanager
-def _statistics(
-    model: nn.Module, evaluate_with: str, training_batches: Sequence[Any], split: Split, precision: str
-) -> Iterator[None]:
-    """Evaluation mode with BatchNorm's statistics from the named source; flags and buffers restored at the end."""
-    flags = [(module, module.training) for module in model.modules()]
-    norms = _normalising(model)
-    saved = [(norm, _buffers(norm), norm.momentum) for norm in norms]
+def _own_settings(norms: Sequence[_BatchNorm]) -> Iterator[None]:
+    """What an evaluation sets of these layers beside flags and buffers is as before in the end."""
+    momenta = [norm.momentum for norm in norms]
     joined = [norm for norm in norms if getattr(norm, "over_ranks", False)]
     for norm in joined:
         norm.over_ranks = False  # type: ignore[assignment]  # ranks may have different numbers of batches here
-    model.eval()
     try:
-        if evaluate_with == "batch":
-            for norm in norms:
-                norm.training, norm.track_running_stats = True, False  # batch statistics, buffers left alone
-        elif evaluate_with == "reestimated" and norms:
-            _reestimate(model, norms, training_batches, split, precision)
-            _average_over_ranks(norms)
-        else:
-            copy_from_first_rank(buffer for norm in norms for buffer in _buffers(norm, copied=False).values())
         yield
     finally:
-        reshard(model)
-        for norm, buffers, momentum in saved:
+        for norm, momentum in zip(norms, momenta, strict=True):
             norm.track_running_stats, norm.momentum = True, momentum
-            for name, value in buffers.items():
-                norm._buffers[name].copy_(value)  # type: ignore[union-attr]
         for norm in joined:
             norm.over_ranks = True  # type: ignore[assignment]
-        for module, training in flags:
-            module.training = training
-
-
-def _buffers(norm: _BatchNorm, copied: bool = True) -> dict[str, torch.Tensor]:
-    return {name: value.clone() if copied else value for name, value in norm._buffers.items() if value is not None}
 
 
 def _average_over_ranks(norms: Sequence[_BatchNorm]) -> None:
@@ -246,19 +231,29 @@ def _average_over_ranks(norms: Sequence[_BatchNorm]) -> None:
 
 
 def _reestimate(
-    model: nn.Module, norms: Sequence[_BatchNorm], training_batches: Sequence[Any], split: Split, precision: str
+    model: nn.Module,
+    norms: Sequence[_BatchNorm],
+    training_batches: Sequence[Any],
+    split: Split,
+    precision: str,
+    forward: ForwardOnly,
 ) -> None:
     """Running statistics := plain average over `training_batches` under the present weights."""
     if not training_batches:
         raise ValueError("evaluate_with='reestimated' needs training batches to estimate BatchNorm's statistics from")
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum, norm.training = None, True  # None: torch's cumulative average
     device = device_of(model)
-    for batch in training_batches:
-        inputs, _ = split(batch)
-        with autocast(precision, device.type):
-            call_model(model, move(inputs, device))
+    for norm in norms:
+        norm.momentum, norm.training = None, True  # None: torch's cumulative average
+
+    def passes() -> None:
+        for norm in norms:
+            norm.reset_running_stats()
+        for batch in training_batches:
+            inputs, _ = split(batch)
+            with autocast(precision, device.type):
+                call_model(model, move(inputs, device))
+
+    forward(passes)
     for norm in norms:
         norm.training = False
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from types import TracebackType
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -20,6 +22,7 @@ from ...analysis.curvature.stability import StabilityLimit
 from ...analysis.curvature.statement import LRReading
 from ...task.loss_function import LossFunction
 from ...training.batch_source import Split, device_of
+from ...training.callers_level import callers_level
 from ...training.distributed import inner_module
 from ...training.inner_optimizer import counted_optimizer, torch_optimizer
 from ...training.loader_order import LoaderOrder
@@ -46,7 +49,7 @@ class LRMonitor:
     After every update it adds to the sums of the paper's estimate. Every `every` updates it makes one probe on two of
     the probe batches and a reading from the last `probes` probes: so the estimates with standard errors begin after
     8 * every updates, and average over as many. Nothing is changed: a training with it is bit for bit the training
-    without it (weights, optimizer state, buffers, gradients, random states).
+    without it (weights, optimizer state, buffers, gradients, random states; those of a loss that is a module, too).
 
     Cost: the sums take 0.5% of a ResNet-56 step at batch 128 (CPU). A probe is four gradients of a probe batch, so a
     share of 4 (probe batch / batch) / every of the training: 2% for probe batches of a quarter of the batch every 50.
@@ -70,6 +73,7 @@ class LRMonitor:
         method: of the probes' Hessian product: "finite_difference" (one gradient) or "exact" (four to six).
         split: batch -> (inputs, targets), where a batch is no pair.
         seed: of dropout masks in the probes.
+    Warns: probes or eigenvalues failed on the way; they are measured no more, and the training goes on.
     Raises: ValueError: nothing to watch, too few probe batches, an option out of range or without effect; parameters
         that are sharded over ranks (FSDP).
     """
@@ -203,16 +207,38 @@ class LRMonitor:
             return
         self.step += 1
         due = self.step % self.every == 0
-        if due and self._batches:
-            self._probe()
+        if due and self._batches and not self._goes_well("probes", self._probe):
+            self._batches = []
         self._used = lr, momentum, _, nesterov = _settings(optimizer)
         self._sums.after_update(lr, momentum, nesterov=nesterov)
-        if self._stiffness is not None and self._eigenvalues_every and self.step % self._eigenvalues_every == 0:
-            self._limit, self._limit_step = self._stiffness.measure(), self.step
-            self._weight_norm = self._stiffness.weight_norm()
+        due_too = self._stiffness is not None and self._eigenvalues_every and self.step % self._eigenvalues_every == 0
+        if due_too and not self._goes_well("eigenvalues", self._measure):
+            self._stiffness = self._limit = self._limit_step = self._weight_norm = None
         if due:
             self.latest = self.read()
             self.rows.append(self.latest.to_dict())
+
+    def _goes_well(self, what: str, measure: Callable[[], None]) -> bool:
+        """Whether it does. Where not, a warning says why: an error from a step hook would end the training."""
+        try:
+            measure()
+        except (RuntimeError, ValueError, NotImplementedError, TypeError) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            warnings.warn(
+                f"LRMonitor: the {what} failed after update {self.step} ({reason}) and are not measured any more; the "
+                "training goes on",
+                RuntimeWarning,
+                stacklevel=callers_level(),
+            )
+            return False
+        return True
+
+    def _measure(self) -> None:
+        assert self._stiffness is not None
+        self._limit, self._limit_step = self._stiffness.measure(), self.step
+        self._weight_norm = self._stiffness.weight_norm()
 
     def _probe(self) -> None:
         assert self.loss_fn is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -14,10 +15,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...data.moving import move
 from ...double import double
 from ...models.synchronised import statistics_of_this_rank
-from ...task.loss_function import LossFunction, check_no_class
+from ...task.loss_function import LossFunction, check_no_class, loss_module
 from ...training.batch_source import Split, call_model, device_of, pair, sample_count
+from ...training.buffers import buffers_restore
 from ...training.distributed import inner_module
-from ...training.preserve import preserved
+from ...training.forward_only import ForwardOnly
+from ...training.preserve import Restore, preserved
 from ...training.random_states import seed_random_states
 from ...training.sharded import refuse_sharded
 
@@ -39,11 +42,12 @@ class BatchObjective:
 
     A deterministic function: the model runs in the mode it is in (BatchNorm in training mode normalises by each batch;
     its products are then those of the micro-batches, not of their union), and every pass over batch b starts from the
-    same random state, so dropout masks do not change between calls.
+    same random state and buffers, so dropout masks do not change between calls.
 
-    Every method leaves the model, its buffers, `.grad`, flags and all random states as they were, bit for bit, after an
-    exception too; no graph outlives a call. The present parameters are read at every call. Call it between updates,
-    not between a forward pass and its backward pass: writing the parameters back invalidates a graph that holds them.
+    Every method leaves the model, and a loss that is a module, as they were, bit for bit: parameters, buffers, `.grad`,
+    flags; and all random states; after an exception too. No graph outlives a call. The present parameters are read at
+    every call. Call it between updates, not between a forward pass and its backward pass: writing the parameters back
+    invalidates a graph that holds them.
 
     Args:
         model: a module; one wrapped in DistributedDataParallel is unwrapped, and each rank sees its own batches.
@@ -81,6 +85,9 @@ class BatchObjective:
         check_no_class("loss_fn", loss_fn)
         self.model, self.loss_fn, self.seed = inner_module(model), loss_fn, seed
         refuse_sharded(self.model, "curvature")
+        loss = loss_module(loss_fn)
+        self._modules = [self.model] if loss is None else [self.model, loss]
+        self._forward_only = ForwardOnly(*self._modules)
         self._split, self._batches = split or pair, list(batches)
         self.sizes = tuple(self._size(batch) for batch in self._batches)
         """Number of samples of every batch."""
@@ -153,19 +160,23 @@ class BatchObjective:
 
     def loss(self) -> float:
         """f at the present parameters: one forward pass over the batches."""
-        with preserved(self.model), torch.no_grad():
-            total = sum(float(self._forward(index)) * size for index, size in enumerate(self.sizes))
+        total = 0.0
+        with preserved(*self._modules):
+            again = self._buffers()
+            for index, size in enumerate(self.sizes):
+                total += float(self._forward_only(partial(self._forward, index))) * size
+                again()
         return total / sum(self.sizes)
 
     def gradient(self) -> Vector:
         """Its gradient: one forward and backward pass over the batches."""
-        with preserved(self.model):
+        with preserved(*self._modules):
             return self._gradient()
 
     def batch_gradient(self, index: int) -> Vector:
         """The gradient of batch `index` alone (its mean loss); in the sum over batches it counts `sizes[index]`."""
         self._known()
-        with preserved(self.model):
+        with preserved(*self._modules):
             return _filled(self._backward(index), self.parameters)
 
     def product(
@@ -214,10 +225,10 @@ class BatchObjective:
             raise ValueError(f"v: its norm is {length}, it must be finite")
         if length == 0.0:
             return [torch.zeros_like(parameter) for parameter in self.parameters]
-        with preserved(self.model):
+        with preserved(*self._modules) as rewind:
             if method == "exact":
                 return self._exact(v)
-            return self._difference(v, length, gradient)
+            return self._difference(v, length, gradient, rewind)
 
     def _check(self, vector: Sequence[Tensor], name: str) -> None:
         shapes = [tuple(tensor.shape) for tensor in vector]
@@ -230,11 +241,17 @@ class BatchObjective:
         coarsest = max(torch.finfo(parameter.dtype).eps for parameter in self.parameters)
         return SHARE_OF_ROOT_EPS * math.sqrt(coarsest) * size / length
 
-    def _difference(self, v: Sequence[Tensor], length: float, gradient: Sequence[Tensor] | None) -> Vector:
+    def _difference(
+        self, v: Sequence[Tensor], length: float, gradient: Sequence[Tensor] | None, rewind: Restore
+    ) -> Vector:
         step = self._step(length)
         start = [parameter.detach().clone() for parameter in self.parameters]
         ahead = self._moved_gradient(start, v, step)
-        behind = list(gradient) if gradient is not None else self._moved_gradient(start, v, -step)
+        if gradient is not None:
+            behind = list(gradient)
+        else:
+            rewind()  # both points with the same buffers
+            behind = self._moved_gradient(start, v, -step)
         torch._foreach_sub_(ahead, behind)
         torch._foreach_mul_(ahead, 1.0 / step if gradient is not None else 0.5 / step)
         return ahead
@@ -248,6 +265,13 @@ class BatchObjective:
         return self._gradient()
 
     # ---- passes; the caller has put `preserved` around ------------------------------------------------------------
+
+    def _buffers(self) -> Restore:
+        """What brings buffers back for the next batch: a loss may be centred by an average that every pass moves.
+
+        Not before the pass back, whose graph may hold them.
+        """
+        return buffers_restore(*self._modules) if len(self.sizes) > 1 else _nothing
 
     def _forward(self, index: int) -> Tensor:
         inputs, targets = self._split(self._batches[index])
@@ -277,12 +301,14 @@ class BatchObjective:
 
     def _gradient(self) -> Vector:
         total: list[Tensor | None] = [None] * len(self._parameters)
+        again = self._buffers()
         for index, size in enumerate(self.sizes):
             share = size / sum(self.sizes)
             for place, gradient in enumerate(self._backward(index)):
                 if gradient is not None:
                     held = total[place]
                     total[place] = gradient * share if held is None else held.add_(gradient, alpha=share)
+            again()
         return _filled(total, self.parameters) if self._taking_part_is_known else self._learn(total)
 
     @torch.enable_grad()
@@ -290,11 +316,13 @@ class BatchObjective:
     def _exact(self, v: Sequence[Tensor]) -> Vector:
         parameters = self.parameters
         total = [torch.zeros_like(parameter) for parameter in parameters]
+        again = self._buffers()
         for index, size in enumerate(self.sizes):
             first = torch.autograd.grad(self._differentiable(index), parameters, create_graph=True, allow_unused=True)
             pairs = zip(first, v, strict=True)
             along = [(g * part).sum() for g, part in pairs if g is not None and g.requires_grad]
             if not along:  # linear in every parameter
+                again()
                 continue
             with _second_derivative():
                 if index == 0:
@@ -303,6 +331,7 @@ class BatchObjective:
             for held, part in zip(total, second, strict=True):
                 if part is not None:
                     held.add_(part, alpha=size / sum(self.sizes))
+            again()
         return [held.detach() for held in total]
 
 
@@ -333,6 +362,9 @@ def _refuse_cut_graphs(outputs: Sequence[Tensor]) -> None:
         if node.name().endswith("::Error"):
             raise RuntimeError("a custom autograd function is marked once_differentiable")
         waiting += [child for child, _ in node.next_functions]
+
+
+def _nothing() -> None: ...
 
 
 def _filled(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> Vector:
