@@ -13,6 +13,7 @@ from ..data import Batches, Samples, Splits
 from ..models import set_averaging_fraction, set_statistics_of
 from ..models.synchronised import synchronise_batch_norm
 from ..task import Task
+from ..task.loss_function import loss_module
 from ..training.distributed import is_distributed, share_of
 from .config import Arm
 
@@ -44,19 +45,32 @@ def model_of(task: Task, arm: Arm, seed: int, device: torch.device) -> nn.Module
     return model
 
 
-def loss_of(task: Task, arm: Arm) -> Any:
-    """The loss, its targets smoothed as the arm says. Raises: ValueError: it takes no label smoothing."""
-    loss: Any = task.loss
+def loss_of(task: Task, arm: Arm, device: torch.device) -> Any:
+    """The run's own loss, its targets smoothed as the arm says. Raises: ValueError: it takes no label smoothing."""
+    loss: Any = loss_on_ranks(task, device)
     if not arm.label_smoothing:
         return loss
     try:
-        inspect.signature(loss).bind(None, None, label_smoothing=arm.label_smoothing)
+        called = loss.forward if isinstance(loss, nn.Module) else loss  # a module's own __call__ takes anything
+        inspect.signature(called).bind(None, None, label_smoothing=arm.label_smoothing)
     except TypeError:
         raise ValueError(
             f"label_smoothing={arm.label_smoothing:g}, but the loss of task {task.name!r} takes no "
             "such argument; use a cross entropy that does, or 0"
         ) from None
     return partial(loss, label_smoothing=arm.label_smoothing)
+
+
+def loss_on_ranks(task: Task, device: torch.device) -> Any:
+    """The loss of one run. Raises: ValueError: several ranks, and it has parameters, which each would train alone."""
+    loss = task.build_loss(device)
+    module = loss_module(loss)
+    if is_distributed() and module is not None and any(each.requires_grad for each in module.parameters()):
+        raise ValueError(
+            f"task {task.name!r}: the loss has parameters, whose gradients several ranks do not share; make them the "
+            "model's (it returns them with its outputs), or train in one process"
+        )
+    return loss
 
 
 def for_evaluation(samples: Samples | None, arm: Arm, memory: dict[str, Any]) -> Batches | None:

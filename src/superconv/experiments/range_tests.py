@@ -36,7 +36,7 @@ from ..training.evaluate import EvaluateWith
 from ..training.evaluation_mode import outputs_of
 from ..training.optimizers import build_optimizer, default_lr
 from ..training.precision import to_channels_last, wants_channels_last
-from .arm_parts import VALIDATION_SAMPLES
+from .arm_parts import VALIDATION_SAMPLES, loss_on_ranks
 from .device import choose_device, device_name
 from .follower import Follower, open_together, summary_in, summary_of
 
@@ -177,7 +177,9 @@ def _measure(
     channels_last = wants_channels_last(model, device)
     if channels_last:
         to_channels_last(model)
-    optimizer = build_optimizer(plan.optimizer, model, lr=default_lr(plan.optimizer), **plan.optimizer_options)
+    loss = loss_on_ranks(task, device)
+    lr = default_lr(plan.optimizer)
+    optimizer = build_optimizer(plan.optimizer, model, lr=lr, loss_fn=loss, **plan.optimizer_options)
     memory: dict[str, Any] = {
         "device": device, "channels_last": channels_last, "preparation": splits.preparation,
         "rank": rank(), "world_size": world_size(),
@@ -189,7 +191,7 @@ def _measure(
     return lr_range_test(
         over_ranks(synchronise_batch_norm(model) if is_distributed() else model),
         optimizer,
-        task.loss,
+        loss,
         batches,
         start_lr=plan.start_lr,
         end_lr=plan.end_lr,

@@ -152,7 +152,7 @@ class _Training:
         self.task, self.arm, self.splits, self.monitoring = task, arm, splits, monitoring
         seed_random_states(key(TRAINING, seed))  # else dropout draws what the weights were drawn from
         self.model = model_of(task, arm, seed, device)
-        self.loss_fn = loss_of(task, arm)
+        self.loss_fn = loss_of(task, arm, device)
         layout = self._channels_last(device)
         memory: dict[str, Any] = {"device": device, "channels_last": layout, "preparation": splits.preparation}
         self.memory = memory
@@ -163,9 +163,10 @@ class _Training:
         values = arm.schedule.values()
         cycled = "momentum" in values and has_momentum(arm.optimizer)  # without it, the loop says so once
         options = {**({"momentum": float(values["momentum"][0])} if cycled else {}), **arm.optimizer_options}
-        self.optimizer = build_optimizer(arm.optimizer, self.model, lr=float(values["lr"].max()), **options)
+        max_lr = float(values["lr"].max())
+        self.optimizer = build_optimizer(arm.optimizer, self.model, lr=max_lr, loss_fn=self.loss_fn, **options)
         scaler = make_scaler(arm.precision, device.type)
-        self.state = TrainState(self.model, self.optimizer, batches, scaler=scaler)
+        self.state = TrainState(self.model, self.optimizer, batches, scaler=scaler, loss_fn=self.loss_fn)
         seed_random_states_of_rank(seed)
         often = max(1, arm.schedule.total_steps // EVALUATIONS)
         self.evaluate_every = often if arm.evaluate_every is None else arm.evaluate_every

@@ -27,5 +27,6 @@ def untrained_metric(task: Task, arm: Arm, split: str, device: str | None = None
         memory = {"device": place, "preparation": splits.preparation}
         batches = for_evaluation(getattr(splits, split), arm, memory)
         assert batches is not None
-        value = evaluate(model.eval(), batches, loss_of(task, arm), metric=task.metric, split=task.split).metric
+        loss = loss_of(task, arm, place)
+        value = evaluate(model.eval(), batches, loss, metric=task.metric, split=task.split).metric
     return value if value is not None and math.isfinite(value) else None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..models.seeding import seeded
-from .loss_function import LossFunction, check_no_class
+from .loss_function import LossFunction, check_no_class, loss_module
 from .metrics import Metric, accumulates, metric_function
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ class Task:
         name: identifies the task in run directories and tables.
         model: makes a model with fresh weights; called once per run, under the run's seed.
         data: the splits it is trained, tuned and tested on.
-        loss: (outputs, targets) -> mean over the batch; torch's cross entropy by default.
+        loss: (outputs, targets) -> mean over the batch; torch's cross entropy by default. Of a module every run gets a
+            copy: its parameters are trained with the model's, its buffers are in the checkpoints, the task's own stays.
         metric: "accuracy", "top5_accuracy", "loss", None, a function (outputs, targets) -> one value per sample
             or their mean, or an object with update, compute and reset (`Accumulating`).
         higher_is_better: of the metric; False for an error. None: what such an object says (its attribute of that
@@ -119,6 +122,25 @@ class Task:
         if not isinstance(model, nn.Module):
             raise ValueError(f"task {self.name!r}: model() must return a torch.nn.Module, got {type(model).__name__}")
         return model
+
+    def build_loss(self, device: torch.device | str | None = None) -> LossFunction:
+        """The loss of one run: a copy on `device` where it is a module (or a method or partial of one).
+
+        Raises: ValueError: it cannot be copied.
+        """
+        if loss_module(self.loss) is None:
+            return self.loss
+        try:
+            loss = copy.deepcopy(self.loss)
+        except Exception as error:
+            raise ValueError(
+                f"task {self.name!r}: every run needs a loss of its own, and this module cannot be copied "
+                f"({type(error).__name__}: {error}); let copy.deepcopy take it, or pass a function"
+            ) from error
+        module = loss_module(loss)
+        assert module is not None
+        module.to(device)
+        return loss
 
 
 def _is_number(value: object) -> bool:

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from ..records import StopReason
 from ..runs import RunError, atomic_write
 from ..schedules import Schedule
+from ..task.loss_function import loss_module
 from .batch_source import BatchSource
 from .distributed import gather_from_ranks, rank
 from .expanded import plain_while_loaded, write
@@ -40,13 +41,14 @@ class DamagedCheckpoint(RunError):
 class TrainState:
     """Counters, schedule, batch order, random states, gradient scaler, model and optimizer of one training.
 
-    Parameters that the optimizer holds beside the model's (a head's, a loss's) are among them. Resuming on the same
-    machine with the same thread count gives the same weights, bit for bit, as never stopping. Not saved: buffers of
-    modules other than the model.
+    Parameters that the optimizer holds beside the model's (a head's, a loss's) are among them, and the buffers of a
+    loss that is a module. Resuming on the same machine with the same thread count gives the same weights, bit for bit,
+    as never stopping. Not saved: buffers of other modules, and of a module that a loss function merely encloses.
 
     Args:
         batches: the training batches; wrapped in a `BatchSource`, which knows where it stands.
         scaler: a gradient scaler (fp16), or None.
+        loss_fn: the loss; `train_steps` tells it where it is not given, so leave it out but in a loop of your own.
     Example: `for record in train_steps(..., state=state): ...; state.save("checkpoint.pt")`, and after a restart
         `state.load("checkpoint.pt")` before the same loop.
     """
@@ -58,6 +60,7 @@ class TrainState:
         batches: Iterable[Any] | BatchSource,
         *,
         scaler: Any | None = None,
+        loss_fn: Any | None = None,
     ) -> None:
         if not isinstance(model, nn.Module) or not isinstance(optimizer, Optimizer):
             got = f"a {type(model).__name__} and a {type(optimizer).__name__}"
@@ -66,10 +69,40 @@ class TrainState:
         self.optimizer = optimizer
         self.source = batches if isinstance(batches, BatchSource) else BatchSource(batches)
         self.scaler = scaler
+        self._loss: nn.Module | None = None
+        self._loss_buffers: Mapping[str, torch.Tensor] | None = None  # loaded, and not yet met by a loss
+        self.meet(loss_fn)
         self.step = 0  # updates done
         self.samples = 0  # samples those updates used
         self.schedule: Schedule | None = None  # that those updates followed
         self.stop: StopReason | None = None
+
+    def meet(self, loss_fn: Any | None) -> None:
+        """Know the loss of this training: where it is a module it gets the buffers that were loaded, if any.
+
+        Raises: ValueError: a loss with other buffers than the one that they were saved of.
+        """
+        module = loss_module(loss_fn)
+        if module is not None:
+            self._loss = module
+        if self._loss is None or self._loss_buffers is None:
+            return
+        own, saved = self._buffers_of_loss(), self._loss_buffers
+        shapes, expected = ({name: tuple(value.shape) for name, value in each.items()} for each in (saved, own))
+        if shapes != expected:
+            raise ValueError(
+                f"this checkpoint belongs to another loss: its buffers had shapes {shapes}, now they have {expected}"
+            )
+        for name, value in saved.items():
+            write(own[name], value)
+        self._loss_buffers = None
+
+    def _buffers_of_loss(self) -> dict[str, torch.Tensor]:
+        """Without those that are the model's, too."""
+        if self._loss is None:
+            return {}
+        models = {id(buffer) for buffer in self.model.buffers()}
+        return {name: buffer for name, buffer in self._loss.named_buffers() if id(buffer) not in models}
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data and tensors: loads with `torch.load(weights_only=True)`."""
@@ -84,6 +117,7 @@ class TrainState:
             "non_persistent_buffers": hidden,
             "optimizer": self.optimizer.state_dict(),
             "other_parameters": [parameter.detach() for parameter in self._other_parameters()],
+            "loss_buffers": self._buffers_of_loss() if self._loss_buffers is None else self._loss_buffers,
             "scaler": self.scaler.state_dict() if self.scaler is not None else None,
             "source": self.source.state_dict(),
             "random": plain(self.source.random_states()),
@@ -126,6 +160,8 @@ class TrainState:
         for name, value in state["non_persistent_buffers"].items():
             write(buffers[name], value)
         self._restore_others(state.get("other_parameters"))
+        self._loss_buffers = state.get("loss_buffers") or None  # older checkpoints have none
+        self.meet(None)
         self.optimizer.load_state_dict(state["optimizer"])
         if self.scaler is not None and state.get("scaler") is not None:
             self.scaler.load_state_dict(state["scaler"])

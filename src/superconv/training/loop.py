@@ -107,6 +107,7 @@ def train_steps(
     check_count(count)
     device = device_of(model)
     state = _state(state, model, optimizer, batches, precision, device)
+    state.meet(loss_fn)
     if state.step and state.schedule is not None:
         schedule = resumed_schedule(state.schedule, schedule, state.step)
     warn_of_unclear_scales(optimizer, group_scales)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..near_names import near
+from ..task.loss_function import loss_module
 from .caffe_sgd import CaffeSGD
 from .param_groups import LR_SCALE, GroupSettings, flat, param_groups
 
@@ -176,6 +178,7 @@ def build_optimizer(
     bias_weight_decay: float | None = None,
     bias_lr_scale: float = 1.0,
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    loss_fn: Any | None = None,
     **options: Any,
 ) -> Optimizer:
     """An optimizer by name, with param groups for what biases and norms have of their own.
@@ -191,6 +194,7 @@ def build_optimizer(
         bias_lr_scale: factor of their learning rate (Caffe's files: 2, without decay).
         overrides: parameter-name pattern -> group settings, e.g. {"classifier.weight": {"weight_decay": .025}};
             "lr_scale" is a factor of `lr`.
+        loss_fn: where it is a module, its parameters are trained with the model's, by names that begin with "loss.".
         options: any further argument of the class.
     Returns: the optimizer; its groups carry a `kind` ("weights", "norms", "biases" or joined by "+").
         Frozen parameters are left out, shared ones are there once. Equal settings share a group. On CPU
@@ -214,7 +218,7 @@ def build_optimizer(
     settings = GroupSettings(lr, weight_decay, norm_weight_decay, bias_weight_decay, bias_lr_scale, overrides or {})
     options = _with_momentum(name, choice, momentum, {**choice.fixed, **options})
     _check_options(name, choice, options, settings)
-    params, sparse = _parameters(model_or_params, settings)
+    params, sparse = _parameters(model_or_params, settings, loss_module(loss_fn))
     options = _fastest(choice, flat(params), options, sparse)
     if weight_decay:
         options["weight_decay"] = weight_decay
@@ -233,10 +237,15 @@ def build_optimizer(
         ) from error
 
 
-def _parameters(model_or_params: nn.Module | Iterable[Any], settings: GroupSettings) -> tuple[list[Any], bool]:
+def _parameters(
+    model_or_params: nn.Module | Iterable[Any], settings: GroupSettings, loss: nn.Module | None
+) -> tuple[list[Any], bool]:
     if isinstance(model_or_params, nn.Module):
-        sparse = any(getattr(module, "sparse", False) is True for module in model_or_params.modules())
-        return param_groups(model_or_params, settings), sparse
+        modules = chain(model_or_params.modules(), [] if loss is None else loss.modules())
+        sparse = any(getattr(module, "sparse", False) is True for module in modules)
+        return param_groups(model_or_params, settings, loss), sparse
+    if loss is not None:
+        raise ValueError("loss_fn: it would be ignored beside a list of parameters; pass the model, or list them all")
     if settings.needs_names:
         raise ValueError(
             "separate settings for norms, biases or names: got a list of parameters, which does not tell them apart; "

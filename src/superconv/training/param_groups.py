@@ -6,6 +6,7 @@ import fnmatch
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -72,15 +73,22 @@ def is_norm(module: nn.Module) -> bool:
     return isinstance(module, kinds_of_torch) or NORM_NAME.search(type(module).__name__) is not None
 
 
-def kinds(model: nn.Module) -> dict[str, tuple[Kind, nn.Parameter]]:
+LOSS = "loss"
+"""What names of a loss's parameters begin with."""
+
+
+def kinds(model: nn.Module, loss: nn.Module | None = None) -> dict[str, tuple[Kind, nn.Parameter]]:
     """Every trainable parameter once, by its first name: "norms", "biases" or "weights".
+
+    Those of `loss` come last, by names that begin with "loss.".
 
     A parameter is a norm's where it belongs directly to a normalisation layer, and a bias where its name
     ends in "bias". A shared parameter counts where it comes first; a frozen one is left out.
     """
     found: dict[str, tuple[Kind, nn.Parameter]] = {}
     seen: set[int] = set()
-    for prefix, module in model.named_modules():
+    of_loss = [] if loss is None else loss.named_modules(prefix=LOSS)
+    for prefix, module in chain(model.named_modules(), of_loss):
         for name, parameter in module.named_parameters(recurse=False):
             if id(parameter) in seen or not parameter.requires_grad:
                 continue
@@ -90,12 +98,15 @@ def kinds(model: nn.Module) -> dict[str, tuple[Kind, nn.Parameter]]:
     return found
 
 
-def param_groups(model: nn.Module, settings: GroupSettings) -> list[dict[str, Any]]:
+def param_groups(model: nn.Module, settings: GroupSettings, loss: nn.Module | None = None) -> list[dict[str, Any]]:
     """Param groups for an optimizer: as few as the settings need, each with a `kind` for the reader of a config.
+
+    Args:
+        loss: a module whose parameters are trained with the model's.
 
     Raises: ValueError: no trainable parameter, or an override that meets none.
     """
-    parameters = kinds(model)
+    parameters = kinds(model, loss)
     if not parameters:
         raise ValueError("the model has no trainable parameter; set requires_grad on what is to be trained")
     for pattern in settings.overrides:
