@@ -257,11 +257,7 @@ def takes_dropout(task: Task) -> bool:
 
 
 def _has_batch_norm(task: Task) -> bool:
-    try:
-        model = task.build_model(0)
-    except Exception as error:
-        raise ValueError(f"task {task.name!r}: its model cannot be built, {type(error).__name__}: {error}") from error
-    return has_batch_norm(model)
+    return has_batch_norm(task.build_model(0))
 
 
 def _check_values(plan: Plan, fixed: Fixed) -> None:

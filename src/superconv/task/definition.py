@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..models.seeding import seeded
+from .failure import told
+from .handed_out import handed_out
 from .loss_function import LossFunction, check_no_class, loss_module
 from .metrics import Metric, accumulates, metric_function
 
@@ -48,7 +50,8 @@ class Task:
 
     Args:
         name: identifies the task in run directories and tables.
-        model: makes a model with fresh weights; called once per run, under the run's seed.
+        model: makes a model with fresh weights; called once per run, under the run's seed. Parts that calls share
+            must stay as they are (`build_model`): let it build them anew, or copy.deepcopy them.
         data: the splits it is trained, tuned and tested on.
         loss: (outputs, targets) -> mean over the batch; torch's cross entropy by default. Of a module every run gets a
             copy: its parameters are trained with the model's, its buffers are in the checkpoints, the task's own stays.
@@ -110,17 +113,34 @@ class Task:
     def build_model(self, seed: int | None = None) -> nn.Module:
         """A model with fresh weights.
 
+        What models of a task share (a backbone that is frozen, constants) must not change: a parameter or buffer that
+        comes back with another content than it was handed out with first, and that `model` has not written to
+        either, would start this run where an earlier one ended (`HandedOut`).
+
         Args:
             seed: drawn under this seed, with all global random states left as they were; None: from those states.
-        Raises: ValueError: the factory returned no module.
+        Raises: ValueError: `model` failed, returned no module, or one that an earlier run has changed.
         """
+        shared = handed_out(self.name)
+        before = shared.now()
         with seeded(seed):
             try:
                 model = self.model()
             except SystemExit as error:  # else the program would end in silence, as if all were done
                 raise ValueError(f"task {self.name!r}: model() ended the program (SystemExit: {error})") from error
+            except (MemoryError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:
+                raise ValueError(f"task {self.name!r}: model() failed with {told(error)}") from error
         if not isinstance(model, nn.Module):
             raise ValueError(f"task {self.name!r}: model() must return a torch.nn.Module, got {type(model).__name__}")
+        changed = shared.changed(model, before)
+        if changed is not None:
+            raise ValueError(
+                f"task {self.name!r}: model() returned {changed!r} as what came before has left it, so that this run "
+                "would go on where that one ended; build it anew in every call, or take copy.deepcopy(...) of what "
+                "calls share"
+            )
         return model
 
     def build_loss(self, device: torch.device | str | None = None) -> LossFunction:

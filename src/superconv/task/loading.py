@@ -6,7 +6,6 @@ import contextlib
 import importlib
 import importlib.util
 import sys
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import Any
 
 from ..near_names import near
 from .definition import Task
+from .failure import told
 
 
 @contextlib.contextmanager
@@ -29,11 +29,6 @@ def _importable(folder: Path) -> Iterator[None]:
     finally:
         if entry in sys.path:
             sys.path.remove(entry)
-
-
-def _where(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else ""
 
 
 def _import_file(path: Path, shown: str) -> ModuleType:
@@ -112,4 +107,4 @@ def load_task(path: str) -> Task:
 
 
 def _failed(path: str, doing: str, error: BaseException) -> ValueError:
-    return ValueError(f"task {path!r}: {doing} failed with {type(error).__name__}: {error}{_where(error)}")
+    return ValueError(f"task {path!r}: {doing} failed with {told(error)}")
