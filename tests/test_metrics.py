@@ -98,6 +98,10 @@ def test_other_metrics():
             metric_function("accuracy")(outputs, torch.zeros(4, dtype=torch.long))
     with pytest.raises(ValueError, match=r"got targets \(3,\) for outputs \(4, 2\)"):
         metric_function("accuracy")(torch.zeros(4, 2), torch.zeros(3, dtype=torch.long))
+    for targets in ((torch.zeros(4), torch.zeros(4)), {"labels": torch.zeros(4)}):
+        for name in ("accuracy", "top5_accuracy"):
+            with pytest.raises(ValueError, match=f"got targets that are a {type(targets).__name__}, it needs a tensor"):
+                metric_function(name)(torch.zeros(4, 2), targets)
 
 
 def test_outputs_that_do_not_fit_are_one_sentence():

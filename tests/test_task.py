@@ -90,7 +90,9 @@ def test_models_are_fresh_seeded_and_move_no_random_state():
         ({"chance": "0.1"}, "chance must be a finite number"),
         ({"data": [1, 2]}, "data must be superconv.Splits, got list"),
         ({"metric": "acuracy"}, "did you mean 'accuracy'"),
-        ({"metric": 3}, "metric 3 is unknown"),
+        ({"metric": 3}, "metric 3 is unknown; pass a name"),
+        ({"metric": ["accuracy", "loss"]}, r"metric \['accuracy', 'loss'\] is unknown; one metric is taken"),
+        ({"metric": {"a": abs}}, "is unknown; one metric is taken, by which runs are judged"),
     ],
 )
 def test_wrong_parts_are_answered(changes, message):
@@ -205,9 +207,12 @@ def project(tmp_path, monkeypatch):
     before, path = set(sys.modules), list(sys.path)
     yield tmp_path
     for name in set(sys.modules) - before:
-        if name.startswith(("user_", "beside", "superconv_task_")):
+        if name.startswith(("user_", "beside", "later", "superconv_task_")):
             del sys.modules[name]
+    added = sys.path[len(path) :]
+    sys.path[:] = sys.path[: len(path)]
     assert sys.path == path
+    assert added in ([], [str(tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -220,6 +225,54 @@ def test_tasks_by_import_path(project, where):
 def test_a_file_somewhere_else_finds_its_neighbours(project, monkeypatch):
     monkeypatch.chdir("/")
     assert load_task(f"{project}/user_tasks.py:make").build_model(seed=0).in_features == 4
+
+
+LATER = """
+    import torch
+    import superconv as sc
+
+    def net():
+        import colorsys
+        from later import Net
+        assert hasattr(colorsys, "rgb_to_hsv"), "shadowed"
+        return Net()
+
+    def make():
+        inputs = torch.randn(60, 4, generator=torch.Generator().manual_seed(0))
+        part = inputs, (inputs[:, 0] > 0).long()
+        return sc.Task("later", net, sc.Splits(part, part, part, 2))
+"""
+
+
+def train_later(where: str, seed: int, root: str) -> float:
+    """In a worker: the task is loaded there."""
+    from superconv.experiments.config import Arm
+    from superconv.experiments.runner import run_arm
+
+    arm = Arm("a", sc.constant(2, lr=0.1), batch_size=20)
+    return run_arm(load_task(where), arm, seed, root=root, device="cpu").summary["train_loss"]
+
+
+def test_functions_may_import_what_lies_beside_the_file_when_they_are_called(project, monkeypatch):
+    (project / "later.py").write_text("import torch\ndef Net(): return torch.nn.Linear(4, 2)\n")
+    (project / "colorsys.py").write_text("")  # a name of the standard library's
+    (project / "user_later.py").write_text(textwrap.dedent(LATER))
+    monkeypatch.chdir("/")
+    for _ in range(2):
+        assert load_task(f"{project}/user_later.py:make").build_model(seed=0).in_features == 4
+    assert sys.path.count(str(project)) == 1
+    from superconv.experiments.workers import run_jobs
+
+    jobs = [(f"{project}/user_later.py:make", seed, str(project / "runs")) for seed in (0, 1)]
+    assert len(dict(run_jobs(train_later, jobs, workers=2))) == 2
+
+
+def test_a_task_that_does_not_load_leaves_the_search_path_alone(project):
+    path = list(sys.path)
+    for where in ("user_broken.py:make", "user_tasks.py:broken", "user_tasks.py:nothing"):
+        with pytest.raises(ValueError, match="task "):
+            load_task(where)
+    assert sys.path == path
 
 
 @pytest.mark.parametrize(

@@ -18,17 +18,20 @@ from .failure import told
 
 @contextlib.contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """`folder` on the module search path, as it is for a script that lies there."""
+    """`folder` first on the module search path, as it is for a script that lies there; after a success it stays, last.
+
+    For what the task's functions import when they are called, in spawned workers, too, which are given the path. Last,
+    it shadows no module of others.
+    """
     entry = str(folder)
-    if entry in sys.path:
-        yield
-        return
     sys.path.insert(0, entry)
     try:
         yield
     finally:
         if entry in sys.path:
             sys.path.remove(entry)
+    if entry not in sys.path:
+        sys.path.append(entry)
 
 
 def _import_file(path: Path, shown: str) -> ModuleType:
@@ -74,7 +77,8 @@ def load_task(path: str) -> Task:
     """The task that a function of the user's makes.
 
     Args:
-        path: "package.module:function" or "path/to/file.py:function"; modules of the working directory are found. The
+        path: "package.module:function" or "path/to/file.py:function"; modules of the working directory are found, or
+            of the file's folder, which stays on the module search path (last) for imports inside functions. The
             function takes no arguments and returns a Task; a Task itself may stand in its place.
     Raises: ValueError: module, file or function not there, an error inside them, something else than a Task.
     """
@@ -84,26 +88,30 @@ def load_task(path: str) -> Task:
     is_file = where.endswith(".py")
     folder = Path(where).resolve().parent if is_file else Path.cwd()
     with _importable(folder):
-        try:
-            module = _import_file(Path(where).resolve(), path) if is_file else _import_module(where, path)
-        except ValueError as error:
-            if str(error).startswith(f"task {path!r}"):
-                raise
-            raise _failed(path, "importing it", error) from error
-        except (Exception, SystemExit) as error:  # a script that ends the program as it ends itself
-            raise _failed(path, "importing it", error) from error
-        found = _find(module, attribute, path)
-        if isinstance(found, Task):
-            return found
-        if not callable(found):
-            raise ValueError(f"task {path!r}: it is a {type(found).__name__}, allowed are a function or a Task")
-        try:
-            task = found()
-        except (Exception, SystemExit) as error:
-            raise _failed(path, "calling it", error) from error
-    if not isinstance(task, Task):
-        raise ValueError(f"task {path!r}: it returned a {type(task).__name__}, allowed is a superconv.Task")
-    return task
+        task = _loaded(path, where, attribute, is_file)
+        if not isinstance(task, Task):
+            raise ValueError(f"task {path!r}: it returned a {type(task).__name__}, allowed is a superconv.Task")
+        return task
+
+
+def _loaded(path: str, where: str, attribute: str, is_file: bool) -> Any:
+    try:
+        module = _import_file(Path(where).resolve(), path) if is_file else _import_module(where, path)
+    except ValueError as error:
+        if str(error).startswith(f"task {path!r}"):
+            raise
+        raise _failed(path, "importing it", error) from error
+    except (Exception, SystemExit) as error:  # a script that ends the program as it ends itself
+        raise _failed(path, "importing it", error) from error
+    found = _find(module, attribute, path)
+    if isinstance(found, Task):
+        return found
+    if not callable(found):
+        raise ValueError(f"task {path!r}: it is a {type(found).__name__}, allowed are a function or a Task")
+    try:
+        return found()
+    except (Exception, SystemExit) as error:
+        raise _failed(path, "calling it", error) from error
 
 
 def _failed(path: str, doing: str, error: BaseException) -> ValueError:

@@ -59,6 +59,11 @@ def _classes(outputs: Any, targets: Any, name: str) -> tuple[Tensor, Tensor]:
             f"metric {name!r}: got outputs {got}, it needs a tensor (samples, classes, ...) with two classes or more; "
             "pass metric='loss' (for a regression, say), or metric=function(outputs, targets) -> one value a sample"
         )
+    if not isinstance(targets, Tensor):
+        raise ValueError(
+            f"metric {name!r}: got targets that are a {type(targets).__name__}, it needs a tensor of class labels; "
+            "pass metric=function(outputs, targets) -> one value a sample, which picks the labels, or metric='loss'"
+        )
     if targets.shape == outputs.shape:
         targets = _largest_class(targets, name)
     if targets.shape != outputs.shape[:1] + outputs.shape[2:]:
@@ -163,6 +168,13 @@ def metric_function(metric: str | Metric | None) -> Function | None:
         return None
     if callable(metric):
         return metric
+    if not isinstance(metric, str):
+        several = isinstance(metric, (list, tuple, set, frozenset, dict))
+        remedy = "one metric is taken, by which runs are judged: " if several else ""
+        raise ValueError(
+            f"metric {metric!r} is unknown; {remedy}pass a name ({', '.join(METRICS)}), a function (outputs, targets), "
+            "an object with update, compute and reset, or None"
+        )
     if metric not in METRICS:
         raise ValueError(f"metric {metric!r} is unknown; {near(metric, METRICS)}, or a function (outputs, targets)")
     return METRICS[metric]
