@@ -41,18 +41,6 @@ def reset(module: nn.Module) -> None:
         module.reset_parameters()
 
 
-class Tied(nn.Module):
-    """A layer of its own around parameters that it is given."""
-
-    def __init__(self, state: dict[str, torch.Tensor]) -> None:
-        super().__init__()
-        self.line = nn.Linear(6, 2, device="meta")
-        self.line.load_state_dict(state, assign=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.line(x)
-
-
 class Counts(nn.Module):
     """A shared table that is written in the forward pass, whatever requires_grad says."""
 
@@ -82,11 +70,6 @@ def of_a_shallow_copy() -> Callable[[], nn.Module]:
     return lambda: copy.copy(net)
 
 
-def of_a_state_dict() -> Callable[[], nn.Module]:
-    state = nn.Linear(6, 2).state_dict()
-    return lambda: Tied(state)
-
-
 def of_a_frozen_backbone_whose_statistics_move() -> Callable[[], nn.Module]:
     shared = frozen(whole=False)
     return lambda: nn.Sequential(shared, nn.Linear(4, 2))
@@ -111,7 +94,6 @@ SHARING = [
     of_one_module,
     of_a_backbone,
     of_a_shallow_copy,
-    of_a_state_dict,
     of_a_frozen_backbone_whose_statistics_move,
     of_a_table_that_is_written,
     of_a_lazy_layer,
@@ -147,7 +129,7 @@ def test_a_tensor_that_moved_to_other_memory_in_between_is_still_known(make: Cal
                     parameter.data = parameter.data.clone()
             for name, buffer in part._buffers.items():
                 part._buffers[name] = None if buffer is None else buffer.clone()
-    if make in (of_a_table_that_is_written, of_a_state_dict):
+    if make is of_a_table_that_is_written:
         return  # what is shared stayed behind, untouched
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
     F.cross_entropy(model.train()(INPUTS), PART[1]).backward()

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.reductions import StorageWeakRef
 
 _Key = tuple[Any, ...]
 _Present = Callable[[], Tensor | None]
@@ -24,8 +23,9 @@ class HandedOut:
     BatchNorm by its passes. Compared are contents, not counters of writes or `requires_grad`: so nothing that a run
     leaves behind is missed, and nothing that it leaves alone is complained about.
 
-    A tensor is known by three signs, since each may be gone: as an object; by its place in a module (moving a module to
-    a GPU exchanges its buffers); by the memory that it is a view of (new parameters over an old state dict).
+    A tensor is known by two signs, since each may be gone: as an object, and by its place in a module (moving a module
+    to a GPU exchanges its buffers). Not seen are new parameters over old memory, as `load_state_dict(assign=True)` of a
+    state dict that calls share makes them.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor, list[tuple[_Key, _
                 if tensor is not None:
                     place = ("place", id(module), table, name), _at(weakref.ref(module), table, name)
                     same = ("object", id(tensor)), weakref.ref(tensor)
-                    yield f"{path}.{name}".lstrip("."), tensor, [place, same, *_memory(tensor)]
+                    yield f"{path}.{name}".lstrip("."), tensor, [place, same]
 
 
 def _at(module: Callable[[], nn.Module | None], table: str, name: str) -> _Present:
@@ -76,26 +76,6 @@ def _at(module: Callable[[], nn.Module | None], table: str, name: str) -> _Prese
         return None if alive is None else getattr(alive, table).get(name)
 
     return present
-
-
-def _memory(tensor: Tensor) -> list[tuple[_Key, _Present]]:
-    """By the memory that it is a view of; nothing where it has none of its own (sparse, on "meta", a wrapper)."""
-    if tensor.layout is not torch.strided or tensor.is_meta or type(tensor.detach()) is not Tensor:
-        return []
-    try:
-        held = StorageWeakRef(tensor.untyped_storage())
-    except (RuntimeError, NotImplementedError):
-        return []
-    dtype, device = tensor.dtype, tensor.device
-    view = tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
-
-    def present() -> Tensor | None:
-        storage = torch.UntypedStorage._new_with_weak_ptr(held.cdata)
-        if storage is None:
-            return None
-        return torch.empty(0, dtype=dtype, device=device).set_(storage, *view)
-
-    return [(("memory", held.cdata, dtype, *view), present)]
 
 
 class _Sums:
