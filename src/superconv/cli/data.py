@@ -9,6 +9,7 @@ import typer
 
 from .interrupt import interruptible
 from .options import AsJson, DataDir
+from .tables import print_tables
 
 app = typer.Typer(help="List data sets, or fetch one.", no_args_is_help=False, invoke_without_command=True)
 
@@ -31,16 +32,12 @@ def list_data(context: typer.Context, data_dir: DataDir = None, as_json: AsJson 
         ]
         print(json.dumps({"folder": str(data_folder(data_dir)), "data_sets": rows}, indent=1))
         return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "what it is", "size", "where", box=None, pad_edge=False)
-    for name, source in NAMES.items():
-        table.add_row(name, source.description, source.size, str(found[name] or source.how_to_get))
-    table.add_row("folder:PATH", "a folder per class: train/CLASS/*, val/CLASS/*", "", "--data folder:PATH")
-    console = Console()
-    console.print(table)
-    console.print(f"\nData folder: {data_folder(data_dir)} (--data-dir, SUPERCONV_DATA)")
+    cells = [
+        [name, source.description, source.size, str(found[name] or source.how_to_get)] for name, source in NAMES.items()
+    ]
+    cells.append(["folder:PATH", "a folder per class: train/CLASS/*, val/CLASS/*", "", "--data folder:PATH"])
+    print_tables([{"title": "", "columns": ["name", "what it is", "size", "where"], "rows": cells, "note": ""}])
+    print(f"Data folder: {data_folder(data_dir)} (--data-dir, SUPERCONV_DATA)")
 
 
 @app.command("fetch")

@@ -67,12 +67,11 @@ def _print(result: DemoResult, as_json: bool) -> None:
         where = {"report": str(page), "pictures": [str(picture) for picture in pictures]}
         print(json.dumps({**where, "tables": tables(result.findings)}))
         return
-    from rich.console import Console
-
+    from .plain_console import plain_console
     from .tables import print_tables
 
     print_tables(tables(result.findings))
-    console = Console()
+    console = plain_console()
     for finding in result.findings:
         console.print(f"\n{finding.sentence}")
         for reason in finding.verdict.reasons:

@@ -63,6 +63,7 @@ def estimate_lr(
     from ..experiments.monitoring import Monitoring
     from ..experiments.runner import run_arm
     from ..experiments.stopping import StopSignal
+    from ..runs import folder_name
     from ..runs.rows import read_rows
     from ..schedules import constant, parse_schedule
     from ..task import metric_name
@@ -76,7 +77,7 @@ def estimate_lr(
     check_momentum(momentum, planned)
     made = what.make()
     arm = Arm(
-        name=f"{made.name} {schedule or f'constant lr {level:g}'}".replace("/", "-").replace(":", "-"),
+        name=folder_name(f"{made.name} {schedule or f'constant lr {level:g}'}"),
         schedule=planned,
         optimizer=optimizer,
         optimizer_options=optimizer_options(momentum, weight_decay, None),
@@ -103,10 +104,11 @@ def estimate_lr(
 
 def _print(readings: Sequence[Mapping[str, Any]], path: Path) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from .plain_console import plain_console
+
+    console = plain_console()
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     columns = ["step", "LR", "with momentum", "paper's", "noise alone", "secant", "expected-loss step"]
     stiffness = any(reading["stability_limit"] is not None for reading in readings)

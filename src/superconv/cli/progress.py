@@ -68,11 +68,11 @@ def bar(quiet: bool = False) -> Iterator[Bar]:
     if quiet:
         yield Bar(None)
         return
-    from rich.console import Console
     from rich.progress import Progress
 
+    from .plain_console import plain_console
     from .progress_columns import columns
 
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     with Progress(*columns(console.width >= WIDE), console=console) as progress:
         yield Bar(progress)

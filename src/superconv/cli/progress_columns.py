@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class CutColumn(TextColumn):
-    """Words that are cut, with an ellipsis, where the line is too long for the screen.
+    """Words as they are, cut with an ellipsis where the line is too long for the screen.
 
     Its column may shrink, which rich grants to columns that wrap alone; so the text itself says that it does not wrap.
     """
 
     def __init__(self, text_format: str) -> None:
-        super().__init__(text_format, table_column=Column(no_wrap=False))
+        super().__init__(text_format, table_column=Column(no_wrap=False), markup=False)
 
     def render(self, task: Task) -> Text:
         """The text of a task."""

@@ -78,11 +78,12 @@ def range_test(
     from ..analysis.range_test_text import summary
     from ..experiments.range_tests import RangeTestPlan, run_range_test
     from ..figures.terminal import columns
+    from ..runs import folder_name
     from .progress import bar
 
     made = what.make()
     plan = RangeTestPlan(
-        name=made.name.replace("/", "-").replace(":", "-"),
+        name=folder_name(made.name),
         optimizer=optimizer,
         optimizer_options=optimizer_options(momentum, weight_decay, norm_weight_decay),
         batch_size=batch_size,

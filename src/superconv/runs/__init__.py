@@ -4,6 +4,7 @@ from .atomic import atomic_write
 from .environment import environment
 from .errors import RunError, RunLocked
 from .find import FoundRun, find_runs, found_run, state_of
+from .folder_names import folder_name
 from .lock import one_at_a_time
 from .plain import dumps, identity, plain
 from .rows import read_rows
@@ -20,6 +21,7 @@ __all__ = [
     "environment",
     "experiment_path",
     "find_runs",
+    "folder_name",
     "found_run",
     "identity",
     "one_at_a_time",

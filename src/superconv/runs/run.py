@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from .atomic import TEMPORARY, atomic_write
 from .errors import RunError, explained
+from .folder_names import check_name
 from .lock import FolderLock
 from .plain import canonical, dumps, identity, plain
 from .read import FORMAT, read_json, read_run_file
 from .rows import RowLog, read_rows
-
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._+=@, -]*[A-Za-z0-9_+=@,-])?")
 
 
 class Run:
@@ -189,7 +187,7 @@ def open_run(
 
     Args:
         root: folder of all runs.
-        experiment: its name; letters, digits and ._+=@,- only, as it is a folder.
+        experiment: its name; letters, digits, spaces and ._+=@,- only, as it is a folder (`folder_name` makes one).
         arm: likewise.
         seed: of this run.
         config: everything that changes the result: its hash is the identity, so that the same run is found again.
@@ -200,7 +198,7 @@ def open_run(
         RunError: the directory cannot be made or written, its run.json is damaged or of another format.
     """
     experiment_path(root, experiment)
-    _check_name("arm", arm)
+    check_name("arm", arm)
     if seed < 0:
         raise ValueError(f"seed is {seed}, allowed is 0 or more")
     path = run_path(root, experiment, arm, seed, config)
@@ -222,17 +220,8 @@ def experiment_path(root: str | Path, experiment: str) -> Path:
     """
     if not isinstance(root, (str, Path)):
         raise TypeError(f"root must be a folder's path, got {root!r}")
-    _check_name("experiment", experiment)
+    check_name("experiment", experiment)
     return Path(root) / experiment
-
-
-def _check_name(what: str, name: str) -> None:
-    if not isinstance(name, str):
-        raise TypeError(f"{what} must be a name, got {name!r}")
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"{what} is {name!r}; it names a folder: use letters, digits and ._+=@,- only, no dot at the end"
-        )
 
 
 def run_path(root: str | Path, experiment: str, arm: str, seed: int, config: Mapping[str, Any]) -> Path:
