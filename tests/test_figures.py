@@ -363,6 +363,50 @@ def test_the_y_axis_has_numbers_only_where_it_is_told(ticks):
     assert picture.draw(figure, "png") != picture.draw(plain, "png")
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_the_x_axis_has_numbers_only_where_it_is_told(scale):
+    lengths = (40, 80, 12800)
+    line = Line(lengths, [0.5, 0.6, 0.7], "a")
+    figure = Figure("lengths", [Panel([line], x_scale=scale, x_ticks=lengths)])
+    axis = plotly_spec.build(figure)["layout"]["xaxis"]
+    assert (axis["tickmode"], axis["tickvals"]) == ("array", list(lengths))
+    labels = figure.to_text().partition("└")[2].splitlines()[1].split()
+    assert labels == (["40", "80", "12800"] if scale == "log" else ["80", "12800"])  # of two in one cell the later
+    plain = Figure("lengths", [Panel([line], x_scale=scale)])
+    assert "tickvals" not in plotly_spec.build(plain)["layout"]["xaxis"]
+    assert picture.draw(figure, "png") != picture.draw(plain, "png")
+
+
+def test_given_ticks_are_the_ones_of_a_picture():
+    from matplotlib.figure import Figure as Canvas
+
+    axes = Canvas().add_subplot()
+    picture._panel(axes, Panel([Line([40, 80], [0, 1], "a")], x_scale="log", x_ticks=(40, 80)), {"a": 0}, {})
+    axes.figure.canvas.draw()
+    shown = [label.get_text() for minor in (False, True) for label in axes.get_xticklabels(minor=minor)]
+    assert shown == ["40", "80"]
+
+
+@pytest.mark.parametrize(("value", "low", "high"), [(0.1, 0.09, 0.11), (-2.0, -2.2, -1.8), (0.0, -0.1, 0.1)])
+def test_a_flat_curve_has_an_axis_of_its_own_size(value, low, high):
+    """plotly's own would be from -0.9 to 1.1 for a constant learning rate of 0.1."""
+    for y in ([value] * 3, [value, math.nan, value]):
+        axis = plotly_spec.build(Figure("", [Panel([Line([0, 1, 2], y)])]))["layout"]["yaxis"]
+        assert axis["range"] == pytest.approx([low, high])
+    for panel in (Panel([Line([0, 1], [1, 2])]), Panel([Line([0, 1], [3, 3], style="bars")]), Panel([])):
+        assert "range" not in plotly_spec.build(Figure("", [panel]))["layout"]["yaxis"]
+
+
+def test_labels_at_the_top_are_clear_of_the_lines():
+    points = Line([0.1, 0.2], [0.2, 0.9], style="points")
+    notes = {"spans": [Span(0.1, 0.2, "suggested range")], "marks": [Mark(x=0.2, label="max_lr 0.2")]}
+    spec = plotly_spec.build(Figure("", [Panel([points], **notes)]))["layout"]
+    low, high = spec["yaxis"]["range"]
+    lowest = min(note["yshift"] for note in spec["annotations"]) - 15  # pixels from the top to the last label's foot
+    assert low < 0.2
+    assert low + (high - low) * (1 + lowest / 300) > 0.9
+
+
 def test_spec_refuses_lengths_that_differ():
     with pytest.raises(ValueError, match="line 'a': y has 1 values, x has 2"):
         Line([1, 2], [1], "a")

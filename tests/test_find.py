@@ -4,7 +4,7 @@ import ast
 import json
 import math
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,14 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import superconv as sc
+from superconv.analysis.judge import _EDGES
+from superconv.analysis.range_test import RangeTest
 from superconv.analysis.recipe.companion import MOMENTA
+from superconv.analysis.recipe.reasons import NO_REFERENCE, of_search
+from superconv.analysis.repeats import joint_verdict
 from superconv.experiments import probing
 from superconv.experiments.allowance import Allowance, parse_allowance
-from superconv.experiments.find import RECIPE_FILE, find, takes_dropout
+from superconv.experiments.find import RECIPE_FILE, _store, find, takes_dropout
 from superconv.experiments.recipe import Recipe
 from superconv.experiments.recipe_tables import recipe_tables, sentences
 from superconv.experiments.stopping import StopSignal
@@ -462,6 +466,26 @@ def test_the_report_shows_the_figure(searched: tuple[Path, Recipe]) -> None:
     assert picture.slug == "toy-what-each-setting-is-worth"
     assert stored_pictures({"figures": [{"title": "half"}, {"panels": 3}, 7]}) == []
     assert stored_pictures({}) == []
+
+
+def test_a_search_that_trained_nothing_has_no_empty_figure(searched: tuple[Path, Recipe], tmp_path: Path) -> None:
+    """Of a range test alone, also where an earlier version stored the empty figure."""
+    recipe = replace(searched[1], evidence=())
+    assert not recipe.plot().panels
+    assert stored_pictures({"figures": [asdict(recipe.plot())]}) == []
+    _store(recipe, make_task(), tmp_path, 1.0)
+    assert json.loads((tmp_path / "experiment.json").read_text())["figures"] == []
+
+
+def test_a_search_names_no_argument_of_a_range_test() -> None:
+    bare = joint_verdict([RangeTest.from_arrays(lr=[0.1 * k for k in range(1, 30)], train_loss=[1.0] * 29,
+                                                eval_accuracy=[0.5] * 29, chance=0.1)])  # fmt: skip
+    assert "pass reference_lr=" in bare.reasons[0]
+    assert of_search(bare.reasons) == (NO_REFERENCE,)
+    for edge in _EDGES.values():
+        (told,) = of_search([edge])
+        assert edge.startswith(told)
+        assert "_lr" not in told
 
 
 def test_tables_and_figure_show_the_trials(searched: tuple[Path, Recipe]) -> None:

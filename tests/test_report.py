@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -19,7 +20,9 @@ from hypothesis import strategies as st
 
 from superconv import report
 from superconv.report import curves, groups, read, settings, tables
-from superconv.report.pictures import distinct
+from superconv.report.chapter import build_chapters
+from superconv.report.pictures import _apart, distinct
+from superconv.report.read import read_tree
 from superconv.runs import RunError
 
 
@@ -201,6 +204,24 @@ def test_without_a_stated_conclusion_one_is_made_and_no_winner_named(tmp_path):
     (whole,) = report.report_json(home)["experiments"]
     assert whole["sentence"] == "No run has finished yet."
     assert whole["runs"] == {"unfinished": 1}
+
+
+def test_the_axis_of_lengths_has_the_lengths_that_were_trained(demo):
+    (chapter,) = build_chapters(read_tree(demo))
+    (final,) = [picture.figure for picture in chapter.pictures if picture.slug == "final-values"]
+    assert {panel.x_ticks for panel in final.panels} == {(40.0, 80.0)}
+    assert _apart([1, 2, 1000, 1010, 1020]) == [1, 2, 1020]
+    assert (_apart([]), _apart([40]), _apart([40, 80])) == ([], [40], [40, 80])
+
+
+def test_the_cards_of_a_search_name_no_argument_of_a_range_test(tmp_path):
+    folder = tmp_path / "ramp" / "seed0-0123456789"
+    folder.mkdir(parents=True)
+    replace(ramp(True, 0), reference_lr=None).save(folder / "range_test.json")
+    for kind, says in (("find", "a larger budget"), ("other", "pass reference_lr=")):
+        (tmp_path / "experiment.json").write_text(json.dumps({"format": 1, "kind": kind}))
+        (group,) = report.report_json(tmp_path)["experiments"][0]["range_tests"]
+        assert says in group["reasons"][0]
 
 
 def test_final_table_counts_accidents(demo):

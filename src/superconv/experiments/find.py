@@ -20,6 +20,7 @@ from ..analysis.recipe.companion import MOMENTA as COMPANION_MOMENTA
 from ..analysis.recipe.conclusion import conclude
 from ..analysis.recipe.knowledge import Candidate, Outcome, Plan, Probe
 from ..analysis.recipe.ramps import budget_for_verdict, smallest_budget
+from ..analysis.recipe.reasons import of_search
 from ..analysis.recipe.search import STRATEGIES, next_probes
 from ..analysis.repeats import joint_verdict
 from ..data import Splits
@@ -297,7 +298,7 @@ def _recipe(knowledge: Mapping[Probe, Outcome], prober: Prober, plan: Plan, data
         for probe, outcome in knowledge.items()
         if probe.kind == "training"
     )
-    reasons = tuple(verdict.reasons)
+    reasons = of_search(verdict.reasons)
     if not any(probe.grid for probe in knowledge):
         reasons = (f"the verdict compares with constant learning rates; a budget of {budget_for_verdict(plan)} updates "
                    "or more holds them",)  # fmt: skip
@@ -322,6 +323,7 @@ def _trial_settings(candidate: Candidate) -> dict[str, Any]:
 def _store(recipe: Recipe, task: Task, folder: Path, seconds: float) -> None:
     """experiment.json: what the report shows above the runs."""
     first, *more = sentences(recipe)
+    picture = recipe.plot()
     record = {
         "format": 1,
         "name": folder.name,
@@ -331,7 +333,7 @@ def _store(recipe: Recipe, task: Task, folder: Path, seconds: float) -> None:
         "findings": more,
         "metric": recipe.metric,
         "tables": recipe_tables(recipe),
-        "figures": [asdict(recipe.plot())],
+        "figures": [asdict(picture)] if picture.panels else [],
         "note": task.data.note,
         "command": runs.environment()["command"],
         "seconds": round(seconds, 1),

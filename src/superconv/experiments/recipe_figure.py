@@ -15,6 +15,7 @@ _LABELS = {
     "weight_decay": "weight decay", "max_lr": "max_lr", "momentum": "momentum at the peak", "batch_size": "batch size",
     "dropout": "dropout",
 }  # fmt: skip
+_FEW = ("momentum", "batch_size", "dropout")  # values that were tried are the only ones that mean anything
 _LOGARITHMIC = ("weight_decay", "max_lr", "batch_size")
 
 
@@ -23,10 +24,13 @@ def figure(recipe: Recipe) -> Figure:
 
     Weight decay: a line for every learning rate and length, which tells how much decay still allows a large rate.
     max_lr: a line for every product of learning rate and weight decay. Batch size: a line for every number of samples,
-    the learning rate in proportion. Points are means over the seeds that were trained.
+    the learning rate in proportion. Points are means over the seeds that were trained. There is no panel where the
+    range test alone decided.
     """
     panels = [panel for setting in _LABELS if (panel := _panel(recipe, setting)) is not None]
     caption = "Annealed 1cycle trainings on validation data; a diverged one is drawn at chance. Marked: the pick."
+    if not panels:
+        caption = "No setting was tried at several values with all else alike: the budget held too few trainings."
     return Figure(f"{recipe.task}: what each setting is worth", panels, columns=2, caption=caption)
 
 
@@ -50,6 +54,7 @@ def _panel(recipe: Recipe, setting: str) -> Panel | None:
     return Panel(
         drawn, label if setting == "max_lr" else label.capitalize(), label, f"validation {recipe.metric}",
         x_scale="log" if positive and setting in _LOGARITHMIC else "linear", marks=marks,
+        x_ticks=sorted({x for line in drawn for x in line.x}) if setting in _FEW else None,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ _DASH = {"solid": "-", "dashed": "--", "dotted": ":"}
 _TEXT = "#262626"
 _WIDTHS = {1: 7.4, 2: 10.6, 3: 13.6}  # inches, by columns of panels
 _PANEL_HEIGHT = 3.1
+_LABEL = 0.065  # height of a line of text within a panel, of the panel's
 _STYLE: dict[Any, Any] = {
     "font.size": 10.0,
     "font.family": ["DejaVu Sans"],
@@ -122,6 +123,12 @@ def _panel(axes: Any, panel: Panel, indices: dict[str, int], entries: dict[str, 
         axes.set_title(panel.title, loc="left", fontsize=10.5, weight="bold")
     if panel.y_range is not None:
         axes.set_ylim(*panel.y_range)
+    elif panel.y_scale == "linear" and panel.lines:
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 1.2 * _LABEL * panel.labels_at_top * (high - low))
+    if panel.x_ticks is not None:
+        axes.set_xticks(list(panel.x_ticks))
+        axes.set_xticks([], minor=True)
     if panel.y_ticks is not None:
         axes.set_yticks(list(panel.y_ticks))
     if right is not None:
@@ -193,4 +200,4 @@ def _notes(axes: Any, panel: Panel) -> None:
                s.label, "center") for s in panel.spans if s.label]  # fmt: skip
     places += [(m.x, " " + m.label, "left") for m in panel.marks if m.x is not None and m.label]
     for row, (x, label, side) in enumerate(places):
-        axes.text(x, 0.985 - 0.065 * (row % 3), label, transform=top, ha=side, **small)
+        axes.text(x, 0.985 - _LABEL * (row % 3), label, transform=top, ha=side, **small)

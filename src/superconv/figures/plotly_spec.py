@@ -15,6 +15,7 @@ _DASH = {"solid": "solid", "dashed": "dash", "dotted": "dot"}
 _PANEL = 300  # pixels a row of panels
 _TITLE, _FOOT = 36, 52  # room above a panel for its title, below it for its axis label
 _LEGEND_LINE = 22
+_LABEL = 15  # of a line of text within a panel
 _LETTERS = 44  # of a panel's title on one line
 _UNIFIED = 8  # with more lines a box with all of them hides the panel
 
@@ -139,8 +140,11 @@ def _axes(panel: Panel, number: int, right: int | None) -> dict[str, Any]:
         if panel.y_scale == "log":
             low, high = math.log10(low), math.log10(high)
         axes[_key("yaxis", number)]["range"] = [low, high]
-    if panel.y_ticks is not None:
-        axes[_key("yaxis", number)] |= {"tickmode": "array", "tickvals": list(panel.y_ticks)}
+    else:
+        axes[_key("yaxis", number)] |= _range(panel)
+    for key, ticks in (("xaxis", panel.x_ticks), ("yaxis", panel.y_ticks)):
+        if ticks is not None:
+            axes[_key(key, number)] |= {"tickmode": "array", "tickvals": list(ticks)}
     if right is not None:
         axes[_key("yaxis", right)] = {
             **common, "overlaying": y, "side": "right", "anchor": x, "showgrid": False, "hoverformat": ".4~g",
@@ -156,6 +160,31 @@ def _scale(scale: str, values: Sequence[float]) -> dict[str, Any]:
     shown = [v for v in values if math.isfinite(v) and v > 0]
     short = bool(shown) and max(shown) < 100 * min(shown)
     return {"type": "log", "tickformat": "~g", "dtick": "D2" if short else 1}
+
+
+def _range(panel: Panel) -> dict[str, Any]:
+    """Of the left-hand linear axis where plotly's own would be worse; else nothing.
+
+    Flat curves lie in the middle of a tenth of their value (plotly: of 1, whatever they are), and the labels at the top
+    have room of their own.
+    """
+    lines = [line for line in panel.lines if not line.right]
+    if panel.y_scale == "log" or any(line.style == "bars" for line in lines):
+        return {}
+    values = [v for line in lines for v in (*line.y, *(line.lower or ()), *(line.upper or ()))]
+    values = [v for v in (*values, *(m.y for m in panel.marks if m.y is not None)) if math.isfinite(v)]
+    if not values:
+        return {}
+    low, high = min(values), max(values)
+    flat = high - low <= 1e-9 * max(abs(low), abs(high))
+    if flat:
+        half = 0.1 * max(abs(low), abs(high)) or 0.1
+        low, high = low - half, high + half
+    if not flat and not panel.labels_at_top:
+        return {}
+    room = 0.0 if flat else 0.06 * (high - low)
+    above = _LABEL * panel.labels_at_top / _PANEL * (high - low)
+    return {"range": [low - room, high + room + 1.2 * above]}
 
 
 def _traces(panel: Panel, line: Line, look: Ink, number: int, axis: int, shown: set[str]) -> Iterator[dict[str, Any]]:
@@ -240,7 +269,7 @@ def _annotations(panel: Panel, number: int) -> Iterator[dict[str, Any]]:
         at = _middle(item, panel) if isinstance(item, Span) else item.x
         assert at is not None
         yield {**quiet, "text": _text(label), "xref": x, "yref": f"{y} domain", "x": _position(at, panel.x_scale),
-               "y": 1, "yanchor": "top", "yshift": -2 - 15 * (place % 3),
+               "y": 1, "yanchor": "top", "yshift": -2 - _LABEL * (place % 3),
                "xanchor": "center" if isinstance(item, Span) else "left"}  # fmt: skip
     for mark in panel.marks:
         if mark.y is not None and mark.label:

@@ -85,8 +85,8 @@ class Panel:
     """One pair of axes.
 
     Args:
-        y_ticks: where the left-hand axis has numbers; None: where the back end likes; (): nowhere, since y only tells
-            rows apart.
+        x_ticks: where the axis has numbers, such as the lengths that were trained; None: where the back end likes.
+        y_ticks: likewise of the left-hand axis; (): nowhere, since y only tells rows apart.
     """
 
     lines: Sequence[Line]
@@ -100,12 +100,20 @@ class Panel:
     spans: Sequence[Span] = ()
     marks: Sequence[Mark] = ()
     y_ticks: Sequence[float] | None = None
+    x_ticks: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         for key in ("lines", "spans", "marks"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
-        if self.y_ticks is not None:
-            object.__setattr__(self, "y_ticks", _floats(self.y_ticks))
+        for key in ("x_ticks", "y_ticks"):
+            if getattr(self, key) is not None:
+                object.__setattr__(self, key, _floats(getattr(self, key)))
+
+    @property
+    def labels_at_top(self) -> int:
+        """Rows of text that spans and marks write at the top of the panel: it is to be clear of the lines."""
+        labels = [*(span.label for span in self.spans), *(mark.label for mark in self.marks if mark.x is not None)]
+        return min(3, sum(map(bool, labels)))
 
 
 @dataclass(frozen=True)

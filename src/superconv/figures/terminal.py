@@ -105,7 +105,7 @@ def _panel(panel: Panel, indices: dict[str, int], width: int, height: int) -> li
         tail = f"│{right_labels.get(row, '')}" if right else ""
         rows.append(f"{labels.get(row, ''):>{gutter}}{'┤' if row in labels else '│'}{''.join(grid[row])}{tail}")
     rows.append(" " * gutter + "└" + "─" * cells + ("┘" if right else ""))
-    rows.append(_x_labels(x, gutter + 1, width))
+    rows.append(_x_labels(x, gutter + 1, width, panel.x_ticks))
     if panel.x_label:
         rows.append(panel.x_label[:width].center(gutter + 1 + cells)[:width])
     return rows + _joined(_legend(panel, indices), width)
@@ -185,8 +185,9 @@ def _tick_labels(axis: _Axis, values: Sequence[float] | None = None) -> dict[int
 
 
 def _ticks(axis: _Axis, most: int, values: Sequence[float] | None = None) -> dict[int, str]:
+    digits = ".4g" if values is None else "g"  # a length that was trained is said in full
     values = _nice_values(axis, most) if values is None else values
-    cells = {round(cell): f"{value:.4g}" for value in values if (cell := axis.cell(value)) is not None}
+    cells = {round(cell): f"{value:{digits}}" for value in values if (cell := axis.cell(value)) is not None}
     return {cell: text for cell, text in cells.items() if 0 <= cell < axis.cells}
 
 
@@ -204,11 +205,11 @@ def _nice_values(axis: _Axis, most: int) -> list[float]:
     return [round(k * step, digits) + 0.0 for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _x_labels(axis: _Axis, offset: int, width: int) -> str:
+def _x_labels(axis: _Axis, offset: int, width: int, values: Sequence[float] | None = None) -> str:
     """The labels below the drawing, each centred under its cell, none over another."""
     row = [" "] * width
     free = 0
-    for cell, text in sorted(_ticks(axis, max(3, axis.cells // 10)).items()):
+    for cell, text in sorted(_ticks(axis, max(3, axis.cells // 10), values).items()):
         start = min(max(0, offset + cell - len(text) // 2), width - len(text))
         if start >= free:
             row[start : start + len(text)] = text

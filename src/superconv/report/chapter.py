@@ -67,7 +67,7 @@ def build_chapter(experiment: Experiment, anchor: str) -> Chapter:
     """Draw the conclusions that the runs allow and that experiment.json does not state already."""
     info = experiment.info
     runs = told_apart(experiment.runs)
-    ramps = group_ramps(runs)
+    ramps = group_ramps(runs, of_a_search=info.get("kind") == "find")
     groups = group_trainings(runs)
     metric = str(info.get("metric") or _metric_name(runs, ramps))
     final = final_table(groups, metric)

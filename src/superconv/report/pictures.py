@@ -21,6 +21,7 @@ from .read import Run
 
 _POINTS = 200  # of a curve over seeds
 _RAMP_POINTS = 400
+_MOST_TICKS = 10  # of an axis of lengths
 _MOST_PANELS = 24  # more would be leafed past; the tables have the numbers
 
 
@@ -135,11 +136,26 @@ def final_figure(groups: Sequence[Group], metric: str) -> Figure | None:
                     counts.append(n)
         lines = [_final_line(name, found, colors[name]) for name, found in points.items()]
         if any(len(found) > 1 for found in points.values()):
-            panels.append(Panel(lines, mine[0].task_name, "planned steps", f"validation {metric}", x_scale="log"))
+            ticks = _apart(sorted({int(x) for line in lines for x in line.x if x > 0}))
+            panels.append(
+                Panel(lines, mine[0].task_name, "planned steps", f"validation {metric}", x_scale="log", x_ticks=ticks)
+            )
     if not panels:
         return None
     title = f"Final validation {metric} against the length of the training"
     return Figure(title, panels, columns=2, caption=band_note(counts))
+
+
+def _apart(lengths: Sequence[int]) -> list[int]:
+    """Of ascending lengths those whose numbers do not run into each other on a log axis; first and last among them."""
+    kept: list[int] = []
+    least = np.log(lengths[-1] / lengths[0]) / _MOST_TICKS if lengths else 0.0
+    for length in reversed(lengths):
+        if not kept or np.log(kept[-1] / length) >= least:
+            kept.append(length)
+    if len(kept) > 1:
+        kept[-1] = lengths[0]
+    return kept[::-1]
 
 
 def _final_line(name: str, points: Sequence[tuple[float, float, float, float]], color: int) -> Line:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..analysis.range_test import RangeTest, suggest
 from ..analysis.range_test_text import headline, paste_line
+from ..analysis.recipe.reasons import of_search
 from ..analysis.repeats import joint_verdict
 from ..analysis.suggestion import Suggestion
 from ..analysis.verdict import Verdict
@@ -47,8 +48,13 @@ class RampGroup:
         return paste_line(self.suggestion) if self.suggestion.max_lr is not None else ""
 
 
-def group_ramps(runs: Sequence[Run]) -> list[RampGroup]:
-    """Range tests by task and arm; the task is named where an arm was tested on several."""
+def group_ramps(runs: Sequence[Run], *, of_a_search: bool = False) -> list[RampGroup]:
+    """Range tests by task and arm; the task is named where an arm was tested on several.
+
+    Args:
+        runs: of one experiment.
+        of_a_search: whether `find` made them, so that reasons name none of a range test's arguments.
+    """
     found: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         if run.ramp is not None and len(run.ramp):
@@ -59,7 +65,10 @@ def group_ramps(runs: Sequence[Run]) -> list[RampGroup]:
         arm = f"{arm}, {task}" if arms.count(arm) > 1 else arm
         ramps = tuple(run.ramp for run in mine if run.ramp is not None)
         names = tuple(_name(run, mine) for run in mine)
-        groups.append(RampGroup(arm, names, ramps, suggest(ramps), joint_verdict(ramps)))
+        verdict = joint_verdict(ramps)
+        if of_a_search:
+            verdict = replace(verdict, reasons=of_search(verdict.reasons))
+        groups.append(RampGroup(arm, names, ramps, suggest(ramps), verdict))
     return groups
 
 

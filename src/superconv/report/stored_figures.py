@@ -23,6 +23,8 @@ def stored_pictures(info: Mapping[str, Any]) -> list[Picture]:
             figure = _figure(entry)
         except (TypeError, ValueError, KeyError, AttributeError):
             continue
+        if not figure.panels:  # a search that trained nothing, by an earlier version
+            continue
         pictures.append(Picture(slug(figure.title), SECTION, figure))
     return pictures
 
