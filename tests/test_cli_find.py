@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from program import TOY_TASK, Run
 
+from superconv.cli.find import _momenta
 from superconv.experiments.recipe import Recipe
 from superconv.runs import read_rows
 
@@ -130,7 +131,11 @@ def test_a_recipe_of_another_version_is_one_sentence(run: Run, recipe: Path) -> 
         (("--weight-decays", "1e-4,-1"), "weight_decay: got -1.0"),
         (("--weight-decays", "1e-4,x"), "--weight-decays must be numbers joined by commas"),
         (("--momenta", ".9-.8-.7"), "--momenta must be numbers or ranges"),
+        (("--momenta", "abc"), "joined by commas, such as .95-.85,.9; got 'abc'"),
         (("--batch-sizes", "3.5"), "--batch-sizes must be whole numbers"),
+        (("--batch-sizes", "abc"), "such as 64,256; got 'abc'"),
+        (("--dropouts", "abc"), "such as 0,.1,.2; got 'abc'"),
+        (("--weight-decays", "abc"), "such as 1e-5,1e-4; got 'abc'"),
         (("--dropouts", "0,.1"), "takes no dropout"),
         (("--snippet", "--json"), "--json or --snippet"),
         (("--strategy", "companion", "--batch-sizes", "64"), "strategy 'companion' searches no batch sizes"),
@@ -141,6 +146,26 @@ def test_bad_usage_is_one_sentence(run: Run, options: tuple[str, ...], words: st
     assert (code, out) == (2, "")
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_a_momentum_is_a_number_or_a_range() -> None:
+    assert _momenta(".95-.85,.9,9e-1-85e-2") == [(0.95, 0.85), (0.9, 0.9), (0.9, 0.85)]
+
+
+@pytest.mark.filterwarnings("always:.*will be replaced")
+def test_another_tasks_recipe_is_replaced_not_without_a_word(run: Run, recipe: Path, tmp_path: Path) -> None:
+    """And the page is of the last search, whatever was printed."""
+    (tmp_path / "other.py").write_text(TOY_TASK.replace('"toy"', '"other"'))
+    others = [option.replace("toy.py", "other.py") for option in (*FIND, "--budget", "116", "--snippet")]
+    code, out, err = run(*others)
+    assert (code, out) == (0, Recipe.load(recipe).snippet())
+    assert f"{Path('runs/find/recipe.json')} was found for 'toy' and will be replaced by the recipe for 'other'" in err
+    assert "another --experiment keeps both" in err
+    assert "other: with which settings?" in (recipe.parent / "report.html").read_text()
+    code, _, err = run(*others)
+    assert (code, err) == (0, "")
+    recipe.write_text("no recipe")
+    assert run(*others)[::2] == (0, "")
 
 
 def test_stopped_by_its_time_it_says_so(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,6 +69,7 @@ def find(
     from ..experiments.find import RECIPE_FILE
     from ..experiments.find import find as run
     from ..experiments.stopping import StopSignal
+    from ..report import build_report
     from .progress import bar
 
     if as_json and snippet:
@@ -88,19 +90,17 @@ def find(
     if recipe is None:
         end_stopped(stop)
     path = folder / RECIPE_FILE
+    page = build_report(folder)  # whatever is printed: an earlier page may be of another search
     if snippet:
         print(recipe.snippet(), end="")
     else:
         found = found_finished(before, folder)
         if found and not as_json:
             print(found)
-        _print(recipe, path, as_json)
+        _print(recipe, path, page, as_json)
 
 
-def _print(recipe: Recipe, path: Path, as_json: bool) -> None:
-    from ..report import build_report
-
-    page = build_report(path.parent)
+def _print(recipe: Recipe, path: Path, page: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps({**recipe.to_dict(), "schedule": recipe.schedule, "path": str(path), "report": str(page)}))
         return
@@ -118,29 +118,41 @@ def _budget(text: str) -> int | str:
     return int(text) if text.strip().isdigit() else text
 
 
+_EXAMPLES = {
+    "--weight-decays": "1e-5,1e-4", "--momenta": ".95-.85,.9", "--batch-sizes": "64,256", "--dropouts": "0,.1,.2",
+}  # fmt: skip
+
+
 def numbers(option: str, text: str | None) -> list[float] | None:
     """The numbers of a list joined by commas; None where the option was not given."""
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(f"{option} must be numbers joined by commas, such as 1e-5,1e-4; got {text!r}") from None
+        raise ValueError(
+            f"{option} must be numbers joined by commas, such as {_EXAMPLES[option]}; got {text!r}"
+        ) from None
 
 
 def _sizes(text: str | None) -> list[int] | None:
     values = numbers("--batch-sizes", text)
     if values is not None and any(value % 1 != 0 for value in values):
-        raise ValueError(f"--batch-sizes must be whole numbers, got {text!r}")
+        raise ValueError(f"--batch-sizes must be whole numbers, such as {_EXAMPLES['--batch-sizes']}; got {text!r}")
     return None if values is None else [int(value) for value in values]
 
 
 def _momenta(text: str | None) -> list[tuple[float, float]] | None:
+    """Numbers, or ranges of two; a minus behind an exponent's e belongs to its number."""
     if text is None:
         return None
-    found: list[Any] = []
+    found: list[tuple[float, float]] = []
     for part in text.split(","):
-        values = numbers("--momenta", part.replace("-", ","))
-        assert values is not None
-        if len(values) > 2:
-            raise ValueError(f"--momenta must be numbers or ranges such as .95-.85, got {part!r}")
-        found.append((values[0], values[-1]))
+        try:
+            first, *second = (float(value) for value in re.split(r"(?<![eE])-", part))
+            (last,) = second or (first,)
+        except ValueError:
+            example = _EXAMPLES["--momenta"]
+            raise ValueError(
+                f"--momenta must be numbers or ranges joined by commas, such as {example}; got {part!r}"
+            ) from None
+        found.append((first, last))
     return found

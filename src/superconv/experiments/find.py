@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -28,6 +29,7 @@ from ..models import has_batch_norm
 from ..near_names import near
 from ..schedules import constant
 from ..task import Task, metric_name
+from ..training.callers_level import callers_level
 from ..training.optimizers import build_optimizer, default_lr, has_momentum
 from .allowance import parse_allowance
 from .arm_parts import VALIDATION_SAMPLES
@@ -99,6 +101,7 @@ def find(
         stop: asked between two steps.
         report: called with ("find", updates spent, budget, text) before and after every probe.
     Returns: the Recipe, also saved as recipe.json in the experiment's folder; None where it was stopped.
+    Warns: another task's recipe lies there, which is replaced.
     Raises: ValueError: a budget below one range test, a value that the optimizer refuses or the strategy does not
         search, an option that would be written over, a task that cannot be trained or judged. What was finished stays.
     """
@@ -107,6 +110,7 @@ def find(
     check_callers(stop, report)
     folder = runs.experiment_path(root, experiment)
     _check(made, steps, strategy, batch_size)
+    _warn_of_another(folder / RECIPE_FILE, made)
     allowance = parse_allowance(budget, steps)
     options = dict(optimizer_options or {})
     _check_options(options)
@@ -163,6 +167,20 @@ def _search(
     if not knowledge:
         raise ValueError("the minutes allowed were over before one range test was done; allow more")
     return knowledge
+
+
+def _warn_of_another(path: Path, task: Task) -> None:
+    """Say before the search which other task's recipe its own will replace; one that cannot be read is no loss."""
+    try:
+        other = Recipe.load(path).task
+    except ValueError:
+        return
+    if other != task.name:
+        warnings.warn(
+            f"{path} was found for {other!r} and will be replaced by the recipe for {task.name!r}; another "
+            "experiment= keeps both",
+            stacklevel=callers_level(),
+        )
 
 
 def _check(task: Task, steps: int, strategy: str, batch_size: int) -> None:
