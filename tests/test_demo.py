@@ -108,6 +108,9 @@ def test_the_demo_runs_stops_goes_on_and_skips(tmp_path: Path) -> None:
     again = demo.run_demo(plan, root=tmp_path, tuned=tuned, workers=1)
     assert [f.accuracies for f in again.findings] == [f.accuracies for f in result.findings]
     assert again.seconds < result.seconds
+    assert json.loads((tmp_path / "demo" / "experiment.json").read_text()) == record  # seconds of the call that trained
+    reasons = [finding.verdict.reasons for finding in result.findings]
+    assert record["findings"] == [f"mlp-bn: {reason}" for (reason, *_) in reasons]
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from .. import runs
 from ..analysis.contest import Contest, contest
 from ..task import Task, metric_name
 from .compare_tables import tables
+from .conclusion_file import store_conclusion
 from .contenders import CONTENDERS, Contender
 from .score import Score
 from .stopping import StopSignal
@@ -230,12 +231,10 @@ def _rival(
 
 
 def _store(result: Comparison, task: Task, budget: Budget) -> None:
-    """experiment.json: what the report shows above the runs."""
+    """What the report shows above the runs."""
     first, *more = result.sentences
     against = "ordinary training, tuned as well" if result.contest.rival else result.contest.opponent_in_words
-    record = {
-        "format": 1,
-        "name": result.path.name,
+    conclusion = {
         "kind": "compare",
         "title": f"{task.name}: is {result.contest.treatment} better than {against}?",
         "sentence": first,
@@ -247,7 +246,5 @@ def _store(result: Comparison, task: Task, budget: Budget) -> None:
         "tables": tables(result, budget),
         "tuned": {f"{name}, {steps} steps": tuned_to_dict(found) for (name, steps), found in result.tuned.items()},
         "note": task.data.note,
-        "command": runs.environment()["command"],
-        "seconds": round(result.seconds, 1),
     }
-    runs.atomic_write(result.path / "experiment.json", runs.dumps(record, indent=1) + "\n")
+    store_conclusion(result.path, conclusion, result.seconds)

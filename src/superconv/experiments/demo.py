@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .. import runs
 from ..analysis.range_test import RangeTest, suggest
 from ..analysis.repeats import joint_verdict
 from ..analysis.suggestion import Suggestion
 from ..task import Task, named_task
+from .conclusion_file import store_conclusion
 from .config import Arm
 from .demo_arms import (
     DEFAULT,
@@ -200,18 +200,15 @@ def _arms(network: str, plan: Plan, suggestion: Suggestion, tuned: Tuned) -> dic
 
 
 def _store(path: Path, findings: Sequence[Finding], task: Task, seconds: float) -> None:
-    """experiment.json: what the report shows above the runs."""
+    """What the report shows above the runs."""
     sentences = [finding.sentence for finding in findings]
-    record = {
-        "format": 1,
-        "name": EXPERIMENT,
+    reasons = [f"{finding.network}: {reason}" for finding in findings for reason in finding.verdict.reasons]
+    conclusion = {
         "kind": "demo",
         "title": TITLE,
         "sentence": sentences[0] if sentences else "",
-        "findings": [*sentences[1:], *(line for finding in findings for line in finding.verdict.reasons)],
+        "findings": [*sentences[1:], *reasons],
         "tables": tables(findings),
         "note": task.data.note,
-        "command": runs.environment()["command"],
-        "seconds": round(seconds, 1),
     }
-    runs.atomic_write(path / "experiment.json", runs.dumps(record, indent=1) + "\n")
+    store_conclusion(path, conclusion, seconds)

@@ -33,6 +33,7 @@ from ..training.callers_level import callers_level
 from ..training.optimizers import build_optimizer, default_lr, has_momentum
 from .allowance import parse_allowance
 from .arm_parts import VALIDATION_SAMPLES
+from .conclusion_file import store_conclusion
 from .config import Arm
 from .probing import SHORTEST_TIMING, Deadline, Fixed, Prober, Report
 from .recipe import Recipe, Trial
@@ -339,12 +340,10 @@ def _trial_settings(candidate: Candidate) -> dict[str, Any]:
 
 
 def _store(recipe: Recipe, task: Task, folder: Path, seconds: float) -> None:
-    """experiment.json: what the report shows above the runs."""
+    """What the report shows above the runs."""
     first, *more = sentences(recipe)
     picture = recipe.plot()
-    record = {
-        "format": 1,
-        "name": folder.name,
+    conclusion = {
         "kind": "find",
         "title": f"{task.name}: with which settings?",
         "sentence": first,
@@ -353,7 +352,5 @@ def _store(recipe: Recipe, task: Task, folder: Path, seconds: float) -> None:
         "tables": recipe_tables(recipe),
         "figures": [asdict(picture)] if picture.panels else [],
         "note": task.data.note,
-        "command": runs.environment()["command"],
-        "seconds": round(seconds, 1),
     }
-    runs.atomic_write(folder / "experiment.json", runs.dumps(record, indent=1) + "\n")
+    store_conclusion(folder, conclusion, seconds)
