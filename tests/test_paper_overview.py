@@ -204,12 +204,14 @@ def test_the_word_of_several_effects_says_how_many_hold() -> None:
     assert word(replace(mixed, asked_afterwards=later)) == "does not hold (2 of 3 hold, asked afterwards)"
     part = conclude(some.claim, "short", {"5000": some.runs["5000"]}, "cpu")
     assert word(part) == "holds in direction (2 not run)"
+    assert "(effects not run: 2)" in part.sentence
     arms = {
         name: {seed: made_run([0.5 + 0.01 * seed**k]) for seed in range(3)}
         for k, name in enumerate(("clr", "pclr-tuned"))
     }
     chain = conclude(BY_NAME["fair-headline"], "short", arms, "cpu")  # of its links only one that asserts nothing
     assert word(chain) == "measured (9 of 10 not run)"
+    assert "(effects not run: 9 of 10)" in chain.sentence
 
 
 def test_remarks_are_about_what_is_there() -> None:
@@ -337,6 +339,24 @@ def test_the_picture_shows_effects_arms_log_and_printed_number() -> None:
     shown = [v for panel in (pclr, clr) for line in panel.lines for v in line.y]
     assert pclr.y_range is not None
     assert pclr.y_range[0] <= min(shown) <= max(shown) <= pclr.y_range[1]
+
+
+@pytest.mark.parametrize(
+    ("claim", "conditions", "says"),
+    [
+        ("super-convergence", 2, "mean over seeds, band from the lowest to the highest; authors"),
+        ("fair-headline", None, "mean over seeds; authors"),
+        ("step-size", None, "mean over seeds, band from the lowest to the highest where few arms share a panel; auth"),
+    ],
+)
+def test_the_caption_speaks_of_bands_where_there_are_bands(claim: str, conditions: int | None, says: str) -> None:
+    asked = BY_NAME[claim].experiments[:conditions]
+    runs = {e.condition: {seed: made_run([0.1 * seed, 0.5]) for seed in range(3)} for e in asked if e.setting}
+    figure = picture(conclude(BY_NAME[claim], "short", runs, "cpu"))
+    assert says in figure.caption
+    panels = [panel for panel in figure.panels if panel.title != "Effects"]
+    banded = [any(line.lower is not None for line in panel.lines) for panel in panels]
+    assert (any(banded), all(banded)) == ("band" in says, "band" in says and "few arms" not in says)
 
 
 def test_nothing_of_the_authors_numbers_is_left_out() -> None:

@@ -461,7 +461,7 @@ def test_what_is_merely_asked_neither_decides_nor_counts_as_not_run(seeds_of_c: 
         "c": {seed: made_run([0.5]) for seed in range(seeds_of_c)},
     }
     result = conclude(claim, "paper", runs, "cpu")
-    assert (result.word, result.not_run) == ("holds in direction", 0)
+    assert (result.word, result.left_out) == ("holds in direction", "")
     assert result.judgements[1].word == ("undecided" if seeds_of_c else "not run")
 
 
@@ -470,10 +470,10 @@ def test_effects_that_were_not_run_are_counted_and_decide_nothing() -> None:
     arms = {"1cycle-12": 0.9925, "inv-85": 0.9903}
     runs = {name: {seed: made_run([value + 1e-4 * seed * value]) for seed in range(3)} for name, value in arms.items()}
     result = conclude(claim, "paper", runs, "cpu")
-    assert (result.word, result.not_run) == ("holds", 1)
+    assert (result.word, result.left_out) == ("holds", "1")
     assert result.sentence.endswith("Holds, as far as it was run (effects not run: 1).")
     assert (nothing := conclude(claim, "paper", {}, "cpu")).word == "not run"
-    assert nothing.not_run == 0
+    assert nothing.left_out == ""
 
 
 def test_a_chain_of_which_only_links_without_a_claim_were_run_is_measured_so_far() -> None:
@@ -481,8 +481,8 @@ def test_a_chain_of_which_only_links_without_a_claim_were_run_is_measured_so_far
     arms = {"pclr-equal-steps": 0.44, "pclr-80000": 0.45}
     runs = {name: {seed: made_run([value + 1e-3 * seed * value]) for seed in range(3)} for name, value in arms.items()}
     result = conclude(claim, "epochs", runs, "cpu")
-    assert (result.word, result.not_run) == ("measured", 1)
-    assert result.sentence.endswith("Measured at epochs scale, as far as it was run (effects not run: 1).")
+    assert (result.word, result.left_out) == ("measured", "9 of 10")
+    assert result.sentence.endswith("Measured at epochs scale, as far as it was run (effects not run: 9 of 10).")
     shown = deciding(effects_of(result))
     assert shown is not None
     assert shown.effect == claim.effects[0]

@@ -91,10 +91,8 @@ def _word(result: Reproduction, shown: Sequence[Shown]) -> str:
     asides = [AFTERWARDS] if effect is not None and effect.afterwards else []
     if len(asserted) > 1 and not result.word.startswith("holds"):
         asides.insert(0, f"{sum(each.word.startswith('holds') for each in asserted)} of {len(asserted)} hold")
-    if result.not_run:
-        left = sum(each.word == "not run" for each in shown)
-        some = any(each.word != "not run" for each in asserted)
-        asides.append(f"{result.not_run} not run" if some else f"{left} of {len(shown)} not run")
+    if result.left_out:
+        asides.append(f"{result.left_out} not run")
     return f"{result.word} ({', '.join(asides)})" if asides else result.word
 
 

@@ -52,11 +52,20 @@ def picture(result: Reproduction) -> Figure:
     panels = [*effect_panels(result), *together, *_one_scale(curves), *estimates]
     title = f"{result.claim.name}, {result.scale} scale: {result.word}"
     caption = (
-        f"{result.claim.sentence} ({result.claim.where}) Ours: mean over seeds, band from the lowest to the highest; "
-        "authors: their logs, a line a run. Along the LR where it only rises, else along the share of the run. "
+        f"{result.claim.sentence} ({result.claim.where}) Ours: mean over seeds{_bands([*together, *curves])}; authors: "
+        "their logs, a line a run. Along the LR where it only rises, else along the share of the run. "
         + ("Paler: training loss." if losses else "Effects: 95% interval of Student's t.")
     )
     return Figure(title, panels, min(COLUMNS, max(1, len(panels))), caption)
+
+
+def _bands(panels: Sequence[Panel]) -> str:
+    """What the bands are, of those panels that have any: many arms in one have none."""
+    ours = [any(line.lower is not None for line in panel.lines) for panel in panels
+            if any(line.color != AUTHORS for line in panel.lines)]  # fmt: skip
+    if not any(ours):
+        return ""
+    return ", band from the lowest to the highest" + ("" if all(ours) else " where few arms share a panel")
 
 
 def _seeds(result: Reproduction, experiment: Experiment) -> list[Run]:

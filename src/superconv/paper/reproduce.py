@@ -59,7 +59,7 @@ class Reproduction:
     def sentence(self) -> str:
         """The claim and its word."""
         where = "" if self.scale == "paper" else f" at {self.scale} scale"
-        part = f", as far as it was run (effects not run: {self.not_run})" if self.not_run else ""
+        part = f", as far as it was run (effects not run: {self.left_out})" if self.left_out else ""
         return f"{self.claim.sentence} {self.word.capitalize()}{where}{part}."
 
     @property
@@ -69,11 +69,16 @@ class Reproduction:
         return list({(seed, run.seconds, run.test_accuracy): run for seed, run in each}.values())
 
     @property
-    def not_run(self) -> int:
-        """Effects that assert something and were not run, of a claim of which others were."""
-        if self.word == "not run":
-            return 0
-        return sum(e.asserts and j.word == "not run" for e, j in zip(self.claim.effects, self.judgements, strict=True))
+    def left_out(self) -> str:
+        """How many effects were not run, of a claim of which others were: "1"; empty where none was left out.
+
+        Counted are those that assert something; where none of these was run, all of them: "8 of 10".
+        """
+        words = [judgement.word for judgement in self.judgements]
+        asserting = [word for word, effect in zip(words, self.claim.effects, strict=True) if effect.asserts]
+        if self.word == "not run" or "not run" not in asserting:
+            return ""
+        return str(asserting.count("not run")) if _run(asserting) else f"{words.count('not run')} of {len(words)}"
 
 
 @dataclass(frozen=True)
