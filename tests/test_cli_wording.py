@@ -1,6 +1,7 @@
 """What the program says names its options, not the arguments of the library that they set."""
 
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,16 @@ def running(request: pytest.FixtureRequest) -> Iterator[None]:
         ("sc.one_cycle(total_steps, max_lr=3)", "sc.one_cycle(total_steps, max_lr=3)"),
         ("runs/batch_size/seed0, superconv.total_steps(...)", "runs/batch_size/seed0, superconv.total_steps(...)"),
         ("unknown key 'batch_size'; --batch-size", "unknown key 'batch_size'; --batch-size"),
+        ("precision: got 'fp8'; allowed", "--precision: got 'fp8'; allowed"),
+        ("momentum: got 2.0, allowed is 0 <= momentum < 1", "--momentum: got 2.0, allowed is 0 <= momentum < 1"),
+        ("mirror and crop_padding need pictures", "--mirror and --crop-padding need pictures"),
+        ("optimizer 'x' is unknown", "--optimizer 'x' is unknown"),
+        ("device 'x' cannot be used here", "--device 'x' cannot be used here"),
+        ("arm is '../x'; it names a folder", "--arm is '../x'; it names a folder"),
+        ("steps must be at least 2", "--steps must be at least 2"),
+        ("task 'optimizer' must be", "task 'optimizer' must be"),
+        ("optimizer and data must be", "optimizer and data must be"),
+        ("the optimizer must be new", "the optimizer must be new"),
         ("one_cycle:max_lr=3,initial_lr=.1", "one_cycle:max_lr=3,initial_lr=.1"),
     ],
 )
@@ -72,7 +83,15 @@ def test_options_that_are_called_otherwise() -> None:
         ("train --schedule constant:lr=.1 --epochs .001", "a smaller --batch-size or --accumulation-steps"),
         ("train --schedule constant:lr=.1 --steps 9 --max-minutes -1", "--max-minutes must be positive"),
         ("range-test --start-lr 2 --end-lr 1", "--start-lr 2 must be below --end-lr 1"),
-        ("range-test --steps 10 --forks 20", "forks must lie between 0 and --steps 10"),
+        ("range-test --steps 10 --forks 20", "superconv: --forks must lie between 0 and --steps 10"),
+        ("train --schedule constant:lr=.1 --steps 9 --precision fp8", "superconv: --precision: got 'fp8'"),
+        (
+            "train --schedule constant:lr=.1 --steps 9 --mirror --crop-padding 2",
+            "superconv: --mirror and --crop-padding",
+        ),
+        ("compare --margin -1", "superconv: --margin must be positive and finite"),
+        ("compare --ladder 1,1", "superconv: --steps must be at least 2 and the ladder"),
+        ("find --steps 200 --dropouts 0,.1", "superconv: --dropouts were given"),
         ("range-test --shape x", "--shape x is unknown"),
         ("find --steps 200 --budget 1x", "--budget 1x is not understood"),
         ("find --steps 200 --strategy companion --batch-sizes 32,64", "give the largest that fits as --batch-size, or"),
@@ -92,6 +111,35 @@ def test_warnings_and_reasons_name_options(run: Run, task: str) -> None:
     low = ("--start-lr", "1e-6", "--end-lr", "1e-5", "--steps", "20", "--seeds", "1", "--batch-size", "32")
     _, out, _ = run("range-test", "--task", task, *low, "--no-plot", "-q")
     assert "lower --end-lr, use more steps, or pass --reference-lr" in out
+
+
+def test_what_only_a_task_can_be_given_is_said_of_the_task(run: Run, tmp_path: Path) -> None:
+    line = "data=sc.Splits(part(256), part(64), part(64), 3), metric=lambda o, y: -10.0 * (o.argmax(1) != y))"
+    (tmp_path / "toy.py").write_text(TOY_TASK.replace("data=sc.Splits(part(256), part(64), part(64), 3))", line))
+    ramp = ("--steps", "30", "--end-lr", "1", "--reference-lr", ".1", "--seeds", "1", "--batch-size", "32")
+    _, out, _ = run("range-test", "--task", "toy.py:make", *ramp, "--no-plot", "-q")
+    assert "is unknown: give your Task(chance=...), its value for a network that learned nothing" in out
+
+
+@pytest.mark.parametrize("running", [range_test], indirect=True)
+@pytest.mark.usefixtures("running")
+def test_a_metric_is_the_tasks_too() -> None:
+    reason = "no metric was measured along the ramp: pass eval_batches= (or eval_accuracy= to from_arrays)"
+    assert in_options(reason) == "no metric was measured along the ramp: give your Task(metric=...)"
+
+
+def test_a_library_that_is_missing_is_said_in_options(run: Run, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, err = run("compare", "--task", task, "--steps", "4", "--batch-size", "32", "--workers", "ray", "-q")
+    assert (code, "superconv: --workers ray needs Ray; run: pip install 'superconv[ray]'" in err) == (2, True)
+
+
+@pytest.mark.parametrize("lr", ["0.1", "3"])
+def test_a_learning_rate_is_a_schedule(run: Run, task: str, lr: str) -> None:
+    code, out, err = run("train", "--task", task, "--lr", lr)
+    assert (code, out) == (2, "")
+    assert f"--schedule constant:lr={lr}" in err
+    assert "--lr " not in run("train", "--help")[1]
 
 
 def test_a_warning_names_options(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 import superconv as sc
 from superconv.experiments import runner
 from superconv.experiments.config import Arm
+from superconv.experiments.device import choose_device
 from superconv.experiments.runner import run_arm
 from superconv.experiments.stopping import StopSignal
 from superconv.records import StopReason
@@ -194,6 +195,25 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     for name in ("cudda", "cuda:99"):
         with pytest.raises(ValueError, match=f"device '{name}' cannot be used here"):
             run_arm(make_task(), make_arm(), 0, root=tmp_path, device=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("gpu", "torch knows no 'gpu'; did you mean 'cuda'? usual are cpu, cuda, mps, xpu"),
+        ("GPU:0", "did you mean 'cuda'?"),
+        ("cudda", "did you mean 'cuda'?"),
+        ("toaster", "torch knows no 'toaster'; usual are cpu, cuda, mps, xpu"),
+        ("mps", "use 'cpu', or leave it out"),
+    ],
+)
+def test_a_device_is_refused_in_a_line(name: str, says: str) -> None:
+    if name == "mps" and torch.backends.mps.is_available():
+        pytest.skip("it is there")
+    with pytest.raises(ValueError, match="cannot be used here") as refused:
+        choose_device(name)
+    assert says in str(refused.value)
+    assert len(str(refused.value)) < 200
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import typer
 
 from .options import (
     AsJson,
-    BatchSize,
     EigenvaluesEvery,
     Momentum,
     MonitorEvery,
@@ -19,6 +18,7 @@ from .options import (
     Precision,
     Quiet,
     RunsDir,
+    SamplesPerUpdate,
     WeightDecay,
     check_momentum,
     optimizer_options,
@@ -45,7 +45,7 @@ def estimate_lr(
     optimizer: OptimizerName = "sgd",
     momentum: Momentum = None,
     weight_decay: WeightDecay = 1e-4,
-    batch_size: BatchSize = 128,
+    batch_size: SamplesPerUpdate = 128,
     precision: Precision = "fp32",
     seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,

@@ -12,13 +12,13 @@ import typer
 from .found import count_finished, found_finished
 from .options import (
     AsJson,
-    BatchSize,
     ClipGradNorm,
     NormWeightDecay,
     OptimizerName,
     Precision,
     Quiet,
     RunsDir,
+    SamplesPerUpdate,
     workers_of,
 )
 from .stopped import end_stopped
@@ -39,7 +39,7 @@ def find(
     strategy: Annotated[str, typer.Option(help="balance, or companion (arXiv 1803.09820, Sec. 5).")] = "balance",
     optimizer: OptimizerName = "sgd",
     norm_weight_decay: NormWeightDecay = None,
-    batch_size: BatchSize = 128,
+    batch_size: SamplesPerUpdate = 128,
     weight_decays: Annotated[str | None, typer.Option(help="To try: 1e-5,1e-4; one value stays.")] = None,
     momenta: Annotated[str | None, typer.Option(help="To try: .95-.85,.9 (a range is cycled); one stays.")] = None,
     batch_sizes: Annotated[str | None, typer.Option(help="To try besides --batch-size; its own: not searched.")] = None,

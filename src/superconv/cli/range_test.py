@@ -41,7 +41,10 @@ def range_test(
     norm_weight_decay: NormWeightDecay = None,
     batch_size: BatchSize = 128,
     accumulation_steps: Accumulation = 1,
-    start_lr: Annotated[float | None, typer.Option(help="Lower end of the ramp.")] = None,
+    start_lr: Annotated[
+        float | None,
+        typer.Option(help="Lower end of the ramp; default: four decades below the upper, 0 where the ramp is linear."),
+    ] = None,
     end_lr: Annotated[float | None, typer.Option(help="Upper end; default: a scout finds it.")] = None,
     steps: Annotated[int | None, typer.Option(help="Updates of the ramp; default 100.")] = None,
     shape: Annotated[str | None, typer.Option(help="exponential (default) or linear, as in the paper.")] = None,

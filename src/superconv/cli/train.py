@@ -83,6 +83,7 @@ def train(
     runs_dir: RunsDir = Path("runs"),
     experiment: Annotated[str, typer.Option(help="Folder below the runs.")] = "train",
     arm: Annotated[str | None, typer.Option(help="The run's name; default: the schedule's policy.")] = None,
+    lr: Annotated[float | None, typer.Option(hidden=True)] = None,  # none of ours, and what many would try
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -101,6 +102,8 @@ def train(
     from .progress import bar
     from .recipe_options import arm_by_recipe, given_options, load_recipe, tell_task
 
+    if lr is not None:
+        raise ValueError(f"there is no --lr; a constant learning rate is --schedule constant:lr={lr:g}")
     given = given_options(context)
     plan = None if recipe is None else load_recipe(recipe, given)
     if plan is not None:

@@ -301,7 +301,8 @@ def _usable(device: torch.device | str) -> torch.device:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, TypeError) as error:  # torch says it in all of these
-        raise DataError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from None
+        said = str(error).splitlines()[0].partition(". ")[0]  # what follows are torch's insides
+        raise DataError(f"device {device!r} cannot be used here: {said}") from None
     return found
 
 

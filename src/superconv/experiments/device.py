@@ -6,7 +6,11 @@ import os
 
 import torch
 
+from ..near_names import meant
 from ..training.distributed import is_distributed, rank
+
+_USUAL = ("cpu", "cuda", "mps", "xpu")
+_GPU = ("gpu", "nvidia", "rocm", "amd", "hip")  # what torch calls "cuda", AMD's too
 
 
 def choose_device(device: torch.device | str | None) -> torch.device:
@@ -24,8 +28,20 @@ def choose_device(device: torch.device | str | None) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {str(name)!r} cannot be used here ({reason}); use 'cpu', or leave it out") from None
+        raise ValueError(f"device {str(name)!r} cannot be used here{_reason(str(name), str(error))}") from None
+
+
+def _reason(name: str, said: str) -> str:
+    """The rest of the sentence, from torch's error: why, and what to use.
+
+    torch lists every kind of device that it was ever built for, and its own insides where a kind is not built in.
+    """
+    if said.startswith("Expected one of"):
+        kind = name.partition(":")[0]
+        hint = "did you mean 'cuda'? " if kind.lower() in _GPU else meant(kind, _USUAL)
+        return f": torch knows no {kind!r}; {hint}usual are {', '.join(_USUAL)}"
+    sentence = said.splitlines()[0].partition(". ")[0]
+    return f" ({sentence}); use 'cpu', or leave it out"
 
 
 def device_name(device: torch.device) -> str:
