@@ -38,6 +38,7 @@ def test_no_verb_stumbles_over_a_name(run: Run, tmp_path: Path, verb: str, name:
     if verb == "find":
         assert f"Recipe for {name}" in out
     if verb == "estimate-lr":
+        assert "expected-loss" in out
         assert folder_name(f"{name} constant lr 0.1") in err
 
 

@@ -442,7 +442,7 @@ def test_runs_are_sorted_by_number_not_by_text(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a\nb", "ä"])
 def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
-    with pytest.raises(ValueError, match="it names a folder"):
+    with pytest.raises(ValueError, match="it names a folder: use letters, digits, spaces and "):
         open_run(tmp_path, name, "arm", 0, {})
     with pytest.raises(ValueError, match="it names a folder"):
         open_run(tmp_path, "demo", name, 0, {})

@@ -103,21 +103,19 @@ def estimate_lr(
 
 
 def _print(readings: Sequence[Mapping[str, Any]], path: Path) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     from .plain_console import plain_console
+    from .tables import print_tables
 
-    console = plain_console()
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    columns = ["step", "LR", "with momentum", "paper's", "noise alone", "secant", "expected-loss step"]
     stiffness = any(reading["stability_limit"] is not None for reading in readings)
-    for column in [*columns, *(["stable below"] if stiffness else [])]:
-        table.add_column(column, justify="right")
     every = max(1, -(-len(readings) // SHOWN))
-    for reading in readings[::-1][::every][::-1]:
-        table.add_row(*_cells(reading), *([_number(reading["stability_limit"])] if stiffness else []))
-    console.print(table)
+    rows = [
+        [*_cells(reading), *([_number(reading["stability_limit"])] if stiffness else [])]
+        for reading in readings[::-1][::every][::-1]
+    ]
+    columns = ["step", "LR", "with momentum", "paper's", "noise alone", "secant", "expected-loss step"]
+    columns += ["stable below"] if stiffness else []
+    print_tables([{"title": "", "columns": columns, "rows": rows, "note": ""}], justify="right")
+    console = plain_console()
     if readings:
         for part in str(readings[-1]["text"]).split(" | "):
             console.print(f"  {part}", highlight=False)
@@ -137,4 +135,4 @@ def _number(value: float | None) -> str:
 
 def _with_error(estimate: Mapping[str, Any]) -> str:
     value, error = estimate["value"], estimate["standard_error"]
-    return "-" if value is None else f"{value:.3g}" + ("" if error is None else f" ± {error:.1g}")
+    return "-" if value is None else f"{value:.3g}" + ("" if error is None else f"±{error:.1g}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .plain_console import plain_console
 
@@ -15,14 +15,14 @@ _BETWEEN, _AROUND = 3, 2  # columns of the screen between two of a table, and at
 _LONGEST = 32  # letters of a word that is never broken: a path may be longer than any screen
 
 
-def print_tables(tables: Sequence[Mapping[str, Any]]) -> None:
+def print_tables(tables: Sequence[Mapping[str, Any]], justify: Literal["left", "right"] = "left") -> None:
     """Print them one below the other; a table too wide for whole words becomes a list."""
     console = plain_console()
     for content in tables:
-        console.print(_table(content, console), highlight=False)
+        console.print(_table(content, console, justify), highlight=False)
 
 
-def _table(content: Mapping[str, Any], console: Console) -> RenderableType:
+def _table(content: Mapping[str, Any], console: Console, justify: Literal["left", "right"]) -> RenderableType:
     cells = [list(map(str, row)) for row in (content["columns"], *content["rows"])]
     widths = column_widths(cells, console.width)
     if widths is None:
@@ -32,7 +32,7 @@ def _table(content: Mapping[str, Any], console: Console) -> RenderableType:
 
     table = Table(title=content["title"] or None, caption=content["note"] or None, box=SIMPLE_HEAD, pad_edge=False)
     for column, width in zip(cells[0], widths, strict=True):
-        table.add_column(column, overflow="fold", width=width)
+        table.add_column(column, justify=justify, overflow="fold", width=width)
     for row in cells[1:]:
         table.add_row(*row)
     return table
