@@ -77,6 +77,7 @@ def test_options_that_are_called_otherwise() -> None:
     [
         ("train --schedule constant:lr=.1 --steps 9 --batch-size 0", "--batch-size must be at least 1"),
         ("train --schedule constant:lr=.1 --steps 9 --batch-size 999", "--batch-size 999 is more than the 256 samples"),
+        ("train --schedule constant:lr=1 --steps 2 --seed -2", "--seed"),
         ("train --schedule one_cycle:max_lr=1 --steps 2", "use --steps of 10 or more"),
         ("train --schedule constant:lr=.1 --steps 9 --evaluate-with x", "--evaluate-with x is unknown"),
         ("train --schedule constant:lr=.1 --steps 9 --statistics-of 1", "--statistics-of: got 1"),

@@ -47,7 +47,7 @@ def estimate_lr(
     weight_decay: WeightDecay = 1e-4,
     batch_size: SamplesPerUpdate = 128,
     precision: Precision = "fp32",
-    seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of initialisation and order.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
     runs_dir: RunsDir = Path("runs"),
     experiment: Annotated[str, typer.Option(help="Folder below the runs.")] = "estimate-lr",

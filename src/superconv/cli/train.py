@@ -77,7 +77,7 @@ def train(
     ] = False,
     monitor_every: MonitorEvery = None,
     eigenvalues_every: EigenvaluesEvery = None,
-    seed: Annotated[int, typer.Option(help="Of initialisation and order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of initialisation and order.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; default: a GPU where there is one.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop with a checkpoint after this time.")] = None,
     runs_dir: RunsDir = Path("runs"),
