@@ -58,7 +58,8 @@ def evaluate(
     "running" as they are; "batch": those of the evaluated batch, so a prediction depends on its companions;
     "reestimated": the average over `training_batches` under the present weights.
 
-    Nothing of the model is changed, nor of a loss that is a module: buffers, flags and random states are as before.
+    Nothing of the model is changed, nor of a loss that is a module: buffers, flags, numbers that a pass counts in
+    (`plain_attributes`) and random states are as before.
     Both are in evaluation mode. No graph is built, unless one of them differentiates on its way (`ForwardOnly`).
 
     Under DistributedDataParallel the result is that of all ranks' samples, so every rank must call it (with any number
@@ -150,8 +151,8 @@ def check_metric(
 ) -> Iterable[Any]:
     """Try `metric` on the outputs for one of the batches, so that a misfit shows before the training and not behind it.
 
-    Nothing is changed: flags, buffers, random states, where `batches` stands. Not tried where there is no metric, and
-    on a DataLoader with persistent workers, whose random states would move.
+    Nothing is changed: flags, buffers, plain attributes, random states, where `batches` stands. Not tried where there
+    is no metric, and on a DataLoader with persistent workers, whose random states would move.
 
     Args:
         loss_fn: the labels that it ignores do not count.

@@ -1,4 +1,4 @@
-"""Modules in evaluation mode for a block, with their flags and buffers as they were afterwards."""
+"""Modules in evaluation mode for a block, with flags, buffers and plain attributes as they were afterwards."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from torch import nn
 from .batch_source import call_model
 from .buffers import buffers_restore
 from .forward_only import ForwardOnly
+from .module_attributes import plain_attributes
 from .sharded import reshard
 
 
 @contextmanager
 def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode; at the end, flags and buffers are what they were.
+    """Every module in evaluation mode; at the end, flags, buffers and plain attributes are what they were.
 
-    Parameters are not kept: a forward pass does not change them, and they are most of a model. Buffers it may change in
-    evaluation mode, too: ranges that fake quantisation observes, a hidden state that is handed on, a counter.
+    Parameters are not kept: a forward pass does not change them, and they are most of a model. Buffers and plain
+    attributes it may change in evaluation mode, too: ranges that fake quantisation observes, a hidden state that is
+    handed on, a counter.
     """
     flags = [(part, part.training) for module in modules for part in module.modules()]
-    restore = buffers_restore(*modules)
+    restores = [buffers_restore(*modules), *(plain_attributes(module.modules()) for module in modules)]
     try:
         for module in modules:
             module.eval()
@@ -33,7 +35,8 @@ def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
             reshard(module)
         for part, training in flags:
             part.training = training
-        restore()
+        for restore in restores:
+            restore()
 
 
 def outputs_of(model: nn.Module, inputs: Any) -> Any:

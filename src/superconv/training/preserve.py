@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from .copies import Copies
 from .expanded import write
 from .loader_order import LoaderOrder, generators_of
+from .module_attributes import plain_attributes
 from .not_restored import own_states, warn_of_state, warn_of_tensors
 from .random_states import GENERATORS, get_random_states, get_state, set_random_states, set_state
 from .sharded import reshard, shard
@@ -40,7 +41,8 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
     """Restore every named thing, and all random states, when the block is left: normally, by an exception or by Ctrl-C.
 
     * `nn.Module`: parameters and all buffers (non-persistent, sparse and expanded ones too), the very same tensor
-      objects; `.grad` (None stays None); `requires_grad`; the train/eval flag of every submodule.
+      objects; `.grad` (None stays None); `requires_grad`; the train/eval flag and the plain attributes of every
+      submodule (`plain_attributes`), such as a number of passes that a forward pass counts.
     * `Optimizer`: its state, its param groups (keys that were added included), its other attributes (numbers, tensors,
       arrays, generators and containers of them) and the parameters that it holds, whether or not a module among
       `things` has them; the optimizers among its attributes likewise (Lookahead's, SAM's). A warning says where its
@@ -53,9 +55,10 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
     * anything else with `state_dict` and `load_state_dict`.
     * always: the random states of Python, numpy, torch and every CUDA device.
 
-    Not claimed: plain attributes of a module that are neither parameter nor buffer; `.grad` and buffers of a module
-    that is not named but that the loss runs through (the discriminator beside a generator: name it too); the state of
-    a data set; and the random states inside persistent `DataLoader` workers (a warning says so).
+    Not claimed: other attributes of a module (objects of one's own, long lists, the content of tensors that are no
+    buffers); `.grad` and buffers of a module that is not named but that the loss runs through (the discriminator
+    beside a generator: name it too); the state of a data set; and the random states inside persistent `DataLoader`
+    workers (a warning says so).
 
     The block is given a function that restores everything at once and goes on with the same copy:
     `with preserved(model, optimizer) as rewind: ...; rewind(); ...` tries several things from one state.
@@ -175,11 +178,13 @@ def _module(module: nn.Module, kept: _Kept) -> Restore:
     reshard(module)
     restores: list[Restore] = []
     tables: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    for part in module.modules():
+    parts = list(module.modules())
+    for part in parts:
         tables += [(part._parameters, dict(part._parameters)), (part._buffers, dict(part._buffers))]
-    flags = [(part, part.training) for part in module.modules()]
+    flags = [(part, part.training) for part in parts]
     restores += [_parameter(parameter, kept) for parameter in module.parameters()]
     restores += [_tensor(buffer, kept) for buffer in module.buffers()]
+    restores.append(plain_attributes(parts))
 
     def restore() -> None:
         reshard(module)

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from ..double import widest
+from .code_names import names_in, names_in_methods
 from .sharded import shard
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -95,7 +96,7 @@ class HookMemory:
             self._follow(thing.__func__, objects=objects)
             self._attributes(thing.__self__, objects)
         elif isinstance(thing, types.FunctionType):
-            self._named |= _names_in(thing)
+            self._named |= names_in(thing)
             self._follow(vars(thing), objects=objects)
             for cell in thing.__closure__ or ():
                 self._cell(cell, objects)
@@ -117,7 +118,7 @@ class HookMemory:
             self._follow(owner, objects=objects)
         if not objects or not hasattr(owner, "__dict__"):
             return
-        names = _with_methods(type(owner), self._named)
+        names = names_in_methods(type(owner), self._named)
         present = {name: value for name, value in vars(owner).items() if name in names}
 
         def restore() -> None:
@@ -148,22 +149,6 @@ class HookMemory:
             self._restores.append(restore)
         for entry in entries.values() if isinstance(entries, dict) else entries:
             self._follow(entry, objects=objects)
-
-
-def _names_in(function: Any) -> set[str]:
-    """All attributes that its code names; none of what has no code."""
-    code = getattr(function, "__code__", None)
-    return set() if code is None else set(code.co_names)
-
-
-def _with_methods(kind: type, names: set[str]) -> set[str]:
-    """These names, and those in the code of the methods that they name, and so on."""
-    found, waiting = set(names), list(names)
-    while waiting:
-        more = _names_in(getattr(kind, waiting.pop(), None)) - found
-        found |= more
-        waiting += more
-    return found
 
 
 def _sum(tensor: torch.Tensor) -> str:
