@@ -8,6 +8,7 @@ from typing import Any
 from ..schedules import constant
 from ..training.batch_source import BatchSource, device_of, pair, sample_count
 from ..training.checkpoint import TrainState
+from ..training.loaders_within import has_persistent_workers
 from ..training.out_of_memory import Trial, naming_what_fits
 from .ramp import Probe
 
@@ -28,7 +29,7 @@ def naming_batch_size(probe: Probe, batches: Any, copies: int) -> AbstractContex
 
 
 def _trial(probe: Probe, batches: Any, copies: int) -> Trial | None:
-    if hasattr(batches, "__next__") or getattr(batches, "persistent_workers", False):  # no batch can be had twice
+    if hasattr(batches, "__next__") or has_persistent_workers(batches):  # no batch can be had twice
         return None
     batch = BatchSource(batches).sample(1)[0]
     inputs, targets = (probe.options["split"] or pair)(batch)

@@ -20,6 +20,7 @@ from ..task.loss_function import LossFunction, loss_module
 from ..training.batch_source import BatchSource
 from ..training.checkpoint import TrainState
 from ..training.loader_order import LoaderOrder
+from ..training.loaders_within import stateful_loaders
 from ..training.loop import train_steps
 from ..training.preserve import Restore, preserved
 from ..training.random_states import seed_random_states
@@ -132,8 +133,7 @@ class Probe:
         things += [] if self.scaler is None else [self.scaler]
         loss = loss_module(self.loss_fn)
         things += [] if loss is None else [loss]
-        if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict"):
-            things.append(batches)
+        things += stateful_loaders(batches).values()
         with preserved(*things, keep_copy_on=self.keep_copy_on) as rewind:
             yield rewind
 

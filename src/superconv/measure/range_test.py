@@ -170,7 +170,7 @@ def lr_range_test(
     if scaler is None:
         scaler = make_scaler(precision, device.type)
     warn_of_persistent_workers(train_batches, stacklevel=3)
-    LoaderOrder(train_batches).warn_of_iterators()
+    LoaderOrder(train_batches).warn_of_unreachable()
     warn_of_unclear_scales(optimizer, group_scales)
     warn_of_ranks_apart(model)
     scales = own_scales(optimizer) if group_scales is None else given_scales(group_scales, optimizer)

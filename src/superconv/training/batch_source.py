@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from ..data.moving import moves_itself
 from .loader_order import LoaderOrder, generators_of
+from .loaders_within import has_persistent_workers, stateful_loaders
 from .preserve import preserved
 from .random_states import get_random_states, plain, set_random_states
 
@@ -32,14 +33,16 @@ class BatchSource:
     A re-iterable (a list, a DataLoader, `superconv.data.Batches`) is restarted when it ends; a one-shot iterator is
     warned about and ends the training when it runs dry. At the start of every epoch its number is told to all samplers,
     data sets and loaders with a `set_epoch` (torch's DistributedSampler, Hugging Face's streamed data): counted on from
-    the number that they had, the same after a resume.
+    the number that they had, the same after a resume. What holds for a loader holds for one in a wrapper as well
+    (`tqdm(loader)`, a class that moves or combines batches: `loaders_within`).
 
     Resuming draws the batches that an uninterrupted run would have drawn: from the state of `batches` where it has
     `state_dict`, else by restoring the random states of the epoch's start and passing over what was drawn. The latter
     is exact where the order is settled when an epoch begins, from torch's, numpy's or Python's global states, the
-    number of the epoch, or what a DataLoader's samplers hold (`LoaderOrder`; a warning where they keep an iterator,
-    which cannot be restored), and where worker processes draw. It is not where an iterator in this process settles its
-    order on the way from a global state that the training draws from as well (an IterableDataset with a shuffle buffer,
+    number of the epoch, what a DataLoader's samplers hold, or generators of the data set's own (`LoaderOrder`; a
+    warning where samplers keep an iterator, or the data set's generator has copies in persistent workers, which cannot
+    be restored), and where worker processes draw. It is not where an iterator in this process settles its order on the
+    way from a global state that the training draws from as well (an IterableDataset with a shuffle buffer,
     num_workers=0, beside dropout): what is passed over then comes without the training's draws in between. Give such
     a data set a generator of its own, seeded when the epoch begins, or a `state_dict`.
     """
@@ -85,7 +88,8 @@ class BatchSource:
     def _begin(self) -> None:
         self._order.set_epoch(self._first_epoch + self.epoch)
         if not self._own_state:
-            self._epoch_start = self.random_states()
+            within = {path: copy.deepcopy(each.state_dict()) for path, each in stateful_loaders(self.batches).items()}
+            self._epoch_start = {**self.random_states(), "within": within}
         self._iterator = iter(self.batches)
 
     def fork(self) -> BatchSource:
@@ -93,7 +97,7 @@ class BatchSource:
 
         A one-shot iterator, or a DataLoader with persistent workers, can only be shared: there both move.
         """
-        if self.one_shot or getattr(self.batches, "persistent_workers", False):
+        if self.one_shot or has_persistent_workers(self.batches):
             return self  # a second iterator would take this one's place
         twin = copy.copy(self)
         if self._own_state:
@@ -108,7 +112,8 @@ class BatchSource:
 
         Raises: ValueError: an iterator or a DataLoader with persistent workers, which have only one order to give.
         """
-        with preserved(LoaderOrder(self.batches)):
+        within = () if self._own_state else stateful_loaders(self.batches).values()  # else the fork has a copy
+        with preserved(LoaderOrder(self.batches), *within):
             twin = self.fork()
             if twin is self:
                 raise ValueError(
@@ -119,7 +124,7 @@ class BatchSource:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data: where the source stands."""
-        self._order.warn_of_iterators()
+        self._order.warn_of_unreachable()
         state: dict[str, Any] = {"epoch": self.epoch, "drawn_in_epoch": self.drawn_in_epoch}
         state["first_epoch"] = self._first_epoch
         if self._own_state:
@@ -134,7 +139,13 @@ class BatchSource:
 
     def set_random_states(self, states: Mapping[str, Any]) -> None:
         """Write back what `random_states` gave, or the `plain` form of it."""
-        set_random_states(states, generators_of(self.batches))
+        generators, saved = generators_of(self.batches), states["generators"]
+        if len(generators) != len(saved):
+            raise ValueError(
+                f"this state was taken from batches with {len(saved)} generator(s) of torch where a DataLoader has "
+                f"them, these have {len(generators)}; resume with the same kind of data loader, wrapped or not as then"
+            )
+        set_random_states(states, generators)
         if "order" in states:  # older checkpoints have none
             self._order.set_state(states["order"])
 
@@ -158,6 +169,9 @@ class BatchSource:
         if self.one_shot or state["epoch_start"] is None:
             return
         self.set_random_states(state["epoch_start"])
+        for path, each in stateful_loaders(self.batches).items():
+            if path in state["epoch_start"].get("within", {}):  # older states have none
+                each.load_state_dict(state["epoch_start"]["within"][path])
         for _ in range(state["drawn_in_epoch"]):
             self.draw()
 

@@ -27,6 +27,7 @@ from .distributed import copy_from_first_rank, inner_module, is_distributed, sum
 from .evaluation_mode import evaluation_mode
 from .forward_only import ForwardOnly
 from .loader_order import LoaderOrder
+from .loaders_within import has_persistent_workers, stateful_loaders
 from .loss_value import loss_tensor
 from .precision import autocast
 from .preserve import preserved
@@ -160,15 +161,15 @@ def check_metric(
     Raises: what the metric raises; ValueError: it returns neither one value per sample nor their mean.
     """
     measure = counting_metric(metric, ignored_label(loss_fn))
-    if (measure is None and not accumulates(metric)) or getattr(batches, "persistent_workers", False):
+    if (measure is None and not accumulates(metric)) or has_persistent_workers(batches):
         return batches
     by_name = isinstance(metric, str) and loss_fn is not None
     model, split = inner_module(model), split or pair
     device = device_of(model)
     modules = [module for module in (loss_module(loss_fn), model) if module is not None]
     forward = ForwardOnly(*modules)
-    own_state = [batches] if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict") else []
-    with preserved(LoaderOrder(batches), *own_state), torch.no_grad(), evaluation_mode(*modules):
+    own_states = stateful_loaders(batches).values()
+    with preserved(LoaderOrder(batches), *own_states), torch.no_grad(), evaluation_mode(*modules):
         first = list(islice(batches, 1))
         for inputs, targets in map(split, first):
             inputs, targets = move(inputs, device), move(targets, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,11 +13,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .callers_level import callers_level
+from .loaders_within import loaders_within
 from .random_states import GENERATORS, get_state, set_state
+from .reached import reached
 
 _ROLES = ("sampler", "batch_sampler")
 _NUMBERS = (bool, int, float)
-_LOADER = ""  # its path
+_READ_BY = ("dataset", "collate_fn")
+_ITSELF = ""  # its path
 
 
 class LoaderOrder:
@@ -25,10 +28,13 @@ class LoaderOrder:
 
     Samplers are found under `sampler` and `batch_sampler` and among the attributes of samplers, where any object that
     holds a generator counts as one; generators (torch's, numpy's, Python's) under any name in the loader, its samplers
-    and the containers in them. Of a DataLoader itself its numbers count as well (Accelerate's counts its epochs), but
-    not where it tells its state by a `state_dict`. Data sets are left out, but for the number of the epoch. Not seen:
-    what a sampler keeps in objects of other kinds, and where an iterator stands that it holds on to
-    (`warn_of_iterators`).
+    and the containers in them, and in whatever its data set and `collate_fn` hold (`reached`: transforms, the data set
+    in a Subset). Of a DataLoader itself its numbers count as well (Accelerate's counts its epochs), but not where it
+    tells its state by a `state_dict`. Of data sets nothing else counts but the number of the epoch. A wrapper's
+    DataLoaders count like the object itself (`tqdm(loader)`, a class that moves or combines batches), and so do
+    generators that it holds anywhere. Not seen: what a sampler keeps in objects of other kinds, and where an iterator
+    stands that it holds on to. Worker processes have copies of the data set, which leave the original's generator as it
+    is; but copies in persistent ones go on (`warn_of_unreachable` says both).
 
     For a checkpoint, `get_state` gives the generators and those plain values that have changed since this object was
     made. What has not is a setting (a rank, a batch size), which the program that resumes has chosen anew. So make it
@@ -37,12 +43,15 @@ class LoaderOrder:
 
     def __init__(self, batches: Any) -> None:
         self.batches = batches
-        self._new = {path: self._plain_values(path, attributes) for path, attributes in self._holders().items()}
+        self._new = self._values()
 
-    @property
-    def data(self) -> Any:
-        """The data set, where there is one."""
-        return getattr(self.batches, "dataset", None)
+    def loaders(self) -> dict[str, Any]:
+        """The object itself, and the DataLoaders that it wraps, by the attributes that lead there."""
+        return {_ITSELF: self.batches, **loaders_within(self.batches)}
+
+    def data_sets(self) -> list[Any]:
+        """Of all of them, where there are any."""
+        return [data for loader in self.loaders().values() if (data := getattr(loader, "dataset", None)) is not None]
 
     def samplers(self) -> dict[str, Any]:
         """All of them, by the attributes that lead there."""
@@ -52,12 +61,19 @@ class LoaderOrder:
         """All of them, by the attributes that lead there."""
         return {path: thing for path, thing in self._walk() if isinstance(thing, GENERATORS)}
 
-    def numbers(self) -> dict[str, Any]:
-        """The loader's own."""
-        return {name: value for name, value in self._own().items() if type(value) in _NUMBERS}
+    def numbers(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """The loaders' own, each beside the attributes in which they stand."""
+        own = map(_own, self.loaders().values())
+        return [(each, {name: value for name, value in each.items() if type(value) in _NUMBERS}) for each in own]
+
+    def data_holders(self) -> list[dict[str, Any]]:
+        """Attributes of the data sets, of what collates, and of what these hold: where a generator may be made late."""
+        read_by = [getattr(loader, role, None) for loader in self.loaders().values() for role in _READ_BY]
+        things = [thing for each in read_by for thing in (each, *(found for _, found in _within(each)))]
+        return [vars(thing) for thing in _each_once(things) if _is_holder(thing)]
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell it to whatever orders by the number of the epoch: loader, samplers, data set (as Lightning does)."""
+        """Tell it to whatever orders by the number of the epoch: loaders, samplers, data sets (as Lightning does)."""
         for thing in self._by_epoch():
             thing.set_epoch(epoch)
 
@@ -67,8 +83,8 @@ class LoaderOrder:
         return next((int(epoch) for epoch in shown if isinstance(epoch, (int, np.integer))), 0)
 
     def _by_epoch(self) -> list[Any]:
-        things = [self.batches, *self.samplers().values(), self.data]
-        return [thing for thing in things if callable(getattr(thing, "set_epoch", None))]
+        things = [*self.loaders().values(), *self.samplers().values(), *self.data_sets()]
+        return [thing for thing in _each_once(things) if callable(getattr(thing, "set_epoch", None))]
 
     def get_state(self) -> dict[str, Any]:
         """Plain data that `torch.load(weights_only=True)` accepts."""
@@ -77,17 +93,17 @@ class LoaderOrder:
         for path, generator in self.generators().items():
             if id(generator) not in known:
                 state["generators"][path] = _plain(get_state(generator))
-        for path, attributes in self._holders().items():
-            new, now = self._new.get(path, {}), self._plain_values(path, attributes)
+        for path, now in self._values().items():
+            new = self._new.get(path, {})
             state["changed"][path] = {name: now[name] for name in now if not _equal(now[name], new.get(name, _MISSING))}
             state["unclear"][path] = [name for name in new if name not in now]  # a generator by now, say
         return state
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Write back what `get_state` gave; what had not changed then becomes what it was at first."""
-        for path, attributes in self._holders().items():
-            saved = {**self._new.get(path, {}), **state["changed"].get(path, {})}
-            now = self._plain_values(path, attributes)
+        values = self._values()
+        for path, (attributes, _) in self._holders().items():
+            saved, now = {**self._new.get(path, {}), **state["changed"].get(path, {})}, values[path]
             for name in saved.keys() - set(state["unclear"].get(path, ())):
                 if not _equal(saved[name], now.get(name, _MISSING)):
                     attributes[name] = _written(attributes.get(name), _exact(saved[name]))
@@ -95,8 +111,11 @@ class LoaderOrder:
             if path in state["generators"]:
                 set_state(generator, _exact(state["generators"][path]))
 
-    def warn_of_iterators(self) -> None:
-        """Say which sampler keeps an iterator: there nothing can be restored."""
+    def warn_of_unreachable(self) -> None:
+        """Say which sampler keeps an iterator, and which data set draws in persistent workers: these stay as they are.
+
+        Warns: as it says.
+        """
         for path, sampler in self.samplers().items():
             for name, value in vars(sampler).items():
                 if hasattr(value, "__next__"):
@@ -106,27 +125,37 @@ class LoaderOrder:
                         "__iter__, from a generator or a counter among its attributes",
                         stacklevel=callers_level(),
                     )
+        for loader in self.loaders().values():
+            data = getattr(loader, "dataset", None)
+            drawn_by = list(_generators_in(data, "")) if getattr(loader, "persistent_workers", False) else []
+            if drawn_by:
+                warnings.warn(
+                    f"the data set {type(data).__name__} of these batches draws from a generator of its own "
+                    f"({', '.join(repr(path) for path, _ in drawn_by)}), whose copies in persistent workers go on from "
+                    "epoch to epoch and cannot be restored; use persistent_workers=False, or num_workers=0",
+                    stacklevel=callers_level(),
+                )
 
-    def _holders(self) -> dict[str, dict[str, Any]]:
-        """Attributes, as they stand in their objects."""
-        return {**{path: vars(sampler) for path, sampler in self.samplers().items()}, _LOADER: self._own()}
+    def _holders(self) -> dict[str, tuple[dict[str, Any], bool]]:
+        """Attributes, as they stand in their objects, and whether only numbers among them count."""
+        samplers = {path: (vars(sampler), False) for path, sampler in self.samplers().items()}
+        return {**samplers, **{path: (_own(loader), True) for path, loader in self.loaders().items()}}
 
-    def _plain_values(self, path: str, attributes: Mapping[str, Any]) -> dict[str, Any]:
-        """Copies of those attributes that are plain, but not the data; of the loader's, of its numbers."""
-        found = {}
-        for name, value in attributes.items():
-            if value is not self.data and (path != _LOADER or type(value) in _NUMBERS):
-                with suppress(_NotPlain):
-                    found[name] = _plain(value)
+    def _values(self) -> dict[str, dict[str, Any]]:
+        """Copies of those attributes that are plain, but not the data."""
+        data = {id(each) for each in self.data_sets()}
+        found: dict[str, dict[str, Any]] = {}
+        for path, (attributes, only_numbers) in self._holders().items():
+            found[path] = {}
+            for name, value in attributes.items():
+                if id(value) not in data and (not only_numbers or type(value) in _NUMBERS):
+                    with suppress(_NotPlain):
+                        found[path][name] = _plain(value)
         return found
 
-    def _own(self) -> dict[str, Any]:
-        """The loader's attributes; none where it is no loader of torch, or tells its own state."""
-        itself = isinstance(self.batches, DataLoader) and not hasattr(self.batches, "state_dict")
-        return vars(self.batches) if itself else {}
-
     def _walk(self) -> Iterator[tuple[str, Any]]:
-        seen = {id(self.data)}
+        """Samplers and generators, each once."""
+        seen = {id(data) for data in self.data_sets()}
 
         def visit(path: str, thing: Any, name: Any) -> Iterator[tuple[str, Any]]:
             inside: Any = ()
@@ -148,11 +177,49 @@ class LoaderOrder:
             for name, entry in inside:
                 yield from visit(f"{path}.{name}", entry, name)
 
-        for role in _ROLES:
-            yield from visit(role, getattr(self.batches, role, None), role)
-        for name, entry in getattr(self.batches, "__dict__", {}).items():
-            if isinstance(entry, GENERATORS):
-                yield from visit(name, entry, name)
+        for path, loader in self.loaders().items():
+            for role in _ROLES:
+                yield from visit(_joined(path, role), getattr(loader, role, None), role)
+            for name, entry in getattr(loader, "__dict__", {}).items():
+                if isinstance(entry, GENERATORS):
+                    yield from visit(_joined(path, name), entry, name)
+        for place, generator in self._generators_elsewhere():
+            yield from visit(place, generator, place)
+
+    def _generators_elsewhere(self) -> Iterator[tuple[str, Any]]:
+        for path, loader in self.loaders().items():
+            for role in _READ_BY:
+                yield from _generators_in(getattr(loader, role, None), _joined(path, role))
+        if not isinstance(self.batches, (DataLoader, list, tuple, dict)):
+            yield from _generators_in(self.batches, _ITSELF)
+
+
+def _own(loader: Any) -> dict[str, Any]:
+    """Its attributes; none where it is no loader of torch, or tells its own state."""
+    return vars(loader) if isinstance(loader, DataLoader) and not hasattr(loader, "state_dict") else {}
+
+
+def _generators_in(thing: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """All that it holds; `path` leads to it."""
+    for place, each in _within(thing):
+        if isinstance(each, GENERATORS):
+            yield _joined(path, place), each
+
+
+def _within(thing: Any) -> Iterator[tuple[str, Any]]:
+    return reached(thing, closed=(DataLoader,))
+
+
+def _is_holder(thing: Any) -> bool:
+    return isinstance(getattr(thing, "__dict__", None), dict) and not isinstance(thing, GENERATORS)
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _each_once(things: Iterable[Any]) -> list[Any]:
+    return list({id(thing): thing for thing in things}.values())
 
 
 def generators_of(batches: Any) -> list[torch.Generator]:
@@ -160,7 +227,7 @@ def generators_of(batches: Any) -> list[torch.Generator]:
     places = [batches, getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None)]
     places.append(getattr(places[-1], "sampler", None))
     found = [getattr(place, "generator", None) for place in places]
-    return list({id(each): each for each in found if isinstance(each, torch.Generator)}.values())
+    return _each_once(each for each in found if isinstance(each, torch.Generator))
 
 
 def _is_like_one(thing: Any, name: Any) -> bool:

@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from .copies import Copies
 from .expanded import write
 from .loader_order import LoaderOrder, generators_of
+from .loaders_within import has_persistent_workers
 from .module_attributes import plain_attributes
 from .not_restored import own_states, warn_of_state, warn_of_tensors
 from .random_states import GENERATORS, get_random_states, get_state, set_random_states, set_state
@@ -50,15 +51,16 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
       they see only the training's own updates. Those of others act, since they may be part of the training (one that
       clips gradients); what they count in is restored, and a warning says where they changed tensors (`HookMemory`).
     * a gradient scaler, a generator of torch, numpy or Python;
-    * a `DataLoader`: its generators and all that its samplers hold, the number of the epoch among it (`LoaderOrder`).
-      A warning says where a sampler keeps an iterator, whose place nothing can restore;
+    * a `DataLoader`: its generators, those that its data set and its transforms draw from, and all that its samplers
+      hold, the number of the epoch among it (`LoaderOrder`). A warning says where a sampler keeps an iterator, whose
+      place nothing can restore;
     * anything else with `state_dict` and `load_state_dict`.
     * always: the random states of Python, numpy, torch and every CUDA device.
 
     Not claimed: other attributes of a module (objects of one's own, long lists, the content of tensors that are no
     buffers); `.grad` and buffers of a module that is not named but that the loss runs through (the discriminator
-    beside a generator: name it too); the state of a data set; and the random states inside persistent `DataLoader`
-    workers (a warning says so).
+    beside a generator: name it too); the state of a data set but for its generators; and the random states inside
+    persistent `DataLoader` workers (a warning says so).
 
     The block is given a function that restores everything at once and goes on with the same copy:
     `with preserved(model, optimizer) as rewind: ...; rewind(); ...` tries several things from one state.
@@ -124,7 +126,7 @@ def _capture(thing: Any, kept: _Kept) -> Restore:
     if isinstance(thing, DataLoader):
         warn_of_persistent_workers(thing, stacklevel=5)  # past the generator of preserved() and contextlib
         thing = LoaderOrder(thing)
-        thing.warn_of_iterators()
+        thing.warn_of_unreachable()
     if isinstance(thing, LoaderOrder):
         return _order(thing, kept)
     if hasattr(thing, "state_dict") and hasattr(thing, "load_state_dict"):
@@ -297,7 +299,7 @@ def _nothing() -> None: ...
 
 def warn_of_persistent_workers(batches: Any, *, stacklevel: int) -> None:
     """Say, at the caller that `stacklevel` counts to from here, what of such a `DataLoader` is not restored."""
-    if getattr(batches, "persistent_workers", False):
+    if has_persistent_workers(batches):
         warnings.warn(
             "a DataLoader with persistent workers keeps random states inside its worker processes; they cannot be "
             "restored. Use persistent_workers=False where later training must not change",
@@ -306,19 +308,36 @@ def warn_of_persistent_workers(batches: Any, *, stacklevel: int) -> None:
 
 
 def _order(order: LoaderOrder, kept: _Kept) -> Restore:
-    data, numbers = order.data, order.numbers()
-    kept.seen[id(data)] = data  # it may be a list, to which a sampler refers
+    data_sets, numbers = order.data_sets(), order.numbers()
+    kept.seen.update({id(data): data for data in data_sets})  # one may be a list, to which a sampler refers
     places = [vars(sampler) for sampler in order.samplers().values()]
     generators = [*generators_of(order.batches), *order.generators().values()]
     restores = [_value(each, kept) for each in (*places, *generators)]
-    epoch = getattr(data, "epoch", None) if hasattr(data, "set_epoch") else None
+    restores += [_bound_generators(attributes) for attributes in order.data_holders()]
+    epochs = [(data, getattr(data, "epoch", None)) for data in data_sets if hasattr(data, "set_epoch")]
 
     def restore() -> None:
-        if epoch is not None:
-            data.set_epoch(epoch)
-        if numbers:
-            vars(order.batches).update(numbers)
+        for data, epoch in epochs:
+            if epoch is not None:
+                data.set_epoch(epoch)
+        for attributes, values in numbers:
+            attributes.update(values)
         _each(restores)
+
+    return restore
+
+
+def _bound_generators(attributes: dict[str, Any]) -> Restore:
+    """The generators that stand there, and none where one is made at the first draw."""
+    before = {name: value for name, value in attributes.items() if value is None or isinstance(value, GENERATORS)}
+
+    def restore() -> None:
+        made = [name for name, value in attributes.items() if isinstance(value, GENERATORS)]
+        for name in made:
+            if name in before:
+                attributes[name] = before[name]
+            else:
+                del attributes[name]
 
     return restore
 

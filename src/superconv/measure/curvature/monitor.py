@@ -26,6 +26,7 @@ from ...training.callers_level import callers_level
 from ...training.distributed import inner_module
 from ...training.inner_optimizer import counted_optimizer, torch_optimizer
 from ...training.loader_order import LoaderOrder
+from ...training.loaders_within import stateful_loaders
 from ...training.preserve import preserved
 from ...training.sharded import refuse_sharded
 from ...training.step_hooks import off_while_preserved
@@ -284,8 +285,7 @@ def _check(
 
 def _take(batches: Iterable[Any], count: int) -> list[Any]:
     """The first `count` batches, with all random states left as they were."""
-    own_state = [batches] if hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict") else []
-    with preserved(LoaderOrder(batches), *own_state):
+    with preserved(LoaderOrder(batches), *stateful_loaders(batches).values()):
         kept = list(islice(batches, count))
     if len(kept) < count:
         raise ValueError(
