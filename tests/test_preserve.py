@@ -516,3 +516,121 @@ def test_an_interrupt_in_a_block_that_fails_is_not_lost() -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         fail()
     assert isinstance(caught.value.__context__, ValueError)
+
+
+class Damping:
+    def __init__(self) -> None:
+        self.value = 1e-3
+
+
+class Preconditioner:
+    """An object that the optimizer calls, as K-FAC's and Shampoo's are."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer, self.squares, self.calls, self.damping = optimizer, {}, 0, Damping()
+        self.noise, self.rng = np.zeros(1), np.random.default_rng(0)
+
+    def __call__(self, parameter: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        self.damping.value *= 1.01
+        self.noise[:] = self.rng.random()
+        square = self.squares.setdefault(id(parameter), torch.zeros_like(parameter))
+        square.mul_(0.9).add_(parameter.grad**2, alpha=0.1)
+        self.last = square.mean()
+        return parameter.grad / (square.sqrt() + self.damping.value) * (1 + self.noise[0] + self.calls / 1000)
+
+
+class Preconditioned(torch.optim.Optimizer):
+    """Its parts stand in a list as well, and part of them is made late."""
+
+    def __init__(self, params: object) -> None:
+        super().__init__(params, {"lr": 0.01})
+        self.parts = [Preconditioner(self)]
+        self.same = self.parts[0]
+
+    @torch.no_grad()
+    def step(self, closure: object = None) -> None:
+        with torch.enable_grad():
+            closure()
+        for parameter in self.param_groups[0]["params"]:
+            parameter.add_(self.parts[0](parameter), alpha=-0.01)
+
+
+@pytest.mark.parametrize("keep_copy_on", [None, "cpu", "disk"])
+@pytest.mark.parametrize("warm", [0, 3])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_objects_that_keep_tensors_for_an_optimizer_come_back(
+    wrapped: bool, warm: int, keep_copy_on: str | None
+) -> None:
+    finals = []
+    for measured in (False, True):
+        model = make_model()
+        inner = Preconditioned(model.parameters())
+        optimizer = Lookahead(inner) if wrapped else inner
+        torch.manual_seed(1)
+        train(model, optimizer, warm)
+        part, squares = inner.same, inner.same.squares
+        if measured:
+            with preserved(model, optimizer, keep_copy_on=keep_copy_on) as rewind:
+                train(model, optimizer, 2)
+                rewind()
+                train(model, optimizer, 3)
+                inner.same = None
+            assert inner.same is inner.parts[0] is part
+            assert part.squares is squares
+            assert (part.calls, len(squares), hasattr(part, "last")) == (warm * 6, 6 * bool(warm), bool(warm))
+        train(model, optimizer, 3)
+        finals.append((everything(model, optimizer), part.damping.value, float(part.last)))
+    assert finals[0] == finals[1]
+
+
+class Trainer:
+    """Someone's own, which an optimizer refers to."""
+
+    def __init__(self, data: object, average: torch.Tensor | None = None) -> None:
+        self.data, self.average, self.results = data, average, []
+
+
+def test_objects_that_are_no_part_of_an_optimizer_are_left_alone() -> None:
+    loader = torch.utils.data.DataLoader([1, 2])
+    for trainer in (Trainer(None), Trainer(loader), Trainer(loader, torch.zeros(3))):
+        model = make_model()
+        optimizer = OPTIMIZERS["sgd"](model.parameters())
+        optimizer.trainer = trainer
+        with preserved(model, optimizer):
+            train(model, optimizer, 1)
+            trainer.results.append(0.5)
+            trainer.best = 0.5
+        assert trainer.results == [0.5]
+        assert trainer.best == 0.5
+
+
+def held_elsewhere(optimizer: torch.optim.Optimizer) -> dict:
+    """Ways to keep tensors that are not restored, each with the attribute and something that changes them."""
+    average, module, trainer = (
+        torch.zeros(3),
+        nn.BatchNorm1d(6),
+        Trainer(torch.utils.data.DataLoader([1]), torch.ones(2)),
+    )
+    return {
+        "closure": ("update", lambda: average.add_(1), lambda: average.add_(1)),
+        "module": ("module", module, lambda: module(torch.randn(4, 6))),
+        "trainer": ("trainer", [trainer], lambda: trainer.average.add_(1)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["closure", "module", "trainer"])
+def test_tensors_behind_an_optimizers_attributes_that_stay_changed_are_named(kind: str) -> None:
+    model = make_model()
+    optimizer = OPTIMIZERS["adam"](model.parameters())
+    name, value, change = held_elsewhere(optimizer)[kind]
+    optimizer.model, optimizer.__dict__[name] = model, value
+    with preserved(model, optimizer):
+        train(model, optimizer, 1)  # the model comes back, whoever refers to it
+    said = f"optimizer Adam keeps tensors behind its attribute '{name}'"
+    with pytest.warns(UserWarning, match=said) as caught, preserved(optimizer, model):
+        change()
+    assert [each.filename for each in caught] == [__file__]
+    if kind == "module":
+        with preserved(optimizer, model, value):
+            change()

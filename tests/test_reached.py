@@ -47,3 +47,10 @@ def test_tensors_modules_of_python_and_closed_classes_are_not_looked_into() -> N
     found = dict(reached(Holder(numpy=np, kind=Holder, loader=loader, tensor=torch.ones(1)), closed=(DataLoader,)))
     assert set(found) == {"numpy", "kind", "loader", "tensor"}
     assert "generator" in dict(reached(loader, closed=(DataLoader,)))  # the thing itself always is
+
+
+def test_keys_that_are_no_words_are_numbered() -> None:
+    key = torch.ones(3)
+    found = dict(reached(Holder(state={"a": [key], key: [key], 7: (rng := random.Random(0),)})))
+    assert set(found) == {"state", "state.a", "state.a.0", "state.1", "state.7", "state.7.0"}
+    assert found["state.7.0"] is rng

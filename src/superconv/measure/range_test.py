@@ -25,10 +25,10 @@ from ..training.batch_source import BatchSource, Split, device_of
 from ..training.evaluate import EvaluateWith, check_metric, check_readable, has_batch_statistics
 from ..training.group_scales import given_scales, own_scales
 from ..training.loader_order import LoaderOrder
+from ..training.loaders_within import warn_of_persistent_workers
 from ..training.micro_batches import Count, check_count
 from ..training.optimizers import describe
 from ..training.precision import make_scaler
-from ..training.preserve import warn_of_persistent_workers
 from ..training.ranks_apart import warn_of_ranks_apart
 from ..training.unclear_scales import warn_of_unclear_scales
 from .chance import ChanceLevel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch import nn
@@ -26,6 +27,16 @@ def stateful_loaders(batches: Any) -> dict[str, Any]:
 def has_persistent_workers(batches: Any) -> bool:
     """Whether worker processes outlive an epoch: one order for all iterators, and random states out of reach."""
     return any(getattr(each, "persistent_workers", False) for each in (batches, *loaders_within(batches).values()))
+
+
+def warn_of_persistent_workers(batches: Any, *, stacklevel: int) -> None:
+    """Say, at the caller that `stacklevel` counts to from here, what of such a `DataLoader` is not restored."""
+    if has_persistent_workers(batches):
+        warnings.warn(
+            "a DataLoader with persistent workers keeps random states inside its worker processes; they cannot be "
+            "restored. Use persistent_workers=False where later training must not change",
+            stacklevel=stacklevel,
+        )
 
 
 def _held(batches: Any) -> list[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""Warnings about what a measurement changed and could not bring back: states of optimizers, tensors of step hooks."""
+"""Warnings about what a measurement changed and could not bring back: states of optimizers, tensors that they hold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import torch
 from torch.optim import Optimizer
 
 from .callers_level import callers_level
-from .step_hooks import HookMemory
+from .optimizer_parts import tensors_elsewhere
+from .step_hooks import HookMemory, content_sum
 
 _QUICKLY_COMPARED = 10_000  # numbers of a tensor
 
@@ -46,6 +47,31 @@ def warn_of_state(optimizer: Optimizer, shown: Callable[[], Any], before: Any) -
             f"the state of the optimizer {type(optimizer).__name__} was not restored as a whole: its state_dict() "
             "differs from before, by something that it keeps neither in its attributes nor in the optimizers, lists "
             "and dicts among them; save its state before, and load it again",
+            stacklevel=callers_level(),
+        )
+
+
+def other_tensors(
+    optimizers: Iterable[Optimizer], kept: Mapping[int, Any]
+) -> Iterator[tuple[Optimizer, str, list[tuple[torch.Tensor, str]]]]:
+    """Tensors behind the optimizers' attributes that do not come back, as `warn_of_others` takes them.
+
+    Those of a module that is not named, in a function's closure, in an object that is no part of the optimizer.
+
+    Args:
+        kept: tensors that come back themselves, by id.
+    """
+    for optimizer in optimizers:
+        for name, tensors in tensors_elsewhere(optimizer, kept).items():
+            yield optimizer, name, [(tensor, content_sum(tensor)) for tensor in tensors]
+
+
+def warn_of_others(optimizer: Optimizer, name: str, tensors: list[tuple[torch.Tensor, str]]) -> None:
+    """Where one of them is not what it was."""
+    if any(content_sum(tensor) != before for tensor, before in tensors):
+        warnings.warn(
+            f"the optimizer {type(optimizer).__name__} keeps tensors behind its attribute {name!r} that a measurement "
+            "changed and that are not restored; name the module that has them, or save them and load them again",
             stacklevel=callers_level(),
         )
 

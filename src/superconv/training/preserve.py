@@ -6,7 +6,6 @@ import copy
 import signal
 import sys
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,9 +22,10 @@ from torch.utils.data import DataLoader
 from .copies import Copies
 from .expanded import write
 from .loader_order import LoaderOrder, generators_of
-from .loaders_within import has_persistent_workers
+from .loaders_within import warn_of_persistent_workers
 from .module_attributes import plain_attributes
-from .not_restored import own_states, warn_of_state, warn_of_tensors
+from .not_restored import other_tensors, own_states, warn_of_others, warn_of_state, warn_of_tensors
+from .optimizer_parts import holds_data, is_part, keeps_tensors
 from .random_states import GENERATORS, get_random_states, get_state, set_random_states, set_state
 from .sharded import reshard, shard
 from .step_hooks import HookMemory, hooks_of_others, switch_off
@@ -34,6 +34,7 @@ Restore = Callable[[], None]
 
 _IMMUTABLE = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 _CONTAINERS = (dict, list, set, deque)
+_DEEPEST = 8  # objects in objects
 _RESTORED = (torch.Tensor, np.ndarray, Optimizer, torch.amp.GradScaler, *GENERATORS, *_CONTAINERS, tuple)
 
 
@@ -46,10 +47,12 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
       submodule (`plain_attributes`), such as a number of passes that a forward pass counts.
     * `Optimizer`: its state, its param groups (keys that were added included), its other attributes (numbers, tensors,
       arrays, generators and containers of them) and the parameters that it holds, whether or not a module among
-      `things` has them; the optimizers among its attributes likewise (Lookahead's, SAM's). A warning says where its
-      `state_dict()` shows that something else changed. Step hooks of `ScheduleLR` and `LRMonitor` are off in the block:
-      they see only the training's own updates. Those of others act, since they may be part of the training (one that
-      clips gradients); what they count in is restored, and a warning says where they changed tensors (`HookMemory`).
+      `things` has them; the optimizers among its attributes likewise (Lookahead's, SAM's), and objects that keep
+      tensors for it (a preconditioner), with what they count. A warning says where its `state_dict()` shows that
+      something else changed, or where tensors behind its attributes did (of a module that is not named, say). Step
+      hooks of `ScheduleLR` and `LRMonitor` are off in the block: they see only the training's own updates. Those of
+      others act, since they may be part of the training (one that clips gradients); what they count in is restored,
+      and a warning says where they changed tensors (`HookMemory`).
     * a gradient scaler, a generator of torch, numpy or Python;
     * a `DataLoader`: its generators, those that its data set and its transforms draw from, and all that its samplers
       hold, the number of the epoch among it (`LoaderOrder`). A warning says where a sampler keeps an iterator, whose
@@ -91,7 +94,9 @@ def preserved(*things: Any, keep_copy_on: str | torch.device | None = None) -> I
             restores.append(_random_states())
             for thing in things:
                 restores.append(_capture(thing, kept))
+            restores += [_part(part, kept) for part in kept.parts]  # to which some add others
             comparisons += [partial(warn_of_state, *pair) for pair in own_states(kept.optimizers, kept.seen)]
+            comparisons += [partial(warn_of_others, *found) for found in other_tensors(kept.optimizers, kept.seen)]
             comparisons += [partial(warn_of_tensors, memory) for memory in kept.memories]
         yield rewind
     finally:
@@ -109,6 +114,7 @@ class _Kept:
         seen: objects that are kept, by id: module, optimizers and a wrapper share them, and one copy is enough.
         optimizers: those that are kept, wrapped ones too.
         memories: of their hooks that act.
+        parts: objects among their attributes. They come last, so that hooks, too, are followed into them.
     """
 
     copies: Copies
@@ -116,6 +122,7 @@ class _Kept:
     seen: dict[int, Any] = field(default_factory=dict)
     optimizers: list[Optimizer] = field(default_factory=list)
     memories: list[HookMemory] = field(default_factory=list)
+    parts: list[Any] = field(default_factory=list)
 
 
 def _capture(thing: Any, kept: _Kept) -> Restore:
@@ -185,7 +192,7 @@ def _module(module: nn.Module, kept: _Kept) -> Restore:
         tables += [(part._parameters, dict(part._parameters)), (part._buffers, dict(part._buffers))]
     flags = [(part, part.training) for part in parts]
     restores += [_parameter(parameter, kept) for parameter in module.parameters()]
-    restores += [_tensor(buffer, kept) for buffer in module.buffers()]
+    restores += [_buffer(buffer, kept) for buffer in module.buffers()]
     restores.append(plain_attributes(parts))
 
     def restore() -> None:
@@ -198,6 +205,11 @@ def _module(module: nn.Module, kept: _Kept) -> Restore:
         _each(restores)
 
     return restore
+
+
+def _buffer(buffer: torch.Tensor, kept: _Kept) -> Restore:
+    kept.seen[id(buffer)] = buffer
+    return _tensor(buffer, kept)
 
 
 def _parameter(parameter: torch.Tensor, kept: _Kept) -> Restore:
@@ -235,8 +247,9 @@ def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
     """All of its attributes; in a wrapper (Lookahead, SAM) the optimizers among them, under whatever name they are."""
     # First, so that whatever else refers to a parameter (groups, slow weights by parameter, a flat list) copies nothing
     parameters = [_parameter(each, kept) for group in optimizer.param_groups for each in group["params"]]
-    state = _value(vars(optimizer).get("state"), kept, into_objects=True)  # whatever is in there is the optimizer's own
-    attributes = _value(vars(optimizer), kept)  # groups and hooks among them
+    into = partial(_attributes, kept=kept, depth=_DEEPEST)  # whatever is in the state is the optimizer's own
+    state = _value(vars(optimizer).get("state"), kept, into=into)
+    attributes = _value(vars(optimizer), kept, into=partial(_later, kept=kept))  # groups and hooks among them
     kept.optimizers.append(optimizer)
     memories = [HookMemory(hook, kept.seen) for hook in hooks_of_others(optimizer)]
     kept.memories.extend(memories)
@@ -245,21 +258,47 @@ def _optimizer(optimizer: Optimizer, kept: _Kept) -> Restore:
     return lambda: _each([attributes, state, *parameters, *(memory.restore for memory in memories)])
 
 
-def _value(value: Any, kept: _Kept, *, into_objects: bool = False) -> Restore:
-    """What brings the content of any nest of containers, tensors, arrays and optimizers back, in the same objects.
+def _later(thing: Any, kept: _Kept) -> Restore:
+    kept.parts.append(thing)
+    return _nothing
 
-    `into_objects`: of other objects their attributes, too; else these are left to whoever else they belong to.
+
+def _part(part: Any, kept: _Kept) -> Restore:
+    """Of an object among an optimizer's attributes. One without tensors may be anything: settings that all share."""
+    if holds_data(part):
+        return _nothing
+    kept_tensors = keeps_tensors(part)
+    content = _attributes(part, kept, _DEEPEST)
+    return lambda: content() if kept_tensors or keeps_tensors(part) else None
+
+
+def _attributes(thing: Any, kept: _Kept, depth: int) -> Restore:
+    """Of an object and of those in it, so many deep."""
+    if depth == 0 or id(thing) in kept.seen:
+        return _nothing
+    kept.seen[id(thing)] = thing
+    return _value(vars(thing), kept, into=partial(_attributes, kept=kept, depth=depth - 1))
+
+
+def _left_alone(thing: Any) -> Restore:
+    return _nothing
+
+
+def _value(value: Any, kept: _Kept, *, into: Callable[[Any], Restore] = _left_alone) -> Restore:
+    """What brings the content of any nest of containers, tensors, arrays and optimizers back, in the same objects.
 
     Each object once, by whatever ways it is reached: a wrapper may share groups and state with what it wraps, and
     refer to itself.
+
+    Args:
+        into: what of other objects is restored; functions and modules are left to whoever else they belong to.
     """
     if type(value) in _IMMUTABLE or id(value) in kept.seen:
         return _nothing
     if isinstance(value, nn.Parameter):
         return _parameter(value, kept)
-    own = into_objects and hasattr(value, "__dict__") and not callable(value)
-    if not own and not isinstance(value, _RESTORED):
-        return _nothing  # functions, modules, objects of other classes
+    if not isinstance(value, _RESTORED):
+        return into(value) if is_part(value) else _nothing
     kept.seen[id(value)] = value
     if isinstance(value, torch.Tensor):
         return _tensor(value, kept)
@@ -273,17 +312,17 @@ def _value(value: Any, kept: _Kept, *, into_objects: bool = False) -> Restore:
     if isinstance(value, GENERATORS):
         return _generator(value)
     if isinstance(value, _CONTAINERS):
-        return _container(value, kept, into_objects)
+        return _container(value, kept, into)
     if isinstance(value, tuple):
-        restores = [_value(item, kept, into_objects=into_objects) for item in value]
+        restores = [_value(item, kept, into=into) for item in value]
         return lambda: _each(restores)
-    return _value(vars(value), kept, into_objects=True) if own else _nothing
+    return _nothing
 
 
-def _container(value: Any, kept: _Kept, into_objects: bool) -> Restore:
+def _container(value: Any, kept: _Kept, into: Callable[[Any], Restore]) -> Restore:
     entries: Any = dict(value) if isinstance(value, dict) else list(value)
     within = entries.values() if isinstance(value, dict) else entries
-    contents = [_value(entry, kept, into_objects=into_objects) for entry in within]
+    contents = [_value(entry, kept, into=into) for entry in within]
     contents = [content for content in contents if content is not _nothing]  # of a long list of numbers, none
 
     def restore() -> None:
@@ -295,16 +334,6 @@ def _container(value: Any, kept: _Kept, into_objects: bool) -> Restore:
 
 
 def _nothing() -> None: ...
-
-
-def warn_of_persistent_workers(batches: Any, *, stacklevel: int) -> None:
-    """Say, at the caller that `stacklevel` counts to from here, what of such a `DataLoader` is not restored."""
-    if has_persistent_workers(batches):
-        warnings.warn(
-            "a DataLoader with persistent workers keeps random states inside its worker processes; they cannot be "
-            "restored. Use persistent_workers=False where later training must not change",
-            stacklevel=stacklevel,
-        )
 
 
 def _order(order: LoaderOrder, kept: _Kept) -> Restore:

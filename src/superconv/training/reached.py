@@ -54,7 +54,10 @@ def _inside(thing: Any, closed: tuple[type, ...]) -> Iterable[tuple[Any, Any]]:
     if isinstance(thing, (list, tuple, set, deque)):
         return enumerate(thing) if len(thing) <= _LONGEST and not PLAIN.issuperset(map(type, thing)) else ()
     if isinstance(thing, dict):
-        return list(thing.items()) if len(thing) <= _LONGEST else ()
+        items = enumerate(thing.items()) if len(thing) <= _LONGEST else ()
+        return [
+            (key if type(key) in PLAIN else place, entry) for place, (key, entry) in items
+        ]  # a tensor's name is long
     if isinstance(thing, types.MethodType):
         return [("__self__", thing.__self__), ("__func__", thing.__func__)]
     if isinstance(thing, partial):

@@ -78,7 +78,7 @@ class HookMemory:
 
     def changed(self) -> bool:
         """Whether a tensor is not as it was."""
-        return any(_sum(tensor) != before for tensor, before in self._tensors)
+        return any(content_sum(tensor) != before for tensor, before in self._tensors)
 
     def _follow(self, thing: Any, *, objects: int) -> None:
         """`objects`: how many more of them deep."""
@@ -86,7 +86,7 @@ class HookMemory:
             return
         self._seen[id(thing)] = thing
         if isinstance(thing, torch.Tensor):
-            self._tensors.append((thing, _sum(thing)))
+            self._tensors.append((thing, content_sum(thing)))
         elif isinstance(thing, nn.Module):
             for tensor in (*thing.parameters(), *thing.buffers()):
                 self._follow(tensor, objects=0)
@@ -151,7 +151,7 @@ class HookMemory:
             self._follow(entry, objects=objects)
 
 
-def _sum(tensor: torch.Tensor) -> str:
+def content_sum(tensor: torch.Tensor) -> str:
     """A number that another content would hardly give."""
     tensor = shard(tensor)  # else every rank would have to ask
     if tensor.layout is not torch.strided or tensor.is_meta:
