@@ -136,9 +136,9 @@ def lr_range_test(
     Warns: `train_batches` is a DataLoader with persistent workers, whose own random states are not restored; several of
         the learning rates in `forks` come closest to the same step, which is forked once, or one lies outside the ramp
         and is forked at its end; a metric of one's own that goes with the loss, where `higher_is_better` was not given;
-        `eval_batches` that are sorted by class, under batch statistics; a sampler that keeps an iterator; a state of
-        the optimizer, or tensors of its step hooks, that are not restored; a hook that writes learning rates of its
-        own; as `train_steps`.
+        `eval_batches` that are sorted by class, under batch statistics; a sampler that keeps an iterator, or a data
+        set with a generator in persistent workers; a state of the optimizer, tensors that it keeps elsewhere, or those
+        of its step hooks, that are not restored; a hook that writes learning rates of its own; as `train_steps`.
     Returns: a RangeTest; its `stop` says whether the ramp ended early.
     Raises:
         ValueError: a range, length or fork that is not possible; an option that would be ignored; nothing to train on;
