@@ -23,9 +23,9 @@ class HandedOut:
     BatchNorm by its passes. Compared are contents, not counters of writes or `requires_grad`: so nothing that a run
     leaves behind is missed, and nothing that it leaves alone is complained about.
 
-    A tensor is known by two signs, since each may be gone: as an object, and by its place in a module (moving a module
-    to a GPU exchanges its buffers). Not seen are new parameters over old memory, as `load_state_dict(assign=True)` of a
-    state dict that calls share makes them.
+    A tensor is known by its place in a module, which both models share; a buffer as an object too, wherever it stands.
+    Not seen are parameters that are handed on to other modules, one by one, and new parameters over old memory, as
+    `load_state_dict(assign=True)` of a state dict that calls share makes them.
     """
 
     def __init__(self) -> None:
@@ -66,8 +66,10 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor, list[tuple[_Key, _
             for name, tensor in getattr(module, table).items():
                 if tensor is not None:
                     place = ("place", id(module), table, name), _at(weakref.ref(module), table, name)
-                    same = ("object", id(tensor)), weakref.ref(tensor)
-                    yield f"{path}.{name}".lstrip("."), tensor, [place, same]
+                    signs: list[tuple[_Key, _Present]] = [place]
+                    if table == "_buffers":  # torch swaps no parameter that has a weak reference (Module.to)
+                        signs.append((("object", id(tensor)), weakref.ref(tensor)))
+                    yield f"{path}.{name}".lstrip("."), tensor, signs
 
 
 def _at(module: Callable[[], nn.Module | None], table: str, name: str) -> _Present:
