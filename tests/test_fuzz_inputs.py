@@ -53,6 +53,8 @@ def range_test(**options: Any) -> None:
 
 def train(**arguments: Any) -> None:
     model, optimizer = make()
+    if isinstance(given := arguments.get("model"), torch.nn.Module):
+        optimizer = torch.optim.SGD(given.parameters(), lr=0.1)  # of that one, or it would get no gradients
     sc.train(**{"model": model, "optimizer": optimizer, **arguments})
 
 

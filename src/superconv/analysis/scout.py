@@ -13,7 +13,7 @@ from .smoothing import local_median, noise_level
 BEYOND_EDGE = 4.0  # how far a ramp goes beyond the last LR at which its scout still knew something
 SMOOTHING = 5  # points of the scout's moving median
 FIRST = 10  # losses of a scout, at learning rates too small to change anything
-CLEAR = 4.0  # standard errors of a median: a fall, or a rise, that is more than the luck of the best of many
+CLEAR, RISEN = 3.0, 4.0  # standard errors of a median: a fall, and a rise, that are more than the luck of many points
 LASTING = 3  # such points in a row are more than luck
 OUT_OF_NOISE = 6.0  # standard deviations of the first losses
 MEDIAN_ERROR = 1.2533  # standard error of a median over that of a mean, sqrt(pi / 2), for normal noise
@@ -34,12 +34,12 @@ def upper_end(scout: RangeTest) -> float:
     the mean where it is positive) does not count either: a network that broke and went constant may have a smaller loss
     than the one it began with, and knows nothing; small batches, on the other hand, scatter above the start and are
     well. Where nothing was learned clearly and lastingly, the ramp ends beyond the last learning rate before the loss
-    rises out of its noise (`CLEAR` standard errors of a median above the first half's median), which is all that such a
+    rises out of its noise (`RISEN` standard errors of a median above the first half's median), which is all that such a
     scout shows.
 
     On 85 stored scouts of fifty tasks the end lay below the best max_lr of 1cycle in 5 by the rule before (one lucky
     point was learning, one point above the start a blow-up), in none by one that asks for what lasts. That one still
-    ended 59% of 300 scouts of pure noise with a blow-up at LR 1 below that LR; none does since falls have to be clear,
+    ended 59% of 300 scouts of pure noise with a blow-up at LR 1 below that LR; 3% do since falls have to be clear,
     and all 34 scouts that are stored here end where they did (docs/lab-log.md).
     Raises: ValueError: not one finite loss.
     """
@@ -59,7 +59,7 @@ def upper_end(scout: RangeTest) -> float:
         blown = blown[blown > lasting[0]]
         last = knew[knew < blown[0]][-1] if len(blown) else knew[-1]
     else:
-        risen = _lasting(smoothed > np.median(smoothed[: max(1, len(smoothed) // 2)]) + CLEAR * error)
+        risen = _lasting(smoothed > np.median(smoothed[: max(1, len(smoothed) // 2)]) + RISEN * error)
         blown = np.union1d(risen, np.flatnonzero(losses > twice)).astype(int)
         last = max(0, int(blown[0]) - 1) if len(blown) else len(smoothed) - 1
     return float(min(scout.lr[-1], BEYOND_EDGE * scout.lr[last]))
