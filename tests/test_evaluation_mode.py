@@ -40,16 +40,23 @@ class Carrying(nn.Module):
         return out
 
 
+class Flags:
+    """What a module was at each pass; a list of its own would be put back behind an evaluation."""
+
+    def __init__(self) -> None:
+        self.seen: list[bool] = []
+
+
 class Centred(nn.Module):
     """A running mean of the outputs, moved by what it sees in training (as DINO's centre is)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("centre", torch.zeros(2))
-        self.flags: list[bool] = []
+        self.flags = Flags()
 
     def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        self.flags.append(self.training)
+        self.flags.seen.append(self.training)
         loss = F.cross_entropy(outputs - self.centre, targets)
         if self.training:
             self.centre.lerp_(outputs.detach().mean(0), 0.1)
@@ -106,7 +113,7 @@ def training(kind: str, **options: Any) -> list[torch.Tensor]:
         sc.LRMonitor(model, optimizer, loss_fn, HELD_OUT, every=2, eigenvalues_every=4)
     for _ in sc.train_steps(model, optimizer, loss_fn, BATCHES, sc.constant(12, lr=0.1), **options):
         assert loss.training
-    assert any(loss.flags)
+    assert any(loss.flags.seen)
     return [model.weight.detach(), loss.centre]
 
 
@@ -121,7 +128,7 @@ def test_the_buffers_of_a_loss_are_the_trainings_alone(kind: str, options: dict[
 def test_a_loss_is_in_evaluation_mode_and_gets_its_flag_back(training: bool) -> None:
     model, loss = nn.Linear(10, 2), Centred().train(training)
     sc.evaluate(model, HELD_OUT, loss)
-    assert loss.flags == [False] * len(HELD_OUT)
+    assert loss.flags.seen == [False] * len(HELD_OUT)
     assert loss.training is training
 
 
