@@ -59,9 +59,9 @@ def evaluate(
     "running" as they are; "batch": those of the evaluated batch, so a prediction depends on its companions;
     "reestimated": the average over `training_batches` under the present weights.
 
-    Nothing of the model is changed, nor of a loss that is a module: buffers, flags, numbers that a pass counts in
-    (`plain_attributes`) and random states are as before.
-    Both are in evaluation mode. No graph is built, unless one of them differentiates on its way (`ForwardOnly`).
+    Nothing of the model is changed, nor of a loss that is a module: buffers, flags and random states are as before, and
+    attributes but for what the passes record there. Both are in evaluation mode. No graph is built, unless one of them
+    differentiates on its way (`ForwardOnly`).
 
     Under DistributedDataParallel the result is that of all ranks' samples, so every rank must call it (with any number
     of samples). BatchNorm's statistics are then the same on all ranks: "running" are rank 0's, which the next forward
@@ -169,7 +169,7 @@ def check_metric(
     modules = [module for module in (loss_module(loss_fn), model) if module is not None]
     forward = ForwardOnly(*modules)
     own_states = stateful_loaders(batches).values()
-    with preserved(LoaderOrder(batches), *own_states), torch.no_grad(), evaluation_mode(*modules):
+    with preserved(LoaderOrder(batches), *own_states), torch.no_grad(), evaluation_mode(*modules, on_trial=True):
         first = list(islice(batches, 1))
         for inputs, targets in map(split, first):
             inputs, targets = move(inputs, device), move(targets, device)

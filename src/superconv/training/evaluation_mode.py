@@ -1,4 +1,4 @@
-"""Modules in evaluation mode for a block, with flags, buffers and plain attributes as they were afterwards."""
+"""Modules in evaluation mode for a block, with flags and buffers as they were afterwards."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from .sharded import reshard
 
 
 @contextmanager
-def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
-    """Every module in evaluation mode; at the end, flags, buffers and plain attributes are what they were.
+def evaluation_mode(*modules: nn.Module, on_trial: bool = False) -> Iterator[None]:
+    """Every module in evaluation mode; at the end, flags and buffers are what they were.
 
-    Parameters are not kept: a forward pass does not change them, and they are most of a model. Buffers and plain
-    attributes it may change in evaluation mode, too: ranges that fake quantisation observes, a hidden state that is
-    handed on, a counter.
+    Parameters are not kept: a forward pass does not change them, and they are most of a model. Buffers it may change in
+    evaluation mode, too: ranges that fake quantisation observes, a hidden state that is handed on. Plain attributes
+    stay as the passes leave them, since what is recorded there (attention maps, features) may be what someone evaluates
+    for; but for passes that nobody asked for (`on_trial`).
     """
     flags = [(part, part.training) for module in modules for part in module.modules()]
-    restores = [buffers_restore(*modules), *(plain_attributes(module.modules()) for module in modules)]
+    restores = [buffers_restore(*modules)]
+    if on_trial:
+        restores += [plain_attributes(module.modules()) for module in modules]
     try:
         for module in modules:
             module.eval()
@@ -40,6 +43,6 @@ def evaluation_mode(*modules: nn.Module) -> Iterator[None]:
 
 
 def outputs_of(model: nn.Module, inputs: Any) -> Any:
-    """What the model makes of a batch in evaluation mode, which leaves its flags and buffers as they were."""
-    with evaluation_mode(model), torch.no_grad():
+    """What the model makes of a batch in evaluation mode, which leaves nothing behind."""
+    with evaluation_mode(model, on_trial=True), torch.no_grad():
         return ForwardOnly(model)(lambda: call_model(model, inputs))
