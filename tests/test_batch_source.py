@@ -18,6 +18,7 @@ from superconv.data import Batches
 from superconv.data.moving import move
 from superconv.experiments.config import Arm
 from superconv.experiments.runner import run_arm
+from superconv.restore.random_states import get_random_states, plain, set_random_states
 from superconv.training.batch_source import (
     BatchesExhausted,
     BatchSource,
@@ -25,7 +26,6 @@ from superconv.training.batch_source import (
     pair,
     sample_count,
 )
-from superconv.training.random_states import get_random_states, plain, set_random_states
 
 
 class Noisy(Dataset):

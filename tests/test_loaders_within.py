@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 import superconv as sc
 from superconv.data import Batches
+from superconv.restore.loaders_within import has_persistent_workers, loaders_within, stateful_loaders
 from superconv.training.batch_source import BatchSource
 from superconv.training.evaluate import check_metric
-from superconv.training.loaders_within import has_persistent_workers, loaders_within, stateful_loaders
 
 
 class DeviceDataLoader:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from superconv.training.copies import Copies
-from superconv.training.loader_order import LoaderOrder
-from superconv.training.preserve import _interrupts_deferred, preserved
+from superconv.restore.copies import Copies
+from superconv.restore.loader_order import LoaderOrder
+from superconv.restore.preserve import _interrupts_deferred, preserved
 
 
 def make_model() -> nn.Module:

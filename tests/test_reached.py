@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from superconv.training.reached import reached
+from superconv.restore.reached import reached
 
 
 class Holder:

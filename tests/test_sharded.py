@@ -13,10 +13,11 @@ from ranks import call_on_ranks
 from torch import nn
 
 import superconv as sc
+from superconv.restore.copies import Copies
+from superconv.restore.preserve import preserved
+from superconv.restore.sharded import is_sharded, reshard, shard, whole
+from superconv.restore.tensors import tensor_restore
 from superconv.training.checkpoint import TrainState
-from superconv.training.copies import Copies
-from superconv.training.preserve import preserved, tensor_restore
-from superconv.training.sharded import is_sharded, reshard, shard, whole
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from .measure.curvature.monitor import LRMonitor
     from .measure.range_test import lr_range_test
     from .records import Evaluation, History, StepRecord, StopReason
+    from .restore.preserve import preserved
     from .schedules import (
         Schedule,
         constant,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:  # the same names, for editors and type checkers
     from .training.evaluate import evaluate
     from .training.loop import train, train_steps
     from .training.optimizers import build_optimizer
-    from .training.preserve import preserved
     from .training.schedule_lr import ScheduleLR
 
 __version__ = "0.1.0"
@@ -64,7 +64,7 @@ _NAMES = {
     "Suggestion": "analysis.suggestion",
     "Verdict": "analysis.verdict",
     "ScheduleLR": "training.schedule_lr",
-    "preserved": "training.preserve",
+    "preserved": "restore.preserve",
     "TrainState": "training.checkpoint",
     "train": "training.loop",
     "train_steps": "training.loop",

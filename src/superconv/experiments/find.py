@@ -24,12 +24,12 @@ from ..analysis.recipe.ramps import budget_for_verdict, smallest_budget
 from ..analysis.recipe.reasons import of_search
 from ..analysis.recipe.search import STRATEGIES, next_probes
 from ..analysis.repeats import joint_verdict
+from ..callers_level import callers_level
 from ..data import Splits
 from ..models import has_batch_norm
 from ..near_names import near
 from ..schedules import constant
 from ..task import Task, metric_name
-from ..training.callers_level import callers_level
 from ..training.optimizers import build_optimizer, default_lr, has_momentum
 from .allowance import parse_allowance
 from .arm_parts import VALIDATION_SAMPLES

@@ -19,6 +19,8 @@ from ..data import Batches, Splits
 from ..data.shuffling import key
 from ..measure.curvature.monitor import LRMonitor
 from ..records import Evaluation, StepRecord, StopReason
+from ..restore.preserve import preserved
+from ..restore.random_states import seed_random_states
 from ..task import Task, check_outputs, metric_name, source_hash
 from ..task.labels import ignored_label
 from ..training.batch_source import pair
@@ -30,6 +32,7 @@ from ..training.distributed import (
     largest_over_ranks,
     over_ranks,
     rank,
+    seed_random_states_of_rank,
     share_of,
     together,
     world_size,
@@ -40,8 +43,6 @@ from ..training.evaluation_point import evaluation_point
 from ..training.loop import READ_EVERY, STATISTICS_BATCHES, first_non_finite, read_losses, train_steps
 from ..training.optimizers import build_optimizer, has_momentum
 from ..training.precision import make_scaler, to_channels_last, wants_channels_last
-from ..training.preserve import preserved
-from ..training.random_states import seed_random_states, seed_random_states_of_rank
 from .arm_parts import for_evaluation, loss_of, model_of, splits_of
 from .config import Arm
 from .device import choose_device, device_name, device_settings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from ..restore.preserve import preserved
 from ..task import Task
 from ..training.evaluate import evaluate
-from ..training.preserve import preserved
 from .arm_parts import for_evaluation, loss_of, model_of, splits_of
 from .config import Arm
 from .device import choose_device

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
+from ..restore.loaders_within import has_persistent_workers
 from ..schedules import constant
 from ..training.batch_source import BatchSource, device_of, pair, sample_count
 from ..training.checkpoint import TrainState
-from ..training.loaders_within import has_persistent_workers
 from ..training.out_of_memory import Trial, naming_what_fits
 from .ramp import Probe
 

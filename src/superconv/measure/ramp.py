@@ -15,15 +15,16 @@ from torch.optim import Optimizer
 
 from ..analysis.range_test import Fork, RangeTest
 from ..records import Evaluation, StepRecord, StopReason
+from ..restore.kept import Restore
+from ..restore.loader_order import LoaderOrder
+from ..restore.loaders_within import stateful_loaders
+from ..restore.preserve import preserved
+from ..restore.random_states import seed_random_states
 from ..schedules import Schedule, cosine
 from ..task.loss_function import LossFunction, loss_module
 from ..training.batch_source import BatchSource
 from ..training.checkpoint import TrainState
-from ..training.loader_order import LoaderOrder
-from ..training.loaders_within import stateful_loaders
 from ..training.loop import train_steps
-from ..training.preserve import Restore, preserved
-from ..training.random_states import seed_random_states
 from .chance import ChanceLevel
 from .divergence import DivergenceRule, floor_of
 from .range_test_warnings import warn_of_another_rate

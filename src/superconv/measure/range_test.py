@@ -15,6 +15,8 @@ from torch.optim import Optimizer
 from ..analysis.range_test import RangeTest
 from ..analysis.scout import NOT_FINITE, upper_end
 from ..records import StopReason
+from ..restore.loader_order import LoaderOrder
+from ..restore.loaders_within import warn_of_persistent_workers
 from ..schedules import Schedule, checks, lr_ramp
 from ..task.definition import direction, own_direction
 from ..task.labels import ignored_label
@@ -24,8 +26,6 @@ from ..training.arguments import check_options, check_parts
 from ..training.batch_source import BatchSource, Split, device_of
 from ..training.evaluate import EvaluateWith, check_metric, check_readable, has_batch_statistics
 from ..training.group_scales import given_scales, own_scales
-from ..training.loader_order import LoaderOrder
-from ..training.loaders_within import warn_of_persistent_workers
 from ..training.micro_batches import Count, check_count
 from ..training.optimizers import describe
 from ..training.precision import make_scaler

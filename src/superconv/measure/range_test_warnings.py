@@ -9,8 +9,8 @@ import torch
 from torch.optim import Optimizer
 
 from ..analysis.range_test import RangeTest
+from ..callers_level import callers_level
 from ..records import StepRecord
-from ..training.callers_level import callers_level
 from .chance import ChanceLevel
 
 AGREEMENT = 0.5  # rank correlation of a metric with the loss from which on it looks like an error

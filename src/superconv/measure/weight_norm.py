@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..training.sharded import whole
+from ..restore.sharded import whole
 
 # For a weight w whose scale does not matter (one that a normalisation follows), w . grad = 0 exactly (Euler). In
 # float32 the cosine is then about 1e-7; in other weights at a random point it is 1e-3 and more.

@@ -12,10 +12,10 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
 from ..data.moving import moves_itself
-from .loader_order import LoaderOrder, generators_of
-from .loaders_within import has_persistent_workers, stateful_loaders
-from .preserve import preserved
-from .random_states import get_random_states, plain, set_random_states
+from ..restore.loader_order import LoaderOrder, generators_of
+from ..restore.loaders_within import has_persistent_workers, stateful_loaders
+from ..restore.preserve import preserved
+from ..restore.random_states import get_random_states, plain, set_random_states
 
 Split = Callable[[Any], tuple[Any, Any]]
 

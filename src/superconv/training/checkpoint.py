@@ -13,14 +13,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..records import StopReason
+from ..restore.expanded import plain_while_loaded, write
+from ..restore.random_states import plain
 from ..runs import RunError, atomic_write
 from ..schedules import Schedule
 from ..task.loss_function import loss_module
 from .batch_source import BatchSource
-from .distributed import gather_from_ranks, rank
-from .expanded import plain_while_loaded, write
+from .distributed import gather_from_ranks, rank, seed_random_states_of_rank
 from .param_groups import flat
-from .random_states import plain, seed_random_states_of_rank
 
 FORMAT = 1
 _PARTS = {

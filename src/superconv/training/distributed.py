@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..double import double
+from ..restore.random_states import seed_random_states
 
 T = TypeVar("T")
 
@@ -91,6 +93,13 @@ def without_synchronisation(model: nn.Module, skip: bool) -> AbstractContextMana
 def rank() -> int:
     """This process's number in the job; 0 in a single process."""
     return dist.get_rank() if is_distributed() else 0
+
+
+def seed_random_states_of_rank(seed: int) -> None:
+    """On another rank than the first: states of its own, so that dropout drops others there. Else nothing changes."""
+    if rank():
+        mixed = np.random.SeedSequence([seed, rank()]).generate_state(1, np.uint64)[0]
+        seed_random_states(int(mixed >> np.uint64(1)))
 
 
 def world_size() -> int:

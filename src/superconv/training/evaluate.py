@@ -17,6 +17,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..data.moving import move, moves_itself
 from ..records import Evaluation
+from ..restore.loader_order import LoaderOrder
+from ..restore.loaders_within import has_persistent_workers, stateful_loaders
+from ..restore.preserve import preserved
 from ..task import Metric, counting_metric
 from ..task.labels import check_takes_mean, ignored_label, label_count
 from ..task.loss_function import LossFunction, check_no_class, loss_module
@@ -26,11 +29,8 @@ from .batch_source import Split, call_model, device_of, pair, sample_count
 from .distributed import copy_from_first_rank, inner_module, is_distributed, sum_over_ranks
 from .evaluation_mode import evaluation_mode
 from .forward_only import ForwardOnly
-from .loader_order import LoaderOrder
-from .loaders_within import has_persistent_workers, stateful_loaders
 from .loss_value import loss_tensor
 from .precision import autocast
-from .preserve import preserved
 from .whole_metric import WholeMetric
 
 EvaluateWith = Literal["batch", "reestimated", "running"]

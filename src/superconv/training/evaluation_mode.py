@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..restore.buffers import buffers_restore
+from ..restore.module_attributes import plain_attributes
+from ..restore.sharded import reshard
 from .batch_source import call_model
-from .buffers import buffers_restore
 from .forward_only import ForwardOnly
-from .module_attributes import plain_attributes
-from .sharded import reshard
 
 
 @contextmanager

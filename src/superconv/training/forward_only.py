@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .buffers import buffers_restore
-from .random_states import get_random_states, set_random_states
+from ..restore.buffers import buffers_restore
+from ..restore.random_states import get_random_states, set_random_states
 
 
 class ForwardOnly:

@@ -8,9 +8,9 @@ import warnings
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from .callers_level import callers_level
+from ..callers_level import callers_level
+from ..restore.sharded import is_sharded
 from .distributed import is_distributed, world_size
-from .sharded import is_sharded
 
 
 def warn_of_ranks_apart(model: nn.Module) -> None:

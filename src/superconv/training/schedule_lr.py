@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from ..restore.step_hooks import off_while_preserved
 from ..schedules import Schedule, checks
 from ..schedules.curve import Stretched
 from .inner_optimizer import counted_optimizer, torch_optimizer
 from .scheduled_groups import ScheduledGroups
-from .step_hooks import off_while_preserved
 from .step_nesting import StepNesting
 from .unclear_scales import warn_of_unclear_scales
 from .uncounted_updates import UncountedUpdates

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..callers_level import callers_level
 from ..schedules import Schedule
-from .callers_level import callers_level
 from .group_scales import (
     Group,
     base_of_scales,

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from .callers_level import callers_level
+from ..callers_level import callers_level
 from .group_scales import own_lrs, own_scales
 from .inner_optimizer import updating_optimizer
 

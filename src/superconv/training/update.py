@@ -10,13 +10,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..data.moving import move
+from ..restore.sharded import whole
 from ..task.loss_function import LossFunction
 from .batch_source import BatchesExhausted, BatchSource, Split, call_model, sample_count
 from .distributed import any_rank, mean_over_ranks, without_synchronisation
 from .loss_value import loss_tensor
 from .micro_batches import Count, weighted, weights
 from .precision import autocast
-from .sharded import whole
 
 
 class Update:

@@ -20,16 +20,16 @@ from ...analysis.curvature.jackknife import MINIMUM_PROBES, Estimate
 from ...analysis.curvature.probes import Probe, conclude
 from ...analysis.curvature.stability import StabilityLimit
 from ...analysis.curvature.statement import LRReading
+from ...callers_level import callers_level
+from ...restore.loader_order import LoaderOrder
+from ...restore.loaders_within import stateful_loaders
+from ...restore.preserve import preserved
+from ...restore.sharded import refuse_sharded
+from ...restore.step_hooks import off_while_preserved
 from ...task.loss_function import LossFunction
 from ...training.batch_source import Split, device_of
-from ...training.callers_level import callers_level
 from ...training.distributed import inner_module
 from ...training.inner_optimizer import counted_optimizer, torch_optimizer
-from ...training.loader_order import LoaderOrder
-from ...training.loaders_within import stateful_loaders
-from ...training.preserve import preserved
-from ...training.sharded import refuse_sharded
-from ...training.step_hooks import off_while_preserved
 from ...training.step_nesting import StepNesting
 from ..trained_parameters import trained_parameters
 from .iterates import DEFAULT_WINDOW, IterateSums

@@ -15,14 +15,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...data.moving import move
 from ...double import double
 from ...models.synchronised import statistics_of_this_rank
+from ...restore.buffers import buffers_restore
+from ...restore.kept import Restore
+from ...restore.preserve import preserved
+from ...restore.random_states import seed_random_states
+from ...restore.sharded import refuse_sharded
 from ...task.loss_function import LossFunction, check_no_class, loss_module
 from ...training.batch_source import Split, call_model, device_of, pair, sample_count
-from ...training.buffers import buffers_restore
 from ...training.distributed import inner_module
 from ...training.forward_only import ForwardOnly
-from ...training.preserve import Restore, preserved
-from ...training.random_states import seed_random_states
-from ...training.sharded import refuse_sharded
 
 Method = Literal["finite_difference", "exact"]
 METHODS = ("finite_difference", "exact")

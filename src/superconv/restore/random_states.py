@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from .distributed import rank
-
 # Each keeps a state of its own; SystemRandom, one of Python's, has none.
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
@@ -72,13 +70,6 @@ def seed_random_states(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-
-
-def seed_random_states_of_rank(seed: int) -> None:
-    """On another rank than the first: states of its own, so that dropout drops others there. Else nothing changes."""
-    if rank():
-        mixed = np.random.SeedSequence([seed, rank()]).generate_state(1, np.uint64)[0]
-        seed_random_states(int(mixed >> np.uint64(1)))
 
 
 def plain(states: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from .callers_level import callers_level
+from ..callers_level import callers_level
 from .loaders_within import loaders_within
 from .random_states import GENERATORS, get_state, set_state
 from .reached import reached

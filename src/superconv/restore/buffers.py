@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from .copies import Copies
-from .preserve import Restore, tensor_restore
+from .kept import Restore
 from .sharded import is_sharded
+from .tensors import tensor_restore
 
 
 def buffers_restore(*modules: nn.Module) -> Restore:

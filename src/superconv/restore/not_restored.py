@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from .callers_level import callers_level
+from ..callers_level import callers_level
 from .optimizer_parts import tensors_elsewhere
 from .step_hooks import HookMemory, content_sum
 

@@ -1,0 +1,1 @@
+"""State that a measurement touched, as it was: models, optimizers, loaders, random states."""
