@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from .code_names import names_in_methods
+from .plain_types import PLAIN
 
-_PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device))
 _LISTS = (list, set, dict)
 _LONGEST = 100  # entries of a list that is copied at every probe of the curvature; longer ones are data
 _OF_TORCH = frozenset(vars(nn.Module()))  # tables and hooks, and the flag `training`
@@ -34,7 +34,7 @@ def plain_attributes(modules: Iterable[nn.Module]) -> Callable[[], None]:
         values = {}
         for name in attributes.keys() - _OF_TORCH:
             value = attributes[name]
-            if type(value) in _PLAIN or _is_plain(value):
+            if type(value) in PLAIN or _is_plain(value):
                 values[name] = value
             elif type(value) in _LISTS and _is_plain_inside(value):
                 values[name] = value
@@ -64,10 +64,10 @@ _MISSING = object()
 def _is_plain(value: Any) -> bool:
     if isinstance(value, torch.Tensor):
         return value.grad_fn is None  # else its whole graph would be kept
-    return type(value) in _PLAIN or (isinstance(value, tuple) and _is_plain_inside(value))
+    return type(value) in PLAIN or (isinstance(value, tuple) and _is_plain_inside(value))
 
 
 def _is_plain_inside(container: Any) -> bool:
     """Types first, at the speed of C: a convolution has six tuples."""
     entries = container.values() if isinstance(container, dict) else container
-    return len(entries) <= _LONGEST and (_PLAIN.issuperset(map(type, entries)) or all(map(_is_plain, entries)))
+    return len(entries) <= _LONGEST and (PLAIN.issuperset(map(type, entries)) or all(map(_is_plain, entries)))

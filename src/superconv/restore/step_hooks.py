@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader
 
 from ..double import widest
 from .code_names import names_in, names_in_methods
+from .plain_types import PLAIN
 from .sharded import shard
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 
 _TABLES = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-_PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
 def off_while_preserved(hook: Hook) -> Hook:
@@ -82,7 +82,7 @@ class HookMemory:
 
     def _follow(self, thing: Any, *, objects: int) -> None:
         """`objects`: how many more of them deep."""
-        if type(thing) in _PLAIN or id(thing) in self._seen or id(thing) in self._kept:
+        if type(thing) in PLAIN or id(thing) in self._seen or id(thing) in self._kept:
             return
         self._seen[id(thing)] = thing
         if isinstance(thing, torch.Tensor):
@@ -90,7 +90,7 @@ class HookMemory:
         elif isinstance(thing, nn.Module):
             for tensor in (*thing.parameters(), *thing.buffers()):
                 self._follow(tensor, objects=0)
-            numbers = {name: value for name, value in vars(thing).items() if type(value) in _PLAIN}
+            numbers = {name: value for name, value in vars(thing).items() if type(value) in PLAIN}
             self._restores.append(partial(vars(thing).update, numbers))
         elif isinstance(thing, types.MethodType):
             self._follow(thing.__func__, objects=objects)

@@ -14,11 +14,11 @@ from torch.optim import Optimizer
 
 from .kept import Kept, Restore, nothing, run_all
 from .optimizer_parts import holds_data, is_part, keeps_tensors
+from .plain_types import PLAIN
 from .random_states import GENERATORS, get_state, set_state
 from .step_hooks import HookMemory, hooks_of_others, switch_off
 from .tensors import parameter_restore, tensor_restore
 
-_IMMUTABLE = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 _CONTAINERS = (dict, list, set, deque)
 _DEEPEST = 8  # objects in objects
 _RESTORED = (torch.Tensor, np.ndarray, Optimizer, torch.amp.GradScaler, *GENERATORS, *_CONTAINERS, tuple)
@@ -37,7 +37,7 @@ def value_restore(value: Any, kept: Kept, *, into: Callable[[Any], Restore] = _l
     Args:
         into: what of other objects is restored; functions and modules are left to whoever else they belong to.
     """
-    if type(value) in _IMMUTABLE or id(value) in kept.seen:
+    if type(value) in PLAIN or id(value) in kept.seen:
         return nothing
     if isinstance(value, nn.Parameter):
         return parameter_restore(value, kept)
