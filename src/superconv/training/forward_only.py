@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..restore.buffers import buffers_restore
+from ..restore.kept import Restore, nothing
 from ..restore.random_states import get_random_states, set_random_states
 
 
@@ -33,7 +34,7 @@ class ForwardOnly:
     def __call__(self, forward: Callable[[], Any]) -> Any:
         """What `forward` returns, detached."""
         if not self._with_graph:
-            rewind = self._rewind() if self._first else _nothing
+            rewind = self._rewind() if self._first else nothing
             self._first = False
             try:
                 with torch.no_grad():
@@ -46,7 +47,7 @@ class ForwardOnly:
         with torch.enable_grad():
             return _detached(forward())
 
-    def _rewind(self) -> Callable[[], None]:
+    def _rewind(self) -> Restore:
         buffers, states = buffers_restore(*self._modules), get_random_states()
 
         def rewind() -> None:
@@ -59,9 +60,6 @@ class ForwardOnly:
 def asks_for_a_graph(error: BaseException) -> bool:
     """Whether torch says that something was to be differentiated which has no graph."""
     return isinstance(error, RuntimeError) and "require grad" in str(error)
-
-
-def _nothing() -> None: ...
 
 
 def _detached(value: Any) -> Any:

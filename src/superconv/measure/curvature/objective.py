@@ -16,7 +16,7 @@ from ...data.moving import move
 from ...double import double
 from ...models.synchronised import statistics_of_this_rank
 from ...restore.buffers import buffers_restore
-from ...restore.kept import Restore
+from ...restore.kept import Restore, nothing
 from ...restore.preserve import preserved
 from ...restore.random_states import seed_random_states
 from ...restore.sharded import refuse_sharded
@@ -272,7 +272,7 @@ class BatchObjective:
 
         Not before the pass back, whose graph may hold them.
         """
-        return buffers_restore(*self._modules) if len(self.sizes) > 1 else _nothing
+        return buffers_restore(*self._modules) if len(self.sizes) > 1 else nothing
 
     def _forward(self, index: int) -> Tensor:
         inputs, targets = self._split(self._batches[index])
@@ -363,9 +363,6 @@ def _refuse_cut_graphs(outputs: Sequence[Tensor]) -> None:
         if node.name().endswith("::Error"):
             raise RuntimeError("a custom autograd function is marked once_differentiable")
         waiting += [child for child, _ in node.next_functions]
-
-
-def _nothing() -> None: ...
 
 
 def _filled(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> Vector:
