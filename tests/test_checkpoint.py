@@ -102,6 +102,32 @@ def test_damaged_foreign_and_newer_checkpoints_are_refused(tmp_path: Path) -> No
         sc.TrainState(other, torch.optim.SGD(other.parameters(), lr=1.0), loader).load(tmp_path / "c.pt")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), UserWarning("of torch's own"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)  # fmt: skip
+def test_full_memory_and_warnings_do_not_make_a_checkpoint_a_damaged_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Whoever is told that it is damaged removes it, and so does the runner."""
+    model, optimizer, loader = setup()
+    state = sc.TrainState(model, optimizer, loader)
+    state.save(tmp_path / "c.pt")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    for owner, name in ((torch, "load"), (model, "load_state_dict"), (optimizer, "load_state_dict")):
+        with monkeypatch.context() as context, pytest.raises(type(error)) as caught:
+            context.setattr(owner, name, fail)
+            state.load(tmp_path / "c.pt")
+        assert caught.value is error, name
+    state.load(tmp_path / "c.pt")
+
+
 def test_what_would_be_ignored_is_refused(tmp_path: Path) -> None:
     model, optimizer, loader = setup()
     sc.TrainState(model, optimizer, loader, scaler=torch.amp.GradScaler("cpu")).save(tmp_path / "c.pt")
@@ -134,7 +160,9 @@ def test_an_expanded_buffer_is_loaded(tmp_path: Path, persistent: bool) -> None:
     assert own == {name: (id(tensor), tensor.data_ptr(), tensor.stride()) for name, tensor in tensors(model).items()}
 
 
-@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support", "ignore:Validating sparse tensor invariants")
+@pytest.mark.filterwarnings(
+    "ignore:Sparse CSR tensor support", "ignore:Validating sparse tensor invariants", "ignore:Sparse invariant checks"
+)
 def test_sparse_and_nan_buffers_are_loaded(tmp_path: Path) -> None:
     def make(value: float) -> nn.Module:
         model = nn.Linear(2, 2)

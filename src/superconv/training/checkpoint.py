@@ -20,6 +20,7 @@ from ..schedules import Schedule
 from ..task.loss_function import loss_module
 from .batch_source import BatchSource
 from .distributed import gather_from_ranks, rank, seed_random_states_of_rank
+from .out_of_memory import is_out_of_memory
 from .param_groups import flat
 
 FORMAT = 1
@@ -146,6 +147,8 @@ class TrainState:
         try:
             self._restore(state)
         except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
+            if is_out_of_memory(error):  # whoever reads that it is damaged may delete it
+                raise
             reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
             raise DamagedCheckpoint(f"this checkpoint is damaged ({reason}); remove it to start anew") from None
 
@@ -154,6 +157,8 @@ class TrainState:
             with plain_while_loaded(self.model):
                 self.model.load_state_dict(state["model"])
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             reason = str(error).splitlines()[-1].strip()
             raise ValueError(f"this checkpoint belongs to another model: {reason}") from None
         buffers = dict(self.model.named_buffers())
@@ -228,7 +233,8 @@ def read_checkpoint(path: Path) -> Any:
 
     torch compares no checksums when it reads; those that it wrote are compared here.
 
-    Raises: DamagedCheckpoint, a ValueError: truncated, altered, or no checkpoint at all; OSError.
+    Raises: DamagedCheckpoint, a ValueError: truncated, altered, or no checkpoint at all; OSError. As they are: an error
+        that says that memory is full, and a warning that was made an error, neither of which is the file's fault.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -238,6 +244,8 @@ def read_checkpoint(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive or pickle can raise almost anything
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place before the file's beginning
+            raise
+        if is_out_of_memory(error) or isinstance(error, Warning):
             raise
         reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
         raise DamagedCheckpoint(f"{path} is not a readable checkpoint ({reason}); remove it to start anew") from None
