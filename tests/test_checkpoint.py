@@ -121,9 +121,10 @@ def test_full_memory_and_warnings_do_not_make_a_checkpoint_a_damaged_one(
         raise error
 
     for owner, name in ((torch, "load"), (model, "load_state_dict"), (optimizer, "load_state_dict")):
-        with monkeypatch.context() as context, pytest.raises(type(error)) as caught:
+        with monkeypatch.context() as context:
             context.setattr(owner, name, fail)
-            state.load(tmp_path / "c.pt")
+            with pytest.raises(type(error)) as caught:
+                state.load(tmp_path / "c.pt")
         assert caught.value is error, name
     state.load(tmp_path / "c.pt")
 
