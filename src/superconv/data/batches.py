@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..error_lines import line_of
 from .errors import DataError
 from .moving import move
 from .preparation import Draws, Preparation
@@ -301,8 +302,8 @@ def _usable(device: torch.device | str) -> torch.device:
         found = torch.device(device)
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError, TypeError) as error:  # torch says it in all of these
-        said = str(error).splitlines()[0].partition(". ")[0]  # what follows are torch's insides
-        raise DataError(f"device {device!r} cannot be used here: {said}") from None
+        reason = line_of(error).partition(". ")[0]  # what follows are torch's insides
+        raise DataError(f"device {device!r} cannot be used here: {reason}") from None
     return found
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
 from ..double import has_double
+from ..error_lines import kind_and_line_of
 from .errors import DataError
 from .read_ahead import Reading
 
@@ -189,9 +190,8 @@ class DatasetSamples(Samples):
                 collated = default_collate(samples)
             except (RuntimeError, TypeError, KeyError) as error:  # unequal sizes, None, strange types, other keys
                 raise DataError(
-                    f"{self.name}: its samples do not make a batch ({type(error).__name__}: "
-                    f"{str(error).splitlines()[0]}); pass Splits(..., collate_fn=...), a function list of samples -> "
-                    "batch that pads them, say"
+                    f"{self.name}: its samples do not make a batch ({kind_and_line_of(error)}); "
+                    "pass Splits(..., collate_fn=...), a function list of samples -> batch that pads them, say"
                 ) from error
         return tuple(collated) if isinstance(collated, list) else collated
 

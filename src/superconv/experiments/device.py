@@ -6,6 +6,7 @@ import os
 
 import torch
 
+from ..error_lines import line_of
 from ..near_names import meant
 from ..training.distributed import is_distributed, rank
 
@@ -28,11 +29,11 @@ def choose_device(device: torch.device | str | None) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {str(name)!r} cannot be used here{_reason(str(name), str(error))}") from None
+        raise ValueError(f"device {str(name)!r} cannot be used here{_reason(str(name), line_of(error))}") from None
 
 
 def _reason(name: str, said: str) -> str:
-    """The rest of the sentence, from torch's error: why, and what to use.
+    """The rest of the sentence, from what torch says: why, and what to use.
 
     torch lists every kind of device that it was ever built for, and its own insides where a kind is not built in.
     """
@@ -40,8 +41,7 @@ def _reason(name: str, said: str) -> str:
         kind = name.partition(":")[0]
         hint = "did you mean 'cuda'? " if kind.lower() in _GPU else meant(kind, _USUAL)
         return f": torch knows no {kind!r}; {hint}usual are {', '.join(_USUAL)}"
-    sentence = said.splitlines()[0].partition(". ")[0]
-    return f" ({sentence}); use 'cpu', or leave it out"
+    return f" ({said.partition('. ')[0]}); use 'cpu', or leave it out"
 
 
 def device_name(device: torch.device) -> str:

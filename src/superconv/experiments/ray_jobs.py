@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..error_lines import line_of
 from ..runs import RunError
 from ..training.allocator import keep_large_blocks
 from .stopping import StopSignal
@@ -83,9 +84,8 @@ def _received(ray: Any, reference: Any) -> tuple[Any] | None:
     try:
         answer = ray.get(reference)
     except ray.exceptions.RayError as error:
-        reason = str(error).splitlines()[0]
         raise RunError(
-            f"a Ray worker was lost {RETRIES + 1} times at the same job ({reason}); the same command goes on"
+            f"a Ray worker was lost {RETRIES + 1} times at the same job ({line_of(error)}); the same command goes on"
         ) from None
     if answer is None:
         return None

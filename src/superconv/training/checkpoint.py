@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from ..error_lines import kind_and_line_of, line_of
 from ..records import StopReason
 from ..restore.expanded import plain_while_loaded, write
 from ..restore.random_states import plain
@@ -149,7 +150,7 @@ class TrainState:
         except (KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError) as error:
             if is_out_of_memory(error):  # whoever reads that it is damaged may delete it
                 raise
-            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
+            reason = kind_and_line_of(error)[:160]
             raise DamagedCheckpoint(f"this checkpoint is damaged ({reason}); remove it to start anew") from None
 
     def _restore(self, state: Mapping[str, Any]) -> None:
@@ -159,8 +160,7 @@ class TrainState:
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
-            reason = str(error).splitlines()[-1].strip()
-            raise ValueError(f"this checkpoint belongs to another model: {reason}") from None
+            raise ValueError(f"this checkpoint belongs to another model: {line_of(error, which=-1)}") from None
         buffers = dict(self.model.named_buffers())
         for name, value in state["non_persistent_buffers"].items():
             write(buffers[name], value)
@@ -247,5 +247,5 @@ def read_checkpoint(path: Path) -> Any:
             raise
         if is_out_of_memory(error) or isinstance(error, Warning):
             raise
-        reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
+        reason = line_of(error)[:120]
         raise DamagedCheckpoint(f"{path} is not a readable checkpoint ({reason}); remove it to start anew") from None

@@ -21,6 +21,7 @@ from ...analysis.curvature.probes import Probe, conclude
 from ...analysis.curvature.stability import StabilityLimit
 from ...analysis.curvature.statement import LRReading
 from ...callers_level import callers_level
+from ...error_lines import kind_and_line_of
 from ...restore.loader_order import LoaderOrder
 from ...restore.loaders_within import stateful_loaders
 from ...restore.preserve import preserved
@@ -226,10 +227,9 @@ class LRMonitor:
         except (RuntimeError, ValueError, NotImplementedError, TypeError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             warnings.warn(
-                f"LRMonitor: the {what} failed after update {self.step} ({reason}) and are not measured any more; the "
-                "training goes on",
+                f"LRMonitor: the {what} failed after update {self.step} ({kind_and_line_of(error)}) and are not "
+                "measured any more; the training goes on",
                 RuntimeWarning,
                 stacklevel=callers_level(),
             )

@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ...data.moving import move
 from ...double import double
+from ...error_lines import line_of
 from ...models.synchronised import statistics_of_this_rank
 from ...restore.buffers import buffers_restore
 from ...restore.kept import Restore, nothing
@@ -344,7 +345,7 @@ def _second_derivative() -> Iterator[None]:
         if "out of memory" in str(error).lower():
             raise
         raise ValueError(
-            f"the model cannot be differentiated twice ({str(error).splitlines()[0]}); use method='finite_difference' "
+            f"the model cannot be differentiated twice ({line_of(error)}); use method='finite_difference' "
             "where there is a choice, and leave out eigenvalues, which need exact products"
         ) from error
 
