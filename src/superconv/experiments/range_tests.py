@@ -131,10 +131,12 @@ def run_range_test(
 
 
 def _stored(path: Path) -> RangeTest:
-    """What lies in a finished run's directory, which no command measures again. Raises: RunError: it is damaged."""
+    """What lies in a finished run's directory, which no command measures again. Raises: RunError: it cannot be read."""
     try:
         return RangeTest.load(path / FILE)
     except ValueError as error:
+        if isinstance(error.__cause__, OSError):  # not given by the system: it may be whole
+            raise runs.RunError(str(error)) from error
         problem = str(error).rpartition(": ")[0]  # without the remedy for a file of one's own
         raise runs.RunError(f"{problem}; delete the run directory and run it again") from error
 
