@@ -100,6 +100,12 @@ def test_wrong_parts_are_answered(changes, message):
         task(**changes)
 
 
+def test_a_name_that_is_no_utf8_has_a_hash():
+    names = [os.fsdecode(name) for name in (b"folder:p\xe9x", b"folder:p\xe8x")]
+    hashes = {source_hash(task(name=name, data=splits(name=name))) for name in names}
+    assert len(hashes) == 2
+
+
 def test_a_factory_that_returns_no_module_is_answered():
     with pytest.raises(ValueError, match=r"must return a torch.nn.Module, got int"):
         task(model=lambda: 3).build_model(seed=0)
