@@ -265,6 +265,7 @@ def test_other_errors_pass_as_they_are() -> None:
     assert not isinstance(raised.value, OutOfMemory)
     assert not is_out_of_memory(raised.value)
     assert not is_out_of_memory(RunError("can't allocate memory"))
+    assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))  # by CUDA itself, before torch's allocator
 
 
 def test_the_first_samples_of_any_batch() -> None:

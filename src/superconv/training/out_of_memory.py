@@ -13,8 +13,8 @@ import torch
 
 from ..data.moving import moves_itself
 
-# what torch's CPU and MPS allocators say, in a plain RuntimeError
-_REFUSED = ("can't allocate memory", "not enough memory", "MPS backend out of memory")
+# what torch's CPU and MPS allocators and CUDA itself say, in a plain RuntimeError
+_REFUSED = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 class OutOfMemory(torch.OutOfMemoryError, ValueError):

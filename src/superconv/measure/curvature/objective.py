@@ -25,6 +25,7 @@ from ...task.loss_function import LossFunction, check_no_class, loss_module
 from ...training.batch_source import Split, call_model, device_of, pair, sample_count
 from ...training.distributed import inner_module
 from ...training.forward_only import ForwardOnly
+from ...training.out_of_memory import is_out_of_memory
 
 Method = Literal["finite_difference", "exact"]
 METHODS = ("finite_difference", "exact")
@@ -342,7 +343,7 @@ def _second_derivative() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, NotImplementedError) as error:
-        if "out of memory" in str(error).lower():
+        if is_out_of_memory(error):
             raise
         raise ValueError(
             f"the model cannot be differentiated twice ({line_of(error)}); use method='finite_difference' "
