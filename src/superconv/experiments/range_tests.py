@@ -51,6 +51,7 @@ class RangeTestPlan:
         name: the arm's name in the run directory.
         eval_samples: the metric is measured on this many validation samples, in which classes keep their shares;
             None: on all.
+    Raises: ValueError: fewer than one of these.
     """
 
     name: str = "range-test"
@@ -71,6 +72,10 @@ class RangeTestPlan:
     clip_grad_norm: float | None = None
     augment: bool = True
     reference_lr: float | Literal["grid", "fixed-grid"] | None = "grid"
+
+    def __post_init__(self) -> None:
+        if self.eval_samples is not None and self.eval_samples < 1:
+            raise ValueError(f"eval_samples must be at least 1, or None for all, got {self.eval_samples}")
 
 
 class Measured(NamedTuple):
