@@ -16,10 +16,11 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import superconv as sc
+from superconv.full_memory import is_out_of_memory
 from superconv.restore.copies import Copies
 from superconv.restore.preserve import preserved
 from superconv.runs import RunError
-from superconv.training.out_of_memory import OutOfMemory, first, is_out_of_memory
+from superconv.training.out_of_memory import OutOfMemory, first
 
 WIDTH = 307  # that no other tensor here has
 WEIGHT_BYTES = 4 * WIDTH * WIDTH

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...data.moving import move
 from ...double import double
 from ...error_lines import line_of
+from ...full_memory import is_out_of_memory
 from ...models.synchronised import statistics_of_this_rank
 from ...restore.buffers import buffers_restore
 from ...restore.kept import Restore, nothing
@@ -25,7 +26,6 @@ from ...task.loss_function import LossFunction, check_no_class, loss_module
 from ...training.batch_source import Split, call_model, device_of, pair, sample_count
 from ...training.distributed import inner_module
 from ...training.forward_only import ForwardOnly
-from ...training.out_of_memory import is_out_of_memory
 
 Method = Literal["finite_difference", "exact"]
 METHODS = ("finite_difference", "exact")
