@@ -86,7 +86,7 @@ def _received(ray: Any, reference: Any) -> tuple[Any] | None:
     except ray.exceptions.RayTaskError as error:  # no job's own, which is answered
         raise RunError(
             f"a Ray worker could not begin its job ({line_of(error, which=-1)}); every machine of the cluster needs "
-            "the superconv that is here, and what the task imports"
+            "the superconv that is here"
         ) from None
     except ray.exceptions.RayError as error:
         raise RunError(
