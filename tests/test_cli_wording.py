@@ -82,6 +82,8 @@ def test_options_that_are_called_otherwise() -> None:
         ("train --schedule constant:lr=.1 --steps 9 --evaluate-with x", "--evaluate-with x is unknown"),
         ("train --schedule constant:lr=.1 --steps 9 --statistics-of 1", "--statistics-of: got 1"),
         ("train --schedule constant:lr=.1 --epochs .001", "a smaller --batch-size or --accumulation-steps"),
+        ("train --schedule constant:lr=.1 --epochs 1 --accumulation-steps 0", "--accumulation-steps"),
+        ("range-test --eval-samples -1", "--eval-samples must be at least 1"),
         ("train --schedule constant:lr=.1 --steps 9 --max-minutes -1", "--max-minutes must be positive"),
         ("range-test --start-lr 2 --end-lr 1", "--start-lr 2 must be below --end-lr 1"),
         ("range-test --steps 10 --forks 20", "superconv: --forks must lie between 0 and --steps 10"),

@@ -422,3 +422,34 @@ def test_the_docstrings_examples_run() -> None:
     outcome = doctest.testmod(objective)
     assert outcome.attempted > 0
     assert outcome.failed == 0
+
+
+class FullMemory(torch.autograd.Function):
+    """x; its second derivative asks for more memory than there is."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return _Asking.apply(gradient)
+
+
+class _Asking(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, gradient):
+        return gradient.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        torch.empty(10**15)
+
+
+def test_a_full_memory_is_not_said_to_be_a_model_without_a_second_derivative():
+    model = nn.Linear(3, 2)
+    objective = BatchObjective(
+        model, lambda outputs, targets: FullMemory.apply(outputs).square().mean(), [(torch.ones(4, 3), torch.zeros(4))]
+    )
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        objective.product([torch.ones_like(parameter) for parameter in model.parameters()], method="exact")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -61,6 +64,21 @@ def test_only_pictures_are_read_whatever_the_name_says(tmp_path: Path, content: 
 def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         decode(tmp_path / "none.png", 8, centre_box)
+
+
+@pytest.mark.parametrize("read", [lambda path: decode(path, 8, centre_box), lambda path: decode_fitted(path, 8)])
+@pytest.mark.parametrize("shortage", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_shortage_of_the_machine_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object], shortage: int
+) -> None:
+    """Else a good picture would be skipped, or called one to remove, where too many files are open."""
+
+    def refuse(path: Path, **_: object) -> None:
+        raise OSError(shortage, os.strerror(shortage), str(path))
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(OSError, match=os.strerror(shortage)):
+        read(tmp_path / "picture.png")
 
 
 def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import superconv as sc
 import superconv.data.batches as batches_module
 import superconv.data.splits as splits_module
 from superconv.data import Data, DataError, Preparation, Splits
+from superconv.data.samples import DatasetSamples
 
 
 def pictures(count=60, classes=3):
@@ -105,6 +106,12 @@ def test_a_collate_fn_makes_the_batches_of_every_part():
     x, y = pictures()
     kept = Splits(TensorDataset(x, y), None, None, collate_fn=len)
     assert kept.train.batch(torch.tensor([1, 2, 3])) == 3
+
+
+def test_a_full_memory_is_not_said_to_be_samples_that_make_no_batch() -> None:
+    samples = DatasetSamples([(torch.zeros(1).expand(10**14), 0)] * 2)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        samples.batch(torch.arange(2))
 
 
 def test_samples_that_make_no_batch_are_told_with_the_remedy():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import os
 import pickle
 import shutil
 import threading
@@ -208,6 +209,14 @@ def test_layout_in_memory_is_the_one_asked_for(folder):
 def at(root, pictures, **changes):
     """The same files in another folder."""
     return dataclasses.replace(pictures, root=root / "train", _warned=set(), **changes)
+
+
+def test_a_name_that_is_no_utf8_is_told_apart_too(folder):
+    train = load(folder).train
+    one, other = (
+        dataclasses.replace(train, names=[os.fsdecode(name), *train.names[1:]]) for name in (b"\xe9", b"\xe8")
+    )
+    assert len({each.checksum for each in (train, one, other)}) == 3
 
 
 def test_a_corrupt_picture_is_refused_by_name_when_it_is_drawn(folder, tmp_path):

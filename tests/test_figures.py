@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import math
+import os
 import re
 import resource
 import subprocess
@@ -246,6 +247,16 @@ def test_a_full_disk_is_said_with_the_file(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert refused.value.filename == str(tmp_path / "a.txt")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".html", ".png", ".svg", ".pdf", ".txt"])
+def test_what_of_a_path_is_no_utf8_is_a_question_mark(suffix, tmp_path):
+    odd = os.fsdecode(b"folder:p\xe9x")
+    marks = [Mark(x=1, label=odd), Mark(y=1, label=odd)]
+    panel = Panel([Line([0, 1], [1, 2], odd)], odd, odd, odd, odd, spans=[Span(0, 1, odd)], marks=marks)
+    figure = Figure(odd, [panel], caption=odd)
+    assert figure.title == panel.x_label == panel.lines[0].name == "folder:p?x"
+    assert figure.save(tmp_path / f"figure{suffix}").stat().st_size > 100
 
 
 @pytest.mark.parametrize(("package", "suffix", "extra"), [("plotly", ".html", "cli"), ("matplotlib", ".png", "demo")])

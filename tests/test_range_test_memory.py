@@ -16,10 +16,11 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 import superconv as sc
+from superconv.full_memory import is_out_of_memory
 from superconv.restore.copies import Copies
 from superconv.restore.preserve import preserved
 from superconv.runs import RunError
-from superconv.training.out_of_memory import OutOfMemory, first, is_out_of_memory
+from superconv.training.out_of_memory import OutOfMemory, first
 
 WIDTH = 307  # that no other tensor here has
 WEIGHT_BYTES = 4 * WIDTH * WIDTH
@@ -265,6 +266,7 @@ def test_other_errors_pass_as_they_are() -> None:
     assert not isinstance(raised.value, OutOfMemory)
     assert not is_out_of_memory(raised.value)
     assert not is_out_of_memory(RunError("can't allocate memory"))
+    assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))  # by CUDA itself, before torch's allocator
 
 
 def test_the_first_samples_of_any_batch() -> None:

@@ -6,18 +6,22 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from program import TOY_TASK
 
+from superconv.experiments.ray_jobs import _received
 from superconv.experiments.workers import run_jobs
+from superconv.runs import RunError
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
 SCRIPT = """
 import json, os, signal, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 import ray
 from superconv.experiments.stopping import StopSignal
 from superconv.experiments.workers import run_jobs, stop_requested
@@ -123,3 +127,20 @@ def test_without_ray_the_command_that_installs_it_is_named(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'superconv\[ray\]'"):
         list(run_jobs(len, [("abc",)], workers="ray"))
+
+
+def test_a_worker_that_cannot_begin_is_not_said_to_be_lost() -> None:
+    class RayError(Exception):
+        pass
+
+    class RayTaskError(RayError):
+        pass
+
+    def get(_: object) -> None:
+        raise RayTaskError("\x1b[36mray::_do()\x1b[39m (pid=1)\nModuleNotFoundError: No module named 'superconv'\n")
+
+    ray = SimpleNamespace(get=get, exceptions=SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError))
+    with pytest.raises(
+        RunError, match=r"could not begin its job \(ModuleNotFoundError: No module named 'superconv'\);"
+    ):
+        _received(ray, None)

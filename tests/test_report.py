@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shutil
 import subprocess
@@ -345,6 +346,17 @@ def test_names_cannot_break_out_of_the_page(tmp_path):
     assert len(told) < len(markdown)
     assert "<script" not in told
     assert not re.search(r"(?<!\\)\|`", told)
+
+
+def test_what_of_a_path_is_no_utf8_stands_in_no_page(tmp_path):
+    odd = os.fsdecode(b"folder:p\xe9x")
+    home = tmp_path / "runs"
+    write_run(
+        home / "arm" / "seed0-0123456789", "arm", 0, {"task": {"name": odd}}, [], {"stop": "completed", "steps": 2}
+    )
+    (home / "experiment.json").write_text(json.dumps({"title": odd, "command": odd}))
+    page = report.build_report(home).read_text(encoding="utf-8")
+    assert page.count("folder:p?x") >= 3  # title, command, settings
 
 
 def test_markdown_tables_are_well_formed(demo):

@@ -4,9 +4,11 @@ import os
 import resource
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -364,6 +366,21 @@ def test_atomic_write_is_all_or_nothing(tmp_path):
     assert path.read_bytes() == b"new"
     with pytest.raises(RunError, match="cannot write"):
         atomic_write(tmp_path / "missing" / "file", b"")
+
+
+@pytest.mark.parametrize(("refusal", "fatal"), [(errno.EINVAL, False), (errno.EBADF, False), (errno.EIO, True)])
+def test_a_file_system_that_flushes_no_folders_holds_runs(tmp_path, monkeypatch, refusal, fatal):
+    flush = os.fsync
+
+    def refuse_folders(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(refusal, os.strerror(refusal))
+        flush(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with pytest.raises(RunError) if fatal else nullcontext():
+        atomic_write(tmp_path / "file", "text")
+    assert (tmp_path / "file").read_text() == "text"
 
 
 def test_atomic_write_grants_what_the_umask_grants(tmp_path):

@@ -100,6 +100,23 @@ def test_wrong_parts_are_answered(changes, message):
         task(**changes)
 
 
+def test_a_full_memory_is_no_fault_of_the_tasks(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        task(model=lambda: nn.Linear(10**8, 10**7)).build_model(0)
+    (tmp_path / "large.py").write_text("import numpy\ndef make():\n    return numpy.ones(10**15)\n")
+    with pytest.raises(MemoryError):
+        load_task(f"{tmp_path / 'large.py'}:make")
+    (tmp_path / "at_once.py").write_text("import torch\nwhole = torch.empty(10**15)\n")
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        load_task(f"{tmp_path / 'at_once.py'}:whole")
+
+
+def test_a_name_that_is_no_utf8_has_a_hash():
+    names = [os.fsdecode(name) for name in (b"folder:p\xe9x", b"folder:p\xe8x")]
+    hashes = {source_hash(task(name=name, data=splits(name=name))) for name in names}
+    assert len(hashes) == 2
+
+
 def test_a_factory_that_returns_no_module_is_answered():
     with pytest.raises(ValueError, match=r"must return a torch.nn.Module, got int"):
         task(model=lambda: 3).build_model(seed=0)

@@ -48,13 +48,19 @@ def save(ramp: RangeTest, path: Path) -> Path:
 def load(path: Path) -> RangeTest:
     """Read what `save` wrote.
 
-    Raises: ValueError: not JSON, another kind of file, another format version, or fields that do not fit.
+    Raises: ValueError: not JSON, another kind of file, another format version, or fields that do not fit; a file that
+        the system does not give, with its OSError as the cause.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"), parse_int=_whole)
     except FileNotFoundError:
         raise ValueError(f"no range test at {path}: {_REMEDY}") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:  # what is there and not given may be whole
+        reason = error.strerror or error
+        raise ValueError(
+            f"cannot read a range test from {path} ({reason}): check the path and its permissions"
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"cannot read a range test from {path} ({error}): {_REMEDY}") from error
     if not isinstance(data, dict) or data.get("kind") != KIND:
         raise ValueError(f"{path} is JSON, but no saved range test: {_REMEDY}")

@@ -85,7 +85,7 @@ def run() -> None:
         # A full disk, a directory in use, a killed worker: the command itself was right.
         _end(str(error), EXIT_FAILED if isinstance(error, RunError) else EXIT_USAGE)
     except (MemoryError, RuntimeError) as error:
-        from ..training.out_of_memory import is_out_of_memory
+        from ..full_memory import is_out_of_memory
 
         if not is_out_of_memory(error):
             raise

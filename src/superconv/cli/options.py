@@ -21,7 +21,7 @@ NormWeightDecay = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(help="Samples per micro-batch.")]
 SamplesPerUpdate = Annotated[int, typer.Option(help="Samples per update.")]  # of verbs that accumulate nothing
-Accumulation = Annotated[int, typer.Option("--accumulation-steps", help="Micro-batches per update.")]
+Accumulation = Annotated[int, typer.Option("--accumulation-steps", min=1, help="Micro-batches per update.")]
 MonitorEvery = Annotated[
     int | None, typer.Option(min=1, help="Updates between curvature readings; default: about 24 a run, at most 50.")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from .errors import DataError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # by content: no EPS, which a program would run
 Box = tuple[float, float, float, float]  # left, upper, right, lower, in pixels of the picture as stored
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # of the machine: whatever the file is, it may be good
 
 _GAP = 2.0  # shrinking by more than this, above what is left to the filter, is done by cheap averages of whole pixels
 
@@ -40,7 +42,7 @@ def decode(path: Path, image_size: int, box_of: Callable[[int, int], Box]) -> ND
         image_size: S.
         box_of: (width, height) of the picture as stored -> the part.
     Returns: (S, S, 3) uint8, RGB.
-    Raises: DataError: it cannot be decoded, for the reason given.
+    Raises: DataError: it cannot be decoded, for the reason given. OSError: too many files are open, or memory is full.
     """
     from PIL import Image
 
@@ -59,7 +61,7 @@ def decode(path: Path, image_size: int, box_of: Callable[[int, int], Box]) -> ND
 def decode_fitted(path: Path, image_size: int) -> NDArray[np.uint8]:
     """The middle square of a picture, scaled to `image_size` pixels a side, as (3, S, S) uint8.
 
-    Raises: DataError: it cannot be decoded, for the reason given.
+    Raises: as `decode`.
     """
     from PIL import Image, ImageOps
 
@@ -71,13 +73,18 @@ def decode_fitted(path: Path, image_size: int) -> NDArray[np.uint8]:
 
 @contextmanager
 def _named_errors() -> Iterator[None]:
-    """Turn what Pillow raises about a damaged file into a DataError with the reason."""
+    """Turn what Pillow raises about a damaged file into a DataError with the reason.
+
+    A shortage of the machine passes as it is: who hears that a picture is damaged may skip it, or remove it.
+    """
     from PIL import Image
 
     bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)  # the latter where warnings are errors
     try:
         yield
     except (OSError, ValueError, SyntaxError, EOFError, *bombs) as error:
+        if isinstance(error, OSError) and error.errno in _SHORTAGES:
+            raise
         raise DataError(str(error) or type(error).__name__) from error
 
 

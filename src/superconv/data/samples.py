@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
 from ..double import has_double
 from ..error_lines import kind_and_line_of
+from ..full_memory import is_out_of_memory
 from .errors import DataError
 from .read_ahead import Reading
 
@@ -189,6 +190,8 @@ class DatasetSamples(Samples):
             try:
                 collated = default_collate(samples)
             except (RuntimeError, TypeError, KeyError) as error:  # unequal sizes, None, strange types, other keys
+                if is_out_of_memory(error):
+                    raise
                 raise DataError(
                     f"{self.name}: its samples do not make a batch ({kind_and_line_of(error)}); "
                     "pass Splits(..., collate_fn=...), a function list of samples -> batch that pads them, say"

@@ -74,7 +74,7 @@ class StreamedPictures(Samples):
         """
         digest = hashlib.sha256(repr(self.view).encode())
         for name in self.names:
-            digest.update(f"{name}\n".encode())
+            digest.update(f"{name}\n".encode(errors="backslashreplace"))  # bytes that are no UTF-8 too
         digest.update(self.sizes.astype("<i8").tobytes() + self.targets.astype("<i8").tobytes())
         return digest.hexdigest()
 

@@ -51,6 +51,7 @@ class RangeTestPlan:
         name: the arm's name in the run directory.
         eval_samples: the metric is measured on this many validation samples, in which classes keep their shares;
             None: on all.
+    Raises: ValueError: fewer than one of these.
     """
 
     name: str = "range-test"
@@ -71,6 +72,10 @@ class RangeTestPlan:
     clip_grad_norm: float | None = None
     augment: bool = True
     reference_lr: float | Literal["grid", "fixed-grid"] | None = "grid"
+
+    def __post_init__(self) -> None:
+        if self.eval_samples is not None and self.eval_samples < 1:
+            raise ValueError(f"eval_samples must be at least 1, or None for all, got {self.eval_samples}")
 
 
 class Measured(NamedTuple):
@@ -131,10 +136,12 @@ def run_range_test(
 
 
 def _stored(path: Path) -> RangeTest:
-    """What lies in a finished run's directory, which no command measures again. Raises: RunError: it is damaged."""
+    """What lies in a finished run's directory, which no command measures again. Raises: RunError: it cannot be read."""
     try:
         return RangeTest.load(path / FILE)
     except ValueError as error:
+        if isinstance(error.__cause__, OSError):  # not given by the system: it may be whole
+            raise runs.RunError(str(error)) from error
         problem = str(error).rpartition(": ")[0]  # without the remedy for a file of one's own
         raise runs.RunError(f"{problem}; delete the run directory and run it again") from error
 

@@ -80,9 +80,14 @@ def _connected() -> Any:
 
 
 def _received(ray: Any, reference: Any) -> tuple[Any] | None:
-    """A job's value; None where it was not begun any more. Raises: what it raised; RunError: it was lost."""
+    """A job's value; None: not begun any more. Raises: what it raised; RunError: it was lost, or could not begin."""
     try:
         answer = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:  # no job's own, which is answered
+        raise RunError(
+            f"a Ray worker could not begin its job ({line_of(error, which=-1)}); every machine of the cluster needs "
+            "the superconv that is here"
+        ) from None
     except ray.exceptions.RayError as error:
         raise RunError(
             f"a Ray worker was lost {RETRIES + 1} times at the same job ({line_of(error)}); the same command goes on"

@@ -19,6 +19,14 @@ def _floats(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(v) for v in values)
 
 
+def _encode(thing: object, *names: str) -> None:
+    """Make text of attributes such that UTF-8 holds it: what of a path is no UTF-8 becomes "?"."""
+    for name in names:
+        text = getattr(thing, name)
+        if isinstance(text, str):
+            object.__setattr__(thing, name, text.encode(errors="replace").decode())
+
+
 @dataclass(frozen=True)
 class Line:
     """One curve. NaN leaves a gap; `lower` and `upper` draw a band around it.
@@ -46,6 +54,7 @@ class Line:
     hover: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        _encode(self, "name")
         for key in ("x", "y", "lower", "upper"):
             values = getattr(self, key)
             if values is not None:
@@ -66,6 +75,9 @@ class Span:
     stop: float
     label: str = ""
 
+    def __post_init__(self) -> None:
+        _encode(self, "label")
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -76,6 +88,7 @@ class Mark:
     label: str = ""
 
     def __post_init__(self) -> None:
+        _encode(self, "label")
         if (self.x is None) == (self.y is None):
             raise ValueError(f"mark {self.label!r}: give x or y, got x={self.x}, y={self.y}")
 
@@ -103,6 +116,7 @@ class Panel:
     x_ticks: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
+        _encode(self, "title", "x_label", "y_label", "right_label")
         for key in ("lines", "spans", "marks"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
         for key in ("x_ticks", "y_ticks"):
@@ -132,6 +146,7 @@ class Figure:
     caption: str = field(default="")
 
     def __post_init__(self) -> None:
+        _encode(self, "title", "caption")
         object.__setattr__(self, "panels", tuple(self.panels))
 
     def show(self) -> None:

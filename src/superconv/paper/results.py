@@ -171,7 +171,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         version = document["format"]
-    except (OSError, ValueError, LookupError, TypeError):
+    except OSError as error:  # what is not given may be a results file
+        reason = error.strerror or error
+        raise ValueError(f"cannot read {path}: {reason}; check the path and its permissions") from None
+    except (ValueError, LookupError, TypeError):
         raise ValueError(f"{path} {_NO_RESULTS}") from None
     if version != FORMAT:
         raise ValueError(f"{path} has format {version!r}, this version reads {FORMAT}; move it away and run again")

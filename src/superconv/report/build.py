@@ -39,7 +39,7 @@ def build_report(directory: str | Path, output: str | Path | None = None) -> Pat
     page = html_page(_chapters(path), f"superconv: {path.resolve().name}")
     with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    return atomic_write(target, page)
+    return atomic_write(target, page.encode(errors="replace"))  # what of a path is no UTF-8 becomes "?"
 
 
 def report_markdown(directory: str | Path) -> str:

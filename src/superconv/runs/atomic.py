@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, BinaryIO
 
 from .errors import explained
 
+_NOT_FOR_FOLDERS = {errno.EINVAL, errno.EBADF, errno.ENOTSUP}  # what network file systems answer that flush none
 TEMPORARY = ".tmp"  # suffix of the files that become others; what a killed process left of them is litter
 
 
@@ -62,6 +64,9 @@ def flush_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:  # the file itself is written and flushed
+        if error.errno not in _NOT_FOR_FOLDERS:
+            raise
     finally:
         os.close(handle)
 

@@ -12,18 +12,20 @@ FORMAT = 1  # of the directory's files; raised when an older reader would misrea
 
 _FIELDS = {"experiment": str, "arm": str, "seed": int, "hash": str, "config": dict, "info": dict}
 _REMEDY = "delete the run directory and run it again"
+_WITHHELD = "check the path and its permissions"  # what is there and not given may be whole
 
 
 def read_json(path: Path, remedy: str = _REMEDY) -> dict[str, Any]:
     """One JSON object.
 
     Args:
-        remedy: what to do where it is damaged; by default that of a run directory.
+        remedy: what to do where it is missing or damaged; by default that of a run directory.
     Raises: RunError: the file is missing, unreadable, or holds something else.
     """
     try:
         value = json.loads(path.read_bytes())
     except OSError as error:
+        remedy = remedy if isinstance(error, FileNotFoundError) else _WITHHELD
         raise RunError(f"cannot read {path}: {error.strerror}; {remedy}") from error
     except (ValueError, RecursionError) as error:
         if path.suffix != ".json":  # named by a user: superconv's own all end so

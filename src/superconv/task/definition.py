@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..full_memory import is_out_of_memory
 from ..models.seeding import seeded
 from .failure import told
 from .handed_out import handed_out
@@ -128,9 +129,9 @@ class Task:
                 model = self.model()
             except SystemExit as error:  # else the program would end in silence, as if all were done
                 raise ValueError(f"task {self.name!r}: model() ended the program (SystemExit: {error})") from error
-            except (MemoryError, torch.OutOfMemoryError):
-                raise
             except Exception as error:
+                if is_out_of_memory(error):
+                    raise
                 raise ValueError(f"task {self.name!r}: model() failed with {told(error)}") from error
         if not isinstance(model, nn.Module):
             raise ValueError(f"task {self.name!r}: model() must return a torch.nn.Module, got {type(model).__name__}")
@@ -153,6 +154,8 @@ class Task:
         try:
             loss = copy.deepcopy(self.loss)
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             raise ValueError(
                 f"task {self.name!r}: every run needs a loss of its own, and this module cannot be copied "
                 f"({type(error).__name__}: {error}); let copy.deepcopy take it, or pass a function"

@@ -41,13 +41,18 @@ def _hash(task: Task) -> str:
     parts: list[Any] = [task.name, metric, task.higher_is_better, task.model, task.loss, task.split]
     parts += [part for part in (task.chance, task.count) if part is not None]  # younger than runs that are kept
     for line in described(parts):
-        digest.update(f"{line}\n".encode())
+        digest.update(_line(line))
     data = task.data
     preparation = None if data.preparation is None else data.preparation.to_dict()
     for content in (data.name, data.num_classes, sorted(data.checksums.items()), preparation):
-        digest.update(f"{content}\n".encode())
+        digest.update(_line(content))
     samples = (data.train, data.validation, data.test)
     unread = [part for part in samples if part is not None and part.checksum is None]
     for line in described(unread, places=False):
-        digest.update(f"{line}\n".encode())
+        digest.update(_line(line))
     return digest.hexdigest()
+
+
+def _line(content: object) -> bytes:
+    """As bytes; a path may hold some that are no UTF-8, which Python has as lone surrogates."""
+    return f"{content}\n".encode(errors="backslashreplace")

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ..full_memory import is_out_of_memory
 from ..near_names import near
 from .definition import Task
 from .failure import told
@@ -102,6 +103,8 @@ def _loaded(path: str, where: str, attribute: str, is_file: bool) -> Any:
             raise
         raise _failed(path, "importing it", error) from error
     except (Exception, SystemExit) as error:  # a script that ends the program as it ends itself
+        if is_out_of_memory(error):
+            raise
         raise _failed(path, "importing it", error) from error
     found = _find(module, attribute, path)
     if isinstance(found, Task):
@@ -111,6 +114,8 @@ def _loaded(path: str, where: str, attribute: str, is_file: bool) -> Any:
     try:
         return found()
     except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            raise
         raise _failed(path, "calling it", error) from error
 
 

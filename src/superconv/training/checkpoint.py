@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..error_lines import kind_and_line_of, line_of
+from ..full_memory import is_out_of_memory
 from ..records import StopReason
 from ..restore.expanded import plain_while_loaded, write
 from ..restore.random_states import plain
@@ -21,7 +22,6 @@ from ..schedules import Schedule
 from ..task.loss_function import loss_module
 from .batch_source import BatchSource
 from .distributed import gather_from_ranks, rank, seed_random_states_of_rank
-from .out_of_memory import is_out_of_memory
 from .param_groups import flat
 
 FORMAT = 1

@@ -12,20 +12,11 @@ from typing import Any
 import torch
 
 from ..data.moving import moves_itself
-
-# what torch's CPU and MPS allocators say, in a plain RuntimeError
-_REFUSED = ("can't allocate memory", "not enough memory", "MPS backend out of memory")
+from ..full_memory import is_out_of_memory
 
 
 class OutOfMemory(torch.OutOfMemoryError, ValueError):
     """The device's memory does not hold what was asked for; the message names a batch size that it holds."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error is a refused allocation, on a GPU or on a CPU, by torch or by Python and numpy."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in _REFUSED)
-    )
 
 
 def release(error: BaseException) -> None:

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...data.moving import move
 from ...double import double
 from ...error_lines import line_of
+from ...full_memory import is_out_of_memory
 from ...models.synchronised import statistics_of_this_rank
 from ...restore.buffers import buffers_restore
 from ...restore.kept import Restore, nothing
@@ -342,7 +343,7 @@ def _second_derivative() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, NotImplementedError) as error:
-        if "out of memory" in str(error).lower():
+        if is_out_of_memory(error):
             raise
         raise ValueError(
             f"the model cannot be differentiated twice ({line_of(error)}); use method='finite_difference' "
