@@ -111,6 +111,20 @@ def test_a_run_that_another_process_holds_is_left_alone_and_said(run: Run, tmp_p
     assert (code, "(n=2)" in out, err) == (0, True, "")
 
 
+def test_what_another_process_added_to_the_results_is_not_missing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from test_paper_reproduce import headline
+
+    def elsewhere(*_: object, **__: object) -> list[object]:
+        save(headline(3), tmp_path)
+        return [headline(1)]  # seed 0 alone was trained here
+
+    monkeypatch.setattr("superconv.paper.reproduce.reproduce", elsewhere)
+    code, out, err = run("reproduce", "super-convergence", "--scale", "paper", "--out", str(tmp_path), "--quiet")
+    assert (code, "n=3: holds" in out, err) == (0, True, "")
+
+
 def test_results_of_another_version_are_refused_before_the_run(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "results"
     out.mkdir()

@@ -250,6 +250,27 @@ def test_a_run_that_another_process_holds_is_left_alone(tmp_path: Path) -> None:
     assert list(found.runs["3"]) == [1]
 
 
+def test_what_another_process_finishes_or_gives_up_meanwhile_is_found_in_the_end(tmp_path: Path) -> None:
+    chosen = select("max-lr/3")
+    (before,) = reproduce(chosen, seeds=[0, 1], root=tmp_path, **SMOKE)
+    paths = [run.path for run in find_runs(tmp_path)]
+    summaries = [(path / "summary.json").read_bytes() for path in paths]
+    locks = [FolderLock(path) for path in paths]
+    for path, lock in zip(paths, locks, strict=True):
+        (path / "summary.json").unlink()
+        lock.acquire()
+
+    def report(what: str, *_: object) -> None:
+        if what == "reproducing":  # seed 2 is over
+            (paths[0] / "summary.json").write_bytes(summaries[0])
+            for lock in locks:
+                lock.release()
+
+    (found,) = reproduce(chosen, seeds=[0, 1, 2], root=tmp_path, report=report, **SMOKE)
+    assert sorted(found.runs["3"]) == [0, 1, 2]
+    assert [found.runs["3"][seed].test_loss for seed in (0, 1)] == [before.runs["3"][seed].test_loss for seed in (0, 1)]
+
+
 def test_mistakes_are_told() -> None:
     with pytest.raises(ValueError, match="is unknown; allowed are paper, medium, epochs, deep, rates, short, smoke"):
         reproduce(select("max-lr"), scale="tiny")  # type: ignore[arg-type]

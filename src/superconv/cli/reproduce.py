@@ -107,8 +107,9 @@ def reproduce(
             known=there, stop=stop, report=display.show,
         )  # fmt: skip
     kept = _saved(found, out, there)
-    # with the seeds that were there already, and what of it was asked afterwards
-    _print([load(kept[result.claim.name]) if result.claim.name in kept else result for result in found], kept, as_json)
+    # with the seeds that were there already or came from elsewhere meanwhile, and what of it was asked afterwards
+    found = [load(kept[result.claim.name]) if result.claim.name in kept else result for result in found]
+    _print(found, kept, as_json)
     if stop.reason() is not None:
         end_stopped(stop)
     missing = _missing(chosen, found, range(seeds))
