@@ -593,6 +593,27 @@ def changed(path: Path, change: Any) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"claim": "run-length"}, "holds run-length at paper scale; call it run-length-paper.json"),
+        ({"scale": "short"}, "holds super-convergence at short scale; call it super-convergence-short.json"),
+        ({"scale": "tiny"}, "no scale 'tiny'; it was written by another version"),
+        ({"claim": "max-rate"}, "no claim 'max-rate'; it was written by another version"),
+    ],
+)
+def test_a_file_of_another_claim_or_scale_is_not_taken_for_what_it_is_called(
+    change: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    path = save(headline(), tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    for read in (lambda: load(path), lambda: known(tmp_path, select("super-convergence"), "paper")):
+        with pytest.raises(ValueError, match=message):
+            read()
+    with pytest.raises(ValueError, match=message):
+        long_overview(tmp_path)
+
+
 def test_the_same_seed_run_again_takes_the_place_of_the_earlier_run(tmp_path: Path) -> None:
     first = headline(3)
     path = save(first, tmp_path)

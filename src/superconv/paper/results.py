@@ -17,7 +17,7 @@ from .claims import CLAIMS
 from .measured import Run
 from .reproduce import Known, Reproduction, conclude
 from .scale import scaled
-from .setting import ScaleName, Setting
+from .setting import SCALES, ScaleName, Setting
 from .tuning import Tuned
 
 FORMAT = 1
@@ -106,7 +106,7 @@ class Look:
 def load(path: Path) -> Reproduction:
     """The last look, judged again from its runs.
 
-    Raises: ValueError: another version, an unknown claim, or no results file.
+    Raises: ValueError: another version, an unknown claim or scale, another one's file, or no results file.
     """
     return looks_of(path)[-1].result
 
@@ -145,8 +145,14 @@ def looks_of(path: Path) -> list[Look]:
     claim = next((claim for claim in CLAIMS if claim.name == document.get("claim")), None)
     if claim is None:
         raise ValueError(f"{path}: no claim {document.get('claim')!r}; it was written by another version of superconv")
+    scale = next((scale for scale in SCALES if scale == document.get("scale")), None)
+    if scale is None:
+        raise ValueError(f"{path}: no scale {document.get('scale')!r}; it was written by another version of superconv")
+    right = file_of(path.parent, claim, scale)
+    if path.name != right.name:  # else a copy would be taken for results of the claim and scale that it is called
+        raise ValueError(f"{path} holds {claim.name} at {scale} scale; call it {right.name}, or move it away")
     try:
-        return [_judged(claim, document["scale"], look) for look in document["looks"]]
+        return [_judged(claim, scale, look) for look in document["looks"]]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} {_NO_RESULTS} ({type(error).__name__}: {error})") from None
 
