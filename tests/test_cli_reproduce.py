@@ -136,6 +136,16 @@ def test_results_of_another_version_are_refused_before_the_run(run: Run, tmp_pat
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_refused_before_the_run(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in ("file", "file/below"):
+        command = ["max-lr/3", "--scale", "short", "--data-dir", "nowhere", "--out", str(tmp_path / out)]
+        code, _, err = run("reproduce", *command, "--runs-dir", str(tmp_path / "runs"))
+        assert (code, len(err.splitlines())) == (1, 1)
+        assert f"cannot write {tmp_path / out}: a file stands where a directory is needed" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_missing_data_name_the_command(run: Run, tmp_path: Path) -> None:
     code, _, err = run(
         "reproduce", "max-lr/3", "--data-dir", str(tmp_path), "--seeds", "1", "--workers", "1", "--quiet"

@@ -89,12 +89,13 @@ def reproduce(
     from ..experiments.stopping import StopSignal
     from ..figures.picture import check_installed
     from ..paper.reproduce import reproduce as run
-    from ..paper.results import known, load
+    from ..paper.results import check_folder, known, load
     from .progress import bar
 
     chosen, of_scale = _chosen(names or [], scale, out)
     if of_scale != "smoke":
         check_installed()  # before hours of work and not after them
+        check_folder(out)
     there = known(out, chosen, of_scale, precision, subsets)
     had = sum(there.has(experiment, seed) for _, experiment in chosen for seed in range(seeds))
     if had:

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from .. import runs
+from ..runs.errors import explained
 from .claim import Claim, Effect, Experiment
 from .claims import CLAIMS
 from .measured import Run
@@ -31,6 +33,13 @@ _NO_RESULTS = "is no results file of superconv reproduce; move it away, or name 
 def file_of(folder: Path, claim: Claim, scale: ScaleName) -> Path:
     """Where the claim's results at this scale lie."""
     return folder / f"{claim.name}-{scale}.json"
+
+
+def check_folder(folder: Path) -> None:
+    """See that results can be written there, without making the folder. Raises: RunError."""
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    with explained(folder), TemporaryFile(dir=there):
+        pass
 
 
 def save(result: Reproduction, folder: Path) -> Path:
