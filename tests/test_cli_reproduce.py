@@ -111,6 +111,20 @@ def test_a_run_that_another_process_holds_is_left_alone_and_said(run: Run, tmp_p
     assert (code, "(n=2)" in out, err) == (0, True, "")
 
 
+def test_what_another_process_added_to_the_results_is_not_missing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from test_paper_reproduce import headline
+
+    def elsewhere(*_: object, **__: object) -> list[object]:
+        save(headline(3), tmp_path)
+        return [headline(1)]  # seed 0 alone was trained here
+
+    monkeypatch.setattr("superconv.paper.reproduce.reproduce", elsewhere)
+    code, out, err = run("reproduce", "super-convergence", "--scale", "paper", "--out", str(tmp_path), "--quiet")
+    assert (code, "n=3: holds" in out, err) == (0, True, "")
+
+
 def test_results_of_another_version_are_refused_before_the_run(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "results"
     out.mkdir()
@@ -120,6 +134,16 @@ def test_results_of_another_version_are_refused_before_the_run(run: Run, tmp_pat
         assert (code, len(err.splitlines())) == (2, 1)
         assert "max-lr-short.json has format 99, this version reads 1; move it away" in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_run(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in ("file", "file/below"):
+        command = ["max-lr/3", "--scale", "short", "--data-dir", "nowhere", "--out", str(tmp_path / out)]
+        code, _, err = run("reproduce", *command, "--runs-dir", str(tmp_path / "runs"))
+        assert (code, len(err.splitlines())) == (1, 1)
+        assert f"cannot write {tmp_path / out}: a file stands where a directory is needed" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_missing_data_name_the_command(run: Run, tmp_path: Path) -> None:

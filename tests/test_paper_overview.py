@@ -79,11 +79,11 @@ def test_every_form_of_an_effect_is_said() -> None:
     )
     assert [each.asserted for each in found] == [
         "a below b by 2 points", "a level with b within 1.5 points", "a level with b within 1 point",
-        "lead of a over b above that of c over d by 3 points", "a against b", "a above 0.5", "a above b",
+        "lead of a over b above that of c over d by 3 points", "a against b", "a above 50%", "a above b",
     ]  # fmt: skip
     assert [each.measured for each in found] == [
         *["+12.0 (+7.0 to +17.0) points, n=3"] * 3, "-", "+12.0 (+7.0 to +17.0) points, n=3",
-        "62.0 (57.0 to 67.0) points, n=3", "+0.00, n=3",
+        "62.0 (57.0 to 67.0)%, n=3", "+0.00, n=3",
     ]  # fmt: skip
     assert (found[5].zero, found[6].zero) == (50.0, 0.0)
 

@@ -250,6 +250,27 @@ def test_a_run_that_another_process_holds_is_left_alone(tmp_path: Path) -> None:
     assert list(found.runs["3"]) == [1]
 
 
+def test_what_another_process_finishes_or_gives_up_meanwhile_is_found_in_the_end(tmp_path: Path) -> None:
+    chosen = select("max-lr/3")
+    (before,) = reproduce(chosen, seeds=[0, 1], root=tmp_path, **SMOKE)
+    paths = [run.path for run in find_runs(tmp_path)]
+    summaries = [(path / "summary.json").read_bytes() for path in paths]
+    locks = [FolderLock(path) for path in paths]
+    for path, lock in zip(paths, locks, strict=True):
+        (path / "summary.json").unlink()
+        lock.acquire()
+
+    def report(what: str, *_: object) -> None:
+        if what == "reproducing":  # seed 2 is over
+            (paths[0] / "summary.json").write_bytes(summaries[0])
+            for lock in locks:
+                lock.release()
+
+    (found,) = reproduce(chosen, seeds=[0, 1, 2], root=tmp_path, report=report, **SMOKE)
+    assert sorted(found.runs["3"]) == [0, 1, 2]
+    assert [found.runs["3"][seed].test_loss for seed in (0, 1)] == [before.runs["3"][seed].test_loss for seed in (0, 1)]
+
+
 def test_mistakes_are_told() -> None:
     with pytest.raises(ValueError, match="is unknown; allowed are paper, medium, epochs, deep, rates, short, smoke"):
         reproduce(select("max-lr"), scale="tiny")  # type: ignore[arg-type]
@@ -572,6 +593,27 @@ def changed(path: Path, change: Any) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"claim": "run-length"}, "holds run-length at paper scale; call it run-length-paper.json"),
+        ({"scale": "short"}, "holds super-convergence at short scale; call it super-convergence-short.json"),
+        ({"scale": "tiny"}, "no scale 'tiny'; it was written by another version"),
+        ({"claim": "max-rate"}, "no claim 'max-rate'; it was written by another version"),
+    ],
+)
+def test_a_file_of_another_claim_or_scale_is_not_taken_for_what_it_is_called(
+    change: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    path = save(headline(), tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    for read in (lambda: load(path), lambda: known(tmp_path, select("super-convergence"), "paper")):
+        with pytest.raises(ValueError, match=message):
+            read()
+    with pytest.raises(ValueError, match=message):
+        long_overview(tmp_path)
+
+
 def test_the_same_seed_run_again_takes_the_place_of_the_earlier_run(tmp_path: Path) -> None:
     first = headline(3)
     path = save(first, tmp_path)

@@ -89,12 +89,13 @@ def reproduce(
     from ..experiments.stopping import StopSignal
     from ..figures.picture import check_installed
     from ..paper.reproduce import reproduce as run
-    from ..paper.results import known, load
+    from ..paper.results import check_folder, known, load
     from .progress import bar
 
     chosen, of_scale = _chosen(names or [], scale, out)
     if of_scale != "smoke":
         check_installed()  # before hours of work and not after them
+        check_folder(out)
     there = known(out, chosen, of_scale, precision, subsets)
     had = sum(there.has(experiment, seed) for _, experiment in chosen for seed in range(seeds))
     if had:
@@ -107,8 +108,9 @@ def reproduce(
             known=there, stop=stop, report=display.show,
         )  # fmt: skip
     kept = _saved(found, out, there)
-    # with the seeds that were there already, and what of it was asked afterwards
-    _print([load(kept[result.claim.name]) if result.claim.name in kept else result for result in found], kept, as_json)
+    # with the seeds that were there already or came from elsewhere meanwhile, and what of it was asked afterwards
+    found = [load(kept[result.claim.name]) if result.claim.name in kept else result for result in found]
+    _print(found, kept, as_json)
     if stop.reason() is not None:
         end_stopped(stop)
     missing = _missing(chosen, found, range(seeds))

@@ -25,7 +25,7 @@ class Shown:
         size: the paper's; None where it printed none.
         tolerance: within which equal is equal.
         without: seeds that were run and have no value.
-        unit: " points", or nothing.
+        unit: " points" of differences, "%" of an accuracy beside its threshold, or nothing.
         afterwards: whether it was asked, or asked otherwise, after the runs had been looked at.
     """
 
@@ -46,7 +46,7 @@ class Shown:
     def asserted(self) -> str:
         """ "clr above pclr by 1.2 points": what the paper has, or what is asked where it has nothing."""
         effect = self.effect
-        against = effect.baseline if effect.baseline is not None else f"{effect.threshold:g}"
+        against = effect.baseline if effect.baseline is not None else _amount(self.zero, self.unit)
         size = "" if self.size is None else f" by {_amount(abs(self.size), self.unit)}"
         claimed = _CLAIMED[effect.sign]
         if effect.equal:
@@ -84,7 +84,7 @@ class Shown:
 
 
 def _amount(value: float, unit: str) -> str:
-    """ "1.2 points", "1 point"."""
+    """ "1.2 points", "1 point", "91.9%", "0.8"."""
     written = f"{value:.3g}"
     return written + (unit.removesuffix("s") if written == "1" else unit)
 
@@ -98,13 +98,14 @@ def effects_of(result: Reproduction) -> list[Shown]:
 def _shown(effect: Effect, judgement: Judgement, afterwards: bool) -> Shown:
     factor = 100.0 if effect.measure in ("final accuracy", "generalisation gap") else 1.0
     zero = effect.threshold or 0.0
+    of_accuracies = "%" if effect.measure == "final accuracy" and effect.baseline is None else " points"
 
     def unit(value: float | None) -> float | None:
         return None if value is None else factor * (value + zero)
 
     return Shown(
         effect, judgement.word, judgement.seeds, unit(judgement.mean), unit(judgement.lower), unit(judgement.upper),
-        factor * zero, None if effect.size is None else factor * effect.size, " points" if factor > 1 else "",
+        factor * zero, None if effect.size is None else factor * effect.size, of_accuracies if factor > 1 else "",
         afterwards, factor * effect.tolerance, judgement.without,
     )  # fmt: skip
 

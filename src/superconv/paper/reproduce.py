@@ -255,14 +255,22 @@ class _Work:
     def experiments(
         self, settings: Sequence[tuple[Experiment, Setting]], seeds: Sequence[int], known: Known
     ) -> Iterator[tuple[Experiment, int, Run]]:
-        """Each that was finished and is not known, for every experiment that it belongs to."""
+        """Each that was finished and is not known, for every experiment that it belongs to.
+
+        What other processes were at is looked at again at the end: they may have finished it, or given it up.
+        """
         jobs, owners = _jobs(settings, self.scale, seeds, self.data_dir, known)
-        texts = [f"{own[0][0].name}, seed {own[0][1]}" for own in owners]
         by_name = {experiment.name: setting for experiment, setting in settings}
-        asked = [by_name[own[0][0].name] for own in owners]
-        for index, run in self._train("reproducing", jobs, asked, texts):
-            for experiment, seed in owners[index]:
-                yield experiment, seed, run
+        left = list(range(len(jobs)))
+        for what in ("reproducing", "reproducing, with another process"):
+            places = list(left)
+            first = [owners[place][0] for place in places]
+            asked = [by_name[experiment.name] for experiment, _ in first]
+            texts = [f"{experiment.name}, seed {seed}" for experiment, seed in first]
+            for index, run in self._train(what, [jobs[place] for place in places], asked, texts):
+                left.remove(places[index])
+                for experiment, seed in owners[places[index]]:
+                    yield experiment, seed, run
 
     def _train(
         self, what: str, jobs: Sequence[tuple[Any, Training]], settings: Sequence[Setting], texts: Sequence[str]

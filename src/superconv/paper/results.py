@@ -9,15 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from .. import runs
+from ..runs.errors import explained
 from .claim import Claim, Effect, Experiment
 from .claims import CLAIMS
 from .measured import Run
 from .reproduce import Known, Reproduction, conclude
 from .scale import scaled
-from .setting import ScaleName, Setting
+from .setting import SCALES, ScaleName, Setting
 from .tuning import Tuned
 
 FORMAT = 1
@@ -31,6 +33,13 @@ _NO_RESULTS = "is no results file of superconv reproduce; move it away, or name 
 def file_of(folder: Path, claim: Claim, scale: ScaleName) -> Path:
     """Where the claim's results at this scale lie."""
     return folder / f"{claim.name}-{scale}.json"
+
+
+def check_folder(folder: Path) -> None:
+    """See that results can be written there, without making the folder. Raises: RunError."""
+    there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    with explained(folder), TemporaryFile(dir=there):
+        pass
 
 
 def save(result: Reproduction, folder: Path) -> Path:
@@ -106,7 +115,7 @@ class Look:
 def load(path: Path) -> Reproduction:
     """The last look, judged again from its runs.
 
-    Raises: ValueError: another version, an unknown claim, or no results file.
+    Raises: ValueError: another version, an unknown claim or scale, another one's file, or no results file.
     """
     return looks_of(path)[-1].result
 
@@ -145,8 +154,14 @@ def looks_of(path: Path) -> list[Look]:
     claim = next((claim for claim in CLAIMS if claim.name == document.get("claim")), None)
     if claim is None:
         raise ValueError(f"{path}: no claim {document.get('claim')!r}; it was written by another version of superconv")
+    scale = next((scale for scale in SCALES if scale == document.get("scale")), None)
+    if scale is None:
+        raise ValueError(f"{path}: no scale {document.get('scale')!r}; it was written by another version of superconv")
+    right = file_of(path.parent, claim, scale)
+    if path.name != right.name:  # else a copy would be taken for results of the claim and scale that it is called
+        raise ValueError(f"{path} holds {claim.name} at {scale} scale; call it {right.name}, or move it away")
     try:
-        return [_judged(claim, document["scale"], look) for look in document["looks"]]
+        return [_judged(claim, scale, look) for look in document["looks"]]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} {_NO_RESULTS} ({type(error).__name__}: {error})") from None
 
