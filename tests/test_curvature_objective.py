@@ -424,32 +424,36 @@ def test_the_docstrings_examples_run() -> None:
     assert outcome.failed == 0
 
 
-class FullMemory(torch.autograd.Function):
-    """x; its second derivative asks for more memory than there is."""
+class Failing(torch.autograd.Function):
+    """x, which can be differentiated `times` - 1 times; then `fail` is called."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx, x, times, fail):
+        ctx.times, ctx.fail = times, fail
         return x.clone()
 
     @staticmethod
     def backward(ctx, gradient):
-        return _Asking.apply(gradient)
+        if ctx.times == 1:
+            ctx.fail()
+        return Failing.apply(gradient, ctx.times - 1, ctx.fail), None, None
 
 
-class _Asking(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, gradient):
-        return gradient.clone()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        torch.empty(10**15)
+def say_nothing() -> None:
+    raise NotImplementedError
 
 
-def test_a_full_memory_is_not_said_to_be_a_model_without_a_second_derivative():
+@pytest.mark.parametrize(
+    ("fail", "error", "words"),
+    [
+        (lambda: torch.empty(10**15), RuntimeError, "can't allocate memory"),  # is no lack of the model
+        (say_nothing, ValueError, r"cannot be differentiated twice \(NotImplementedError\)"),
+    ],
+)
+def test_a_second_derivative_that_fails_says_why(fail, error, words):
     model = nn.Linear(3, 2)
-    objective = BatchObjective(
-        model, lambda outputs, targets: FullMemory.apply(outputs).square().mean(), [(torch.ones(4, 3), torch.zeros(4))]
-    )
-    with pytest.raises(RuntimeError, match="can't allocate memory"):
+    batch = torch.ones(4, 3), torch.zeros(4)
+    objective = BatchObjective(model, lambda outputs, _: Failing.apply(outputs, 2, fail).square().mean(), [batch])
+    objective.gradient()
+    with pytest.raises(error, match=words):
         objective.product([torch.ones_like(parameter) for parameter in model.parameters()], method="exact")

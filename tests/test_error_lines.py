@@ -4,7 +4,6 @@ from torch import nn
 
 import superconv as sc
 from superconv.error_lines import kind_and_line_of, line_of
-from superconv.measure.curvature.objective import BatchObjective
 
 
 def test_an_error_says_one_line_or_its_kind() -> None:
@@ -13,37 +12,6 @@ def test_an_error_says_one_line_or_its_kind() -> None:
     assert kind_and_line_of(error) == "RuntimeError: first"
     for silent in (ValueError(), ValueError(""), ValueError("\n")):
         assert line_of(silent) == kind_and_line_of(silent) == "ValueError"
-
-
-class Once(torch.autograd.Function):
-    @staticmethod
-    def forward(context, value):
-        return value * 2.0
-
-    @staticmethod
-    def backward(context, gradient):
-        return Never.apply(gradient)
-
-
-class Never(torch.autograd.Function):
-    @staticmethod
-    def forward(context, value):
-        return value * 2.0
-
-    @staticmethod
-    def backward(context, gradient):
-        raise NotImplementedError
-
-
-def test_a_second_derivative_that_says_nothing_is_refused_in_words() -> None:
-    class Model(nn.Linear):
-        def forward(self, inputs):
-            return Once.apply(super().forward(inputs)) ** 2
-
-    batch = torch.ones(4, 2), torch.zeros(4, 1)
-    objective = BatchObjective(Model(2, 1), nn.functional.mse_loss, [batch])
-    with pytest.raises(ValueError, match=r"cannot be differentiated twice \(NotImplementedError\)"):
-        objective.product(objective.gradient(), method="exact")
 
 
 def test_a_model_that_refuses_a_checkpoint_without_a_word(tmp_path, monkeypatch) -> None:
