@@ -269,6 +269,16 @@ def test_how_results_were_made_is_what_every_run_was_made_with() -> None:
     )
 
 
+def test_a_cpu_goes_by_its_model_and_instructions_where_they_are_stored() -> None:
+    made = [
+        {"device": "cpu", "processor": "Maker 9, AVX2"},
+        {"device": "cpu"},
+        {"device": "a card", "processor": "Maker 9"},
+    ]
+    runs = {"clr": {seed: replace(made_run([0.5]), made=how) for seed, how in enumerate(made)}}
+    assert "; a card, cpu, cpu (Maker 9, AVX2); " in _made(conclude(CLAIMS[0], "paper", runs, "cpu"))
+
+
 def test_a_bar_in_a_cell_ends_no_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = replace(CLAIMS[0], sentence="|w| grows.")
     monkeypatch.setattr("superconv.paper.overview.looks_of", lambda path: [Look(replace(headline(), claim=claim), {})])

@@ -484,6 +484,15 @@ def test_environment_is_plain_and_imports_no_torch(tmp_path):
     assert set(known) == set(environment())
 
 
+def test_the_processor_is_named_with_the_instructions_that_torch_uses(tmp_path, monkeypatch):
+    instructions = torch.backends.cpu.get_cpu_capability()
+    monkeypatch.setattr(sys.modules[environment.__module__], "_OF_LINUX", tmp_path / "cpuinfo")
+    monkeypatch.setattr("platform.processor", lambda: "")
+    assert environment()["processor"] == instructions
+    (tmp_path / "cpuinfo").write_text("vendor_id\t: M\nmodel name\t: Maker 9\n\nmodel name\t: Maker 9\n")
+    assert environment()["processor"] == f"Maker 9, {instructions}"
+
+
 def test_git_revision_says_what_is_changed(tmp_path):
     def git(*arguments):
         identity = ["-c", "user.name=n", "-c", "user.email=e"]

@@ -14,7 +14,7 @@ from .claim import Effect, Measure
 from .setting import Setting
 
 TF32 = "tf32"  # convolutions of "fp32" on a GPU: torch's default
-MADE = ("device", "superconv", "torch", TF32)
+MADE = ("device", "processor", "superconv", "torch", TF32)
 LAST = 0.05  # share of a ramp that counts as its end
 SMOOTHED = 5  # tests in a row whose median counts towards the peak
 LOW, HIGH = (0.1, 0.2), (0.8, 1.0)  # shares of a ramp's last learning rate, between which losses are compared
@@ -34,7 +34,8 @@ class Run:
         chance: accuracy of a guesser, which is what a run that diverged is worth.
         planned_lr: of the last update, as planned; nan: that of the last one made.
         train_accuracy: at the end, on training images as they are; None: not measured.
-        made: what it was run with: device, versions of superconv and torch, whether in TF32; empty: not stored.
+        made: what it was run with: device, processor, versions of superconv and torch, whether in TF32; what is not
+            stored is not there.
         estimates: the paper's curvature estimate, where it was asked for: step, lr (in use), estimate, noise_alone
             (what gradient noise alone would give).
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 from .accuracies import readings, table
 from .claims import CLAIMS
 from .effects import AFTERWARDS, Shown, deciding, effects_of
-from .measured import TF32
+from .measured import TF32, Run
 from .reproduce import Reproduction
 from .results import Look, file_of, looks_of
 from .setting import KEPT
@@ -164,7 +164,7 @@ def _section(kept: Kept) -> str:
 def _made(result: Reproduction) -> str:
     seeds = sorted({seed for by_seed in result.runs.values() for seed in by_seed})
     runs = result.trainings
-    devices = sorted({run.made.get("device", result.device) + (", TF32" * (TF32 in run.made)) for run in runs})
+    devices = sorted({_device(run, result.device) for run in runs})
     versions = [
         f"{key} {', '.join(sorted({str(run.made.get(key, result.environment.get(key))) for run in runs}))}"
         for key in ("superconv", "torch")
@@ -177,6 +177,14 @@ def _made(result: Reproduction) -> str:
     command = result.environment.get("command")
     called = str(command).replace("__main__.py", "superconv", 1)
     return "; ".join(parts) + "." + (f" Last command: `{called}`" if command else "")
+
+
+def _device(run: Run, otherwise: str) -> str:
+    """The card, whether in TF32; a CPU with its model and instructions, where the run has them."""
+    device, processor = run.made.get("device", otherwise), run.made.get("processor")
+    if device == "cpu" and processor:
+        return f"{device} ({processor})"
+    return device + (", TF32" if TF32 in run.made else "")
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -11,15 +11,18 @@ from typing import Any
 
 import superconv
 
+_OF_LINUX = Path("/proc/cpuinfo")
+
 
 def environment() -> dict[str, Any]:
     """A plain dict for a run's `info`. Imports nothing heavy: torch's version comes from its metadata.
 
     Returns: "superconv", "python", "torch", "numpy": versions, None where not installed; "platform", "machine",
-        "cpu_count"; "threads": torch's where it is loaded, else OMP_NUM_THREADS, else None; "git_revision": of this
-        package where it runs from a checkout, "+changed" appended where files differ from it, else None;
-        "project_revision": likewise of the current directory; "command": the command line, quoted for a shell,
-        the program by its name alone.
+        "cpu_count"; "processor": its model and, where torch is loaded, the instructions that torch uses, on which
+        rounding depends, None where neither is known; "threads": torch's where it is loaded, else OMP_NUM_THREADS,
+        else None; "git_revision": of this package where it runs from a checkout, "+changed" appended where files
+        differ from it, else None; "project_revision": likewise of the current directory; "command": the command line,
+        quoted for a shell, the program by its name alone.
     """
     return {
         "superconv": superconv.__version__,
@@ -29,6 +32,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "cpu_count": os.cpu_count(),
+        "processor": _processor(),
         "threads": _threads(),
         "git_revision": _package_revision(),
         "project_revision": git_revision(Path.cwd()),
@@ -77,6 +81,22 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _processor() -> str | None:
+    torch = sys.modules.get("torch")
+    instructions = torch.backends.cpu.get_cpu_capability() if torch is not None else None
+    return ", ".join(filter(None, (_model_of_processor(), instructions))) or None
+
+
+def _model_of_processor() -> str:
+    """As Linux tells it; elsewhere Python's word for it, which may be empty."""
+    try:
+        lines = _OF_LINUX.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor()
 
 
 def _threads() -> int | None:
