@@ -29,7 +29,7 @@ from superconv.experiments.recipe_tables import recipe_tables, sentences
 from superconv.experiments.stopping import StopSignal
 from superconv.records import StopReason
 from superconv.report.stored_figures import stored_pictures
-from superconv.runs import find_runs
+from superconv.runs import RunError, find_runs
 from superconv.schedules import parse_schedule
 from superconv.task import named_task
 from superconv.training.optimizers import build_optimizer
@@ -88,6 +88,8 @@ def test_a_recipe_says_what_to_use_and_why(searched: tuple[Path, Recipe]) -> Non
     assert max(max(scores) for scores in recipe.reached.values()) > 0.6
     assert {trial.factor for trial in recipe.evidence} >= {"weight decay", "confirmation"}
     assert Recipe.load(root / "find" / RECIPE_FILE) == recipe
+    with pytest.raises(RunError, match=r"recipe\.json"):
+        recipe.save(root / "find" / RECIPE_FILE / "recipe.json")
     stored = json.loads((root / "find" / "experiment.json").read_text())
     assert stored["kind"] == "find"
     assert stored["sentence"] == sentences(recipe)[0]

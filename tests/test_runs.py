@@ -484,6 +484,16 @@ def test_environment_is_plain_and_imports_no_torch(tmp_path):
     assert set(known) == set(environment())
 
 
+def test_the_folder_of_a_file_is_made_where_asked_and_what_stands_in_its_way_is_said(tmp_path):
+    assert atomic_write(tmp_path / "a" / "b" / "file", "text", parents=True).read_text() == "text"
+    with pytest.raises(RunError):
+        atomic_write(tmp_path / "c" / "file", "text")
+    (tmp_path / "taken").write_text("")
+    for folder in ("taken", "taken/below"):
+        with pytest.raises(RunError, match="taken"):
+            atomic_write(tmp_path / folder / "file", "text", parents=True)
+
+
 def test_the_processor_is_named_with_the_instructions_that_torch_uses(tmp_path, monkeypatch):
     instructions = torch.backends.cpu.get_cpu_capability()
     monkeypatch.setattr(sys.modules[environment.__module__], "_OF_LINUX", tmp_path / "cpuinfo")

@@ -118,9 +118,8 @@ def store_tuned(found: Mapping[str, Any], output: Path, *, ship: bool = False) -
     """
     kept = {key: value for key, value in found.items() if key != "trials"}
     files = {output: found, **({SHIPPED: kept} if ship else {})}
-    output.parent.mkdir(parents=True, exist_ok=True)
     for path, content in files.items():
-        runs.atomic_write(path, runs.dumps(content, indent=1) + "\n")
+        runs.atomic_write(path, runs.dumps(content, indent=1) + "\n", parents=True)
     return list(files)
 
 

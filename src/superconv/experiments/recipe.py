@@ -237,8 +237,7 @@ class Recipe(Settings):
 
     def save(self, path: str | Path) -> Path:
         """Write it as JSON, atomically. Raises: RunError: the file cannot be written."""
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return runs.atomic_write(Path(path), runs.dumps(self.to_dict(), indent=1) + "\n")
+        return runs.atomic_write(path, runs.dumps(self.to_dict(), indent=1) + "\n", parents=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Recipe:

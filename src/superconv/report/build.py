@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ..runs.atomic import atomic_write
-from ..runs.errors import explained
 from .chapter import Chapter, build_chapters
 from .find_results import results_files
 from .markdown import markdown_text
@@ -37,9 +36,7 @@ def build_report(directory: str | Path, output: str | Path | None = None) -> Pat
     if target.suffix.lower() not in (".html", ".htm"):  # a slip must not cost a file that is something else
         raise ValueError(f"{target} would hold an HTML page; give it a name that ends in .html")
     page = html_page(_chapters(path), f"superconv: {path.resolve().name}")
-    with explained(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    return atomic_write(target, page.encode(errors="replace"))  # what of a path is no UTF-8 becomes "?"
+    return atomic_write(target, page.encode(errors="replace"), parents=True)  # what of a path is no UTF-8 becomes "?"
 
 
 def report_markdown(directory: str | Path) -> str:

@@ -16,14 +16,19 @@ TEMPORARY = ".tmp"  # suffix of the files that become others; what a killed proc
 
 
 def atomic_write(
-    path: str | Path, content: bytes | str | Callable[[BinaryIO], object], *, keep: Path | None = None
-) -> Path:
+    path: str | Path, content: bytes | str | Callable[[BinaryIO], object], *, keep: Path | None = None,
+    parents: bool = False,
+) -> Path:  # fmt: skip
     """As `write_whole`, whose refusals become sentences with a remedy.
 
+    Args:
+        parents: whether the folder is made where it is missing. A run's is not: someone has deleted the run.
     Raises: RunError: the disk is full, the folder is missing or not writable. What else `content` raises passes.
     """
     path = Path(path)
     with explained(path):
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
         return write_whole(path, content, keep=keep)
 
 

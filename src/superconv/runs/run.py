@@ -207,9 +207,7 @@ def open_run(
     record = {"format": FORMAT, "experiment": experiment, "arm": arm, "seed": int(seed), "hash": identity(config)}
     record["config"] = plain(config, nonfinite="name")
     record["info"] = plain(dict(info or {}), nonfinite="name")
-    with explained(path):
-        path.mkdir(parents=True, exist_ok=True)
-    atomic_write(path / "run.json", dumps(record, indent=1) + "\n")
+    atomic_write(path / "run.json", dumps(record, indent=1) + "\n", parents=True)
     return Run(path, record)
 
 
