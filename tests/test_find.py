@@ -23,9 +23,10 @@ from superconv.analysis.recipe.reasons import NO_REFERENCE, of_search
 from superconv.analysis.repeats import joint_verdict
 from superconv.experiments import probing
 from superconv.experiments.allowance import Allowance, parse_allowance
-from superconv.experiments.find import RECIPE_FILE, _store, find, takes_dropout
+from superconv.experiments.find import RECIPE_FILE, _store, find
 from superconv.experiments.recipe import Recipe
 from superconv.experiments.recipe_tables import recipe_tables, sentences
+from superconv.experiments.search_plan import takes_dropout
 from superconv.experiments.stopping import StopSignal
 from superconv.records import StopReason
 from superconv.report.stored_figures import stored_pictures

@@ -2,53 +2,40 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-from torch import nn
 
 from .. import runs
 from ..analysis.range_test import suggest
 from ..analysis.range_test_text import headline
-from ..analysis.recipe.companion import MOMENTA as COMPANION_MOMENTA
 from ..analysis.recipe.conclusion import conclude
 from ..analysis.recipe.knowledge import Candidate, Outcome, Plan, Probe
 from ..analysis.recipe.ramps import budget_for_verdict, smallest_budget
 from ..analysis.recipe.reasons import of_search
-from ..analysis.recipe.search import STRATEGIES, next_probes
+from ..analysis.recipe.search import next_probes
 from ..analysis.repeats import joint_verdict
 from ..callers_level import callers_level
 from ..data import Splits
 from ..models import has_batch_norm
-from ..near_names import near
-from ..schedules import constant
 from ..task import Task, metric_name
-from ..training.optimizers import build_optimizer, default_lr, has_momentum
 from .allowance import parse_allowance
 from .arm_parts import VALIDATION_SAMPLES
 from .conclusion_file import store_conclusion
-from .config import Arm
 from .probing import SHORTEST_TIMING, Deadline, Fixed, Prober, Report
 from .recipe import Recipe, Trial
 from .recipe_tables import recipe_tables, sentences
+from .search_plan import check_options, check_search, check_values, search_plan
 from .stopping import StopSignal
 from .sweep import MakeTask, check_callers, task_of
 from .workers import Workers
 
 RECIPE_FILE = "recipe.json"
-MOMENTUM = (0.95, 0.85)
-MOMENTA = (MOMENTUM, (0.9, 0.9))
-DROPOUTS = (0.0, 0.1, 0.2)
 SPEED_MARGIN = 0.8  # of the minutes allowed is planned for: updates do not all take the same time
-# optimizer -> weight decays to try, and the one to start from; the SGD family and unknown ones have the first line
-_DECAYS = {"": ((1e-5, 1e-4, 1e-3, 1e-2), 1e-4), "adamw": ((1e-3, 1e-2, 1e-1, 1.0), 1e-2)}
 
 
 def find(
@@ -110,20 +97,20 @@ def find(
     made = task_of(task)
     check_callers(stop, report)
     folder = runs.experiment_path(root, experiment)
-    _check(made, steps, strategy, batch_size)
+    check_search(made, steps, strategy, batch_size)
     _warn_of_another(folder / RECIPE_FILE, made)
     allowance = parse_allowance(budget, steps)
     options = dict(optimizer_options or {})
-    _check_options(options)
+    check_options(options)
     data = made.data.with_validation(VALIDATION_SAMPLES)
-    plan = _plan(
+    plan = search_plan(
         made, steps, strategy, optimizer, batch_size, len(data.train), weight_decays, momenta, batch_sizes, dropouts
     )
     accuracy = metric_name(made.metric).endswith("accuracy")
     if accuracy and strategy == "balance" and data.validation is not None:
         plan = replace(plan, eval_samples=len(data.validation))
     fixed = Fixed(optimizer, options, clip_grad_norm, precision, _has_batch_norm(made))
-    _check_values(plan, fixed)
+    check_values(plan, fixed)
     outer = stop or StopSignal()
     prober = Prober(
         task, made, fixed, plan, where={"root": root, "experiment": experiment, "device": device}, workers=workers,
@@ -184,117 +171,8 @@ def _warn_of_another(path: Path, task: Task) -> None:
         )
 
 
-def _check(task: Task, steps: int, strategy: str, batch_size: int) -> None:
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy {strategy!r} is unknown; {near(strategy, STRATEGIES)}")
-    if steps < 2:
-        raise ValueError(f"steps must be at least 2, the length of the training that is planned; got {steps}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if task.metric is None:
-        raise ValueError(f"task {task.name!r} has no metric to choose by; give it one, metric='loss' with "
-                         "higher_is_better=False for instance")  # fmt: skip
-
-
-def _plan(
-    task: Task, steps: int, strategy: str, optimizer: str, batch_size: int, samples: int,
-    weight_decays: Sequence[float] | None, momenta: Sequence[tuple[float, float]] | None,
-    batch_sizes: Sequence[int] | None, dropouts: Sequence[float] | None,
-) -> Plan:  # fmt: skip
-    takes_decay = _takes_decay(optimizer)  # first: a name that is none is said here
-    decays, usual = _DECAYS.get(optimizer.lower(), _DECAYS[""])
-    tried = tuple(weight_decays) if weight_decays is not None else decays if takes_decay else ()
-    momentum = has_momentum(optimizer)
-    usual_cycles = (COMPANION_MOMENTA if strategy == "companion" else MOMENTA) if momentum else ()
-    cycles = usual_cycles if momenta is None else tuple((float(a), float(b)) for a, b in momenta)
-    sizes = (batch_size // 2, 2 * batch_size) if batch_sizes is None else tuple(batch_sizes)
-    if batch_sizes is None:
-        sizes = tuple(size for size in sizes if 1 < size <= samples // 2)
-    rates = tuple(dropouts) if dropouts is not None else DROPOUTS if takes_dropout(task) else ()
-    if dropouts and not takes_dropout(task):
-        raise ValueError(f"dropouts were given, but the model function of task {task.name!r} takes no dropout argument")
-    if strategy == "companion":
-        _check_companion(batch_size, batch_sizes, dropouts)
-    base = Candidate(
-        default_lr(optimizer), _start(tried, usual), cycles[0] if cycles else None, batch_size,
-        rates[0] if rates else None,
-    )  # fmt: skip
-    return Plan(0, steps, base, tried, cycles, sizes, rates, strategy, higher_is_better=task.higher_is_better)
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    """Raises: ValueError: an option of the optimizer that the search would write over."""
-    for key, instead in (
-        ("weight_decay", "give what to try as weight_decays, {0!r} alone as weight_decays=({0!r},)"),
-        ("momentum", "give what to try as momenta, {0!r} alone as momenta=(({0!r}, {0!r}),)"),
-        ("lr", "max_lr is what is looked for: leave lr out"),
-    ):
-        if key in options:
-            value = options[key]
-            raise ValueError(f"optimizer_options: {key}={value!r} would be written over; {instead.format(value)}")
-
-
-def _check_companion(batch_size: int, batch_sizes: Sequence[int] | None, dropouts: Sequence[float] | None) -> None:
-    """Raises: ValueError: values that were given and that the strategy would not try."""
-    if not {batch_size}.issuperset(batch_sizes or ()):
-        raise ValueError(f"strategy 'companion' searches no batch sizes, got batch_sizes={tuple(batch_sizes or ())}; "
-                         "give the largest that fits as batch_size, or use strategy 'balance'")  # fmt: skip
-    if len(set(dropouts or ())) > 1:
-        raise ValueError(f"strategy 'companion' searches no dropout, got dropouts={tuple(dropouts or ())}; give one "
-                         "value, or use strategy 'balance'")  # fmt: skip
-
-
-def _start(tried: Sequence[float], usual: float) -> float | None:
-    """The one to start from: the nearest to the usual one."""
-    return min(tried, key=lambda value: abs(math.log(max(value, 1e-9) / usual)), default=None)
-
-
-def _takes_decay(optimizer: str) -> bool:
-    try:
-        build_optimizer(optimizer, nn.Linear(1, 1), lr=0.1, weight_decay=1e-4)
-    except ValueError:
-        build_optimizer(optimizer, nn.Linear(1, 1), lr=0.1)  # raises where it is not the decay
-        return False
-    return True
-
-
-def takes_dropout(task: Task) -> bool:
-    """Whether the task's model function has an argument `dropout`, or hands on to a network that does."""
-    model: Callable[..., Any] = task.model
-    try:
-        parameters = inspect.signature(model).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    if any(p.name == "dropout" for p in parameters):
-        return True
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return False
-    try:
-        replace(task, model=partial(model, dropout=0.1)).build_model(0)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
 def _has_batch_norm(task: Task) -> bool:
     return has_batch_norm(task.build_model(0))
-
-
-def _check_values(plan: Plan, fixed: Fixed) -> None:
-    """Every value is tried on the optimizer, the schedule and the arm before anything is trained."""
-    base = plan.base
-    candidates = [base, *(replace(base, weight_decay=value) for value in plan.weight_decays)]
-    candidates += [replace(base, momentum=value) for value in plan.momenta]
-    candidates += [replace(base, batch_size=value) for value in plan.batch_sizes]
-    for rate in plan.dropouts:
-        if not 0 <= rate < 1:
-            raise ValueError(f"dropout must lie in [0, 1), got {rate}")
-    for candidate in candidates:
-        settings = fixed.settings(candidate)
-        Arm("check", constant(2, lr=candidate.max_lr), settings.optimizer, settings.optimizer_options,
-            settings.batch_size, precision=settings.precision, clip_grad_norm=settings.clip_grad_norm)  # fmt: skip
-        settings.arm_of("check", max(plan.steps, SHORTEST_TIMING))
-        build_optimizer(settings.optimizer, nn.Linear(1, 1), lr=candidate.max_lr, **settings.optimizer_options)
 
 
 def _too_small(budget: int | float | str, plan: Plan, seconds: float | None) -> str:
