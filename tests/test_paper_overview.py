@@ -166,6 +166,14 @@ def test_a_second_decimal_where_the_paper_prints_one_and_diverged_runs_are_told(
 # ---- overviews -------------------------------------------------------------------------------------------------------
 
 
+def test_the_picture_prints_as_many_decimals_as_the_table() -> None:
+    runs = {condition: {0: made_run([0.99])} for condition in ("step-85", "1cycle-12")}
+    panels = picture(conclude(BY_NAME["mnist"], "paper", runs, "cpu")).panels
+    labels = {mark.label for panel in panels for mark in panel.marks if mark.label}
+    assert labels >= {"printed: 99.00%", "printed: 99.25%"}
+    assert "printed: 92.4%" in {mark.label for panel in picture(headline()).panels for mark in panel.marks}
+
+
 def test_the_overview_has_a_line_a_claim(tmp_path: Path) -> None:
     assert overview(tmp_path) == f"No results in {tmp_path} yet."
     save(headline(), tmp_path)

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from ..analysis.student_t import half_width
-from .claim import Experiment
+from .claim import Claim, Experiment
 from .judgement import LEAST_SEEDS
 from .measured import Run
 from .reproduce import Reproduction
@@ -17,8 +17,7 @@ PEAK = "*"
 def table(result: Reproduction) -> dict[str, Any]:
     """Paper, log and ours: final accuracies in percent, with a second decimal where the paper prints one."""
     experiments = result.claim.experiments
-    printed = [e.reference.published for e in experiments if e.reference is not None and e.reference.published]
-    digits = 2 if any(abs(1000 * value - round(1000 * value)) > 1e-6 for value in printed) else 1
+    digits = printed_digits(result.claim)
     peaks = any(e.reference is not None and e.reference.published_is_peak for e in experiments)
     note = (
         "Final test accuracy in percent. Paper: as printed; log: the authors' own run, n = 1. Ours: mean over seeds "
@@ -41,6 +40,12 @@ def table(result: Reproduction) -> dict[str, Any]:
         "rows": [_row(experiment, result, digits) for experiment in experiments],
         "note": note,
     }
+
+
+def printed_digits(claim: Claim) -> int:
+    """Decimals of a claim's accuracies in percent: the paper prints one, or two of all of them."""
+    printed = [e.reference.published for e in claim.experiments if e.reference is not None and e.reference.published]
+    return 2 if any(abs(1000 * value - round(1000 * value)) > 1e-6 for value in printed) else 1
 
 
 def _row(experiment: Experiment, result: Reproduction, digits: int) -> list[str]:

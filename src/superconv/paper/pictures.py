@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..figures import Figure, Line, Mark, Panel
+from .accuracies import printed_digits
 from .claim import Claim, Experiment
 from .effect_picture import effect_panels, portions
 from .measured import Run
@@ -44,7 +45,7 @@ def picture(result: Reproduction) -> Figure:
     )
     shown = {line.name for panel in together for line in panel.lines}
     curves = [
-        _panel(e, runs, arms.get(e.condition, OURS), losses)
+        _panel(e, runs, arms.get(e.condition, OURS), losses, printed_digits(result.claim))
         for e, runs in ours
         if _logs(e) or (runs and (_printed(e) is not None or e.condition not in shown))
     ]
@@ -114,7 +115,7 @@ def _together(ours: Sequence[tuple[Arm, list[Run], bool]]) -> list[Panel]:
     return panels
 
 
-def _panel(experiment: Experiment, ours: list[Run], arm: Arm, losses: bool) -> Panel:
+def _panel(experiment: Experiment, ours: list[Run], arm: Arm, losses: bool, digits: int) -> Panel:
     """Ours over the authors' log and the printed number."""
     ramp = _is_ramp(experiment)
     lines = _both(experiment, ours, arm, "test_loss" if losses else "test_accuracy")
@@ -123,7 +124,7 @@ def _panel(experiment: Experiment, ours: list[Run], arm: Arm, losses: bool) -> P
         lines += [replace(line, opacity=0.4, lower=None, upper=None) for line in training]
         return Panel(lines, experiment.condition, _x_name(ramp), "loss", y_range=_losses_shown(lines))
     printed = _printed(experiment)
-    marks = [] if printed is None else [Mark(y=printed, label=f"printed: {100 * printed:.4g}%")]
+    marks = [] if printed is None else [Mark(y=printed, label=f"printed: {100 * printed:.{digits}f}%")]
     return Panel(lines, experiment.condition, _x_name(ramp), "test accuracy", marks=marks)
 
 
