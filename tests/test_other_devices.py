@@ -13,6 +13,7 @@ from torch import nn
 
 import superconv as sc
 from superconv.double import double, widest
+from superconv.experiments.device import device_settings
 from superconv.measure.curvature.probe import probe
 from superconv.records import History
 from superconv.task.metrics import CLASSES_SECOND
@@ -177,6 +178,23 @@ def test_monitor(device: str) -> None:
         return str(monitor.latest)
 
     assert everywhere(measure, device)[0] == measure("cpu")
+
+
+@pytest.mark.parametrize(("settings", "tf32"), [((), True), (("ieee",), False), (("ieee", "tf32"), True)])
+def test_a_gpus_convolutions_may_have_another_precision_than_its_recurrent_layers(
+    settings: tuple[str, ...], tf32: bool
+) -> None:
+    if not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this torch has one setting for all of cuDNN")
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    try:
+        for precision in settings:
+            convolutions.fp32_precision = precision
+        assert device_settings(torch.device("cuda:0"))["tf32"] is tf32
+    finally:
+        convolutions.fp32_precision = before
+    assert device_settings(torch.device("cpu")) == {}
 
 
 @pytest.mark.parametrize("device", DEVICES)
