@@ -13,8 +13,11 @@ from torch import nn
 
 import superconv as sc
 from superconv.double import double, widest
+from superconv.experiments.device import device_settings
+from superconv.experiments.stopping import StopSignal
 from superconv.measure.curvature.probe import probe
-from superconv.records import History
+from superconv.records import History, StopReason
+from superconv.runs import find_runs
 from superconv.task.metrics import CLASSES_SECOND
 from superconv.training.optimizers import build_optimizer
 
@@ -179,6 +182,23 @@ def test_monitor(device: str) -> None:
     assert everywhere(measure, device)[0] == measure("cpu")
 
 
+@pytest.mark.parametrize(("settings", "tf32"), [((), True), (("ieee",), False), (("ieee", "tf32"), True)])
+def test_a_gpus_convolutions_may_have_another_precision_than_its_recurrent_layers(
+    settings: tuple[str, ...], tf32: bool
+) -> None:
+    if not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this torch has one setting for all of cuDNN")
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    try:
+        for precision in settings:
+            convolutions.fp32_precision = precision
+        assert device_settings(torch.device("cuda:0"))["tf32"] is tf32
+    finally:
+        convolutions.fp32_precision = before
+    assert device_settings(torch.device("cpu")) == {}
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_classes_that_come_last_are_named(device: str) -> None:
     def measure(device: str) -> None:
@@ -211,6 +231,33 @@ def test_program(run: Run, device: str, monkeypatch: pytest.MonkeyPatch) -> None
         code, out, _ = run("train", *data, *length, "--device", device)
     assert code == 0
     assert "validation" in out
+
+
+@pytest.mark.parametrize("name", ["super-convergence/clr", "hessian-free/300-clr", "mnist/1cycle-12"])
+def test_reproduction_goes_on_and_does_not_wait_for_every_update(
+    run: Run, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "pretended")
+    command = ("reproduce", name, "--scale", "smoke", "--seeds", "1", "--quiet", "--device", "cuda:0")
+    asked = []
+
+    def stopping(signal: StopSignal) -> StopReason | None:
+        asked.append(signal)
+        return StopReason.time_limit if len(asked) > 12 else None
+
+    with pretended("cuda:0"), monkeypatch.context() as patch:
+        patch.setattr(StopSignal, "reason", stopping)
+        assert run(*command)[0] == 1
+    (unfinished,) = find_runs("runs")
+    done = sum("lr" in row for row in unfinished.rows())
+    assert 0 < done < 20
+    with pretended("cuda:0") as place:
+        assert run(*command)[0] == 0
+    (finished,) = find_runs("runs")
+    assert finished.state == "finished"
+    assert finished.info["tf32"] is True
+    assert sum("lr" in row for row in finished.rows()) == 20
+    assert place.reads < 20 - done or "hessian" in name  # which reads an estimate after every update, at this scale
 
 
 @pytest.mark.filterwarnings("ignore:.*frobenius_norm")

@@ -4,9 +4,10 @@
 there, in single precision and bfloat16, both memory formats, as it is, captured as a CUDA graph, compiled, and
 compiled into CUDA graphs. Single precision is torch's default on CUDA: convolutions in TF32. A way that fails is named
 and left out.
-"host" is the time until the last update of a block was given to the device: where it is nearly all of it, the host is
-what is waited for. The floor is the time that memory needs for the activations alone, at the speed of a large
-copy on this device:
+"host" is the time in which the host gives an update to a device that waits: where it is no less than an update takes,
+the host is what is waited for. (Behind others it would be the device's time: CUDA lets about a thousand launches wait,
+and then the host.) The floor is the time that memory needs for the activations alone, at the speed of a large copy on
+this device:
 
     a convolution       reads its input and writes its output; its two gradients read and write as much each
     BatchNorm and ReLU  3 passes forward (statistics; read, write), 5 backward (sums over two; read two, write one)
@@ -18,9 +19,11 @@ optimizer and loss are left out, as is what stays in caches.
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import json
 import shlex
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -34,7 +37,7 @@ from torch import nn
 import superconv as sc
 from superconv.data import Batches
 from superconv.data.preparation import Preparation
-from superconv.experiments.device import device_name
+from superconv.experiments.device import device_name, device_settings
 from superconv.models import set_statistics_of
 from superconv.schedules import parse_schedule
 from superconv.training.loop import train_steps
@@ -46,6 +49,7 @@ from ..timing import median_with_quartiles
 CONVOLUTION, NORMALISATION = 3, 8  # passes
 COMPILED = {"as it is": None, "graphed": None, "compiled": "default", "CUDA graphs": "reduce-overhead"}
 PRECISIONS, FORMATS = ("fp32", "bf16"), ("NCHW", "channels_last")
+ALONE = 3  # updates of a block that are given to a device that waits
 WARM_UP = 10  # updates of a block that are not counted; compilation is in the first
 
 
@@ -91,14 +95,20 @@ def bandwidth(device: torch.device, wait: Callable[[], None], size: int) -> floa
 
 
 def forever(steps: Any, count: int, wait: Callable[[], None]) -> tuple[float, float]:
-    """Mean seconds of the next `count` updates, and of those the host's: until all were given to the device."""
+    """Mean seconds of the next `count` updates; the host's of an update, the median of `ALONE` more."""
     wait()
     start = time.perf_counter()
     for _ in range(count):
         next(steps)
-    given = time.perf_counter() - start
     wait()
-    return (time.perf_counter() - start) / count, given / count
+    whole = (time.perf_counter() - start) / count
+    given = []
+    for _ in range(ALONE):
+        start = time.perf_counter()
+        next(steps)
+        given.append(time.perf_counter() - start)
+        wait()
+    return whole, statistics.median(given)
 
 
 def gradient_difference(forward: Callable[..., torch.Tensor], model: nn.Module, batch: Any, precision: str) -> float:
@@ -155,12 +165,20 @@ def measure(
     if way == "graphed":
         forward = captured(model.train(), next(iter(batches))[0], precision)
     kept = None if mode is None else gradient_difference(forward, model, next(iter(batches)), precision)
-    schedule = parse_schedule("constant:lr=0.1", WARM_UP + options.blocks * options.steps)
+    schedule = parse_schedule("constant:lr=0.1", WARM_UP + ALONE + options.blocks * (options.steps + ALONE))
     steps = train_steps(forward, optimizer, F.cross_entropy, batches, schedule, precision=precision)
     forever(steps, WARM_UP, wait)
     blocks = [forever(steps, options.steps, wait) for _ in range(options.blocks)]
     steps.close()
     return blocks, moved, kept
+
+
+def forget(device: torch.device) -> None:
+    """Give back what the ways before held, a graph's memory too, and count this one's most anew."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def row_of(
@@ -213,6 +231,7 @@ def main() -> None:
         "command": shlex.join(["python", "-m", "benchmarks.speed.gpu_step", *sys.argv[1:]]),
         "torch": torch.__version__,
         "device": device_name(device),
+        **device_settings(device),
         "batch_size": options.batch_size,
         "statistics_of": options.statistics_of,
         "model": options.model,
@@ -222,6 +241,7 @@ def main() -> None:
     for precision, form, way in itertools.product(options.precisions, options.formats, options.ways):
         layout = form == "channels_last"
         torch.compiler.reset()
+        forget(device)
         name = f"{precision}, {form}, {way}"
         try:
             blocks, moved, kept = measure(options, precision, layout, way)

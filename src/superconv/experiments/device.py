@@ -54,4 +54,10 @@ def device_settings(device: torch.device) -> dict[str, bool]:
     if device.type != "cuda":
         return {}
     cudnn = torch.backends.cudnn
-    return {"tf32": cudnn.allow_tf32, "cudnn_benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
+    return {"tf32": _convolves_in_tf32(), "cudnn_benchmark": cudnn.benchmark, "deterministic": cudnn.deterministic}
+
+
+def _convolves_in_tf32() -> bool:
+    """By the setting for convolutions alone (torch 2.9 has one): the older raises where recurrent layers differ."""
+    own = getattr(torch.backends.cudnn, "conv", None)
+    return own.fp32_precision == "tf32" if own is not None else torch.backends.cudnn.allow_tf32
