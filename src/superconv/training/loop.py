@@ -79,7 +79,8 @@ def train_steps(
             the loss is a mean over samples or over labels and the model has no BatchNorm and no dropout.
         count: batch -> what its loss is a mean over (the valid tokens, say), by which micro-batches are weighted. None:
             the labels that are not ignored where `loss_fn` has an `ignore_index`, takes a mean, and the targets are
-            integer labels; else the samples, which is wrong for a loss that leaves some out on its own.
+            integer labels (an update without any has loss 0, where torch's is NaN); else the samples, which is wrong
+            for a loss that leaves some out on its own.
         precision: "fp32", "bf16" or "fp16" (with a gradient scaler; skipped updates do not advance the schedule).
         clip_grad_norm: largest norm of all gradients together, which are scaled down to it; None: as they are.
         eval_batches, evaluate_every: evaluate after every `evaluate_every` updates and after the last; None: only
