@@ -251,6 +251,51 @@ def test_resuming_in_another_length_is_what_the_scheduler_does(tmp_path: Path, l
     assert state.schedule is None
 
 
+def test_groups_that_came_on_the_way_keep_their_scales_in_a_resumed_run(tmp_path: Path) -> None:
+    """Of present values alone nobody can tell what a group is measured by, nor that a momentum of 0 is cycled."""
+    batches = [(torch.randn(4, 3), torch.tensor([0, 1, 0, 1]))]
+    schedule = sc.one_cycle(21, max_lr=1.0, min_momentum=0.0).replace(weight_decay=0.01)
+
+    def made() -> tuple[nn.Sequential, torch.optim.Optimizer, sc.TrainState]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+        # the class's default learning rate, .001, is by chance that of the group to come
+        head = {"params": list(model[1].parameters()), "lr": 0.01, "weight_decay": 1e-4}
+        optimizer = torch.optim.SGD([head], momentum=0.9)
+        return model, optimizer, sc.TrainState(model, optimizer, batches)
+
+    def unfreeze(model: nn.Sequential, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.add_param_group({"params": list(model[0].parameters()), "lr": 0.001, "weight_decay": 1e-3})
+
+    def used(optimizer: torch.optim.Optimizer) -> list[tuple[float, ...]]:
+        return [(group["lr"], group["momentum"], group["weight_decay"]) for group in optimizer.param_groups]
+
+    model, optimizer, state = made()
+    found = []
+    for record in sc.train_steps(model, optimizer, F.cross_entropy, batches, schedule, state=state):
+        found.append(used(optimizer))
+        if record.step == 3:
+            unfreeze(model, optimizer)
+        if record.step == 9:
+            assert used(optimizer)[0][1] == 0.0
+            state.save(tmp_path / "c.pt")
+    expected = everything(model)
+
+    model, optimizer, state = made()
+    unfreeze(model, optimizer)
+    state.load(tmp_path / "c.pt")
+    resumed = []
+    for record in sc.train_steps(model, optimizer, F.cross_entropy, batches, schedule, state=state):
+        resumed.append(used(optimizer))
+        if record.step == 14:
+            break  # the same state goes on in another call
+    resumed += [
+        used(optimizer) for _ in sc.train_steps(model, optimizer, F.cross_entropy, batches, schedule, state=state)
+    ]
+    assert resumed == found[10:]
+    assert torch.equal(everything(model), expected)
+
+
 class WithCentres(nn.Module):
     """A loss that learns: the distance to one centre a class."""
 

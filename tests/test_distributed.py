@@ -450,3 +450,15 @@ def test_in_one_process_they_are_the_identity() -> None:
     assert (any_rank(True, value.device), any_rank(False, value.device)) == (True, False)
     copy_from_first_rank([value])
     assert inner_module(module := nn.Linear(1, 1)) is module
+
+
+def test_a_compiled_module_inside_of_ddp_is_unwrapped_as_one_around_it_is() -> None:
+    def in_ddp(module: nn.Module) -> nn.Module:  # without a process group, which its constructor needs
+        wrapper = DistributedDataParallel.__new__(DistributedDataParallel)
+        nn.Module.__init__(wrapper)
+        wrapper.module = module
+        return wrapper
+
+    module = nn.Linear(1, 1)
+    assert inner_module(torch.compile(in_ddp(module), backend="eager")) is module
+    assert inner_module(in_ddp(torch.compile(module, backend="eager"))) is module

@@ -253,3 +253,32 @@ def test_a_model_without_batch_norm_draws_no_batches_for_its_statistics() -> Non
             evaluate_every=1, evaluate_with="reestimated", metric="accuracy",
         )  # fmt: skip
     assert (len(drawn), history.stop.value) == (4, "completed")
+
+
+class InWrapper:
+    def __init__(self, inner: sc.data.Batches) -> None:
+        self.inner = inner
+
+    def __iter__(self) -> Iterator[object]:
+        yield from self.inner
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_batches_that_a_training_stands_in_are_evaluated_as_a_whole_and_not_moved(wrapped: bool) -> None:
+    """The rest of the epoch alone was measured, and the training went on with the next one."""
+
+    def trained(evaluate_every: int | None) -> tuple[torch.Tensor, list[int]]:
+        model, batches = setup()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        drawn = sc.data.Batches(joined(batches), 3)
+        source = InWrapper(drawn) if wrapped else drawn
+        measured = {} if evaluate_every is None else {"eval_batches": source, "evaluate_every": evaluate_every}
+        steps = sc.train_steps(model, optimizer, F.cross_entropy, source, sc.constant(12, lr=0.1), **measured)
+        samples = [record.evaluation.samples for record in steps if record.evaluation is not None]
+        assert not drawn.whole_passes
+        return model[0].weight.detach(), samples
+
+    expected, _ = trained(None)
+    weights, samples = trained(5)
+    assert samples == [33, 33, 33]
+    assert torch.equal(weights, expected)

@@ -114,3 +114,42 @@ def test_chance_and_forks_of_a_range_test() -> None:
     assert ramp.chance == pytest.approx((counts.max() / counts.sum()).item())
     assert max(fork.metric for fork in ramp.forks) > 0.95
     assert ramp.suggest().lr is not None
+
+
+def test_a_batch_without_a_label_that_counts_is_no_divergence() -> None:
+    """Torch's mean over no labels is NaN, its gradient 0: a plain loop trains on."""
+    model, order = make(-100)  # of the third batch all labels are ignored
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    history = sc.train(model, optimizer, F.cross_entropy, order, sc.constant(6, lr=0.1))
+    assert history.stop is sc.StopReason.completed
+    assert [loss == 0.0 for loss in history.loss] == [False, False, True] * 2
+
+    plain, _ = make(-100)
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
+    for inputs, targets in order * 2:
+        optimizer.zero_grad()
+        F.cross_entropy(plain(inputs), targets).backward()
+        optimizer.step()
+    assert torch.equal(model.weight, plain.weight)
+
+    ramp = sc.lr_range_test(plain, optimizer, F.cross_entropy, order, end_lr=1.0, total_steps=8, metric=None)
+    assert len(ramp) == 8
+    assert not ramp.diverged
+
+
+def test_an_update_of_micro_batches_without_a_label_that_counts_is_none_either() -> None:
+    model, (first, second, nothing) = make(-100)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    order = [first, second, nothing, nothing]
+    history = sc.train(model, optimizer, F.cross_entropy, order, sc.constant(3, lr=0.1), accumulation_steps=2)
+    assert history.stop is sc.StopReason.completed
+    assert [loss == 0.0 for loss in history.loss] == [False, True, False]
+
+
+def test_defaults_of_a_loss_are_found_where_its_signature_has_them() -> None:
+    def by_name(outputs: object, targets: object, scale: float = 2.0, *, ignore_index: int = 7) -> None: ...
+
+    @functools.wraps(by_name)
+    def wrapped(*arguments: object, **options: object) -> None: ...
+
+    assert [ignored_label(each) for each in (by_name, wrapped, F.nll_loss, len)] == [7, 7, -100, None]

@@ -9,6 +9,7 @@ from torch import nn
 import superconv as sc
 from superconv.analysis.curvature.iterates import noise_ratio
 from superconv.measure.curvature.monitor import LRMonitor
+from superconv.measure.curvature.stiffness import Stiffness
 
 
 def network():
@@ -325,3 +326,27 @@ def test_a_training_in_double_precision_is_watched():
     assert monitor.latest.paper_estimate > 0
     assert monitor.latest.probes.secant.magnitude.value > 0
     assert monitor.latest.stability_limit > 0
+
+
+@pytest.mark.parametrize("unfrozen", [True, False], ids=["unfrozen", "frozen"])
+def test_what_is_frozen_or_unfrozen_on_the_way_is_watched_as_it_is_trained(unfrozen):
+    """The stability limit stayed that of the head alone, or ended in an error of torch's."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    model[0].requires_grad_(not unfrozen)
+    optimizer = torch.optim.SGD(model[2].parameters() if unfrozen else model.parameters(), lr=0.1)
+    probes = batches(16)
+    with LRMonitor(model, optimizer, F.cross_entropy, probes, every=5, eigenvalues_every=5) as monitor:
+        for step, (inputs, targets) in enumerate(batches(55, seed=11)):
+            if step == 12:
+                model[0].requires_grad_(unfrozen)
+                if unfrozen:
+                    optimizer.add_param_group({"params": model[0].parameters()})
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), targets).backward()
+            optimizer.step()
+    assert set(monitor.layers()) == ({"0", "2"} if unfrozen else {"2"})
+    assert set(monitor.left_out) == (set() if unfrozen else {"0.weight", "0.bias"})
+    expected = Stiffness(model, F.cross_entropy, probes[:4], optimizer).measure()
+    assert monitor.latest.stability_limit == pytest.approx(expected.lr)
+    assert monitor.latest.probes.signal_share.n == 8  # all of what is trained now

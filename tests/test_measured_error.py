@@ -69,3 +69,13 @@ def test_references_and_verdicts_take_the_measured_error() -> None:
     assert plain.verdict().evidence["peak_kappa_error"] == pytest.approx((0.92 * 0.08 / 32) ** 0.5 / 0.16, rel=0.01)
     measured = sc.RangeTest(lr=lr, train_loss=lr, metric=accuracy, forks=tuple(forks), **known)
     assert measured.verdict().evidence["peak_kappa_error"] == pytest.approx(0.004 / 0.16)
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_a_lone_sample_does_not_hide_the_error_of_all(size: int) -> None:
+    inputs = torch.randn(17, 3)
+    batches = list(zip(inputs.split(size), inputs.sum(1, keepdim=True).split(size), strict=True))
+    result = sc.evaluate(nn.Linear(3, 1), batches, F.mse_loss, metric=lambda o, t: (o - t).abs())
+    assert result.metric_error is not None
+    whole = sc.evaluate(nn.Identity(), [(inputs, inputs)], F.mse_loss, metric=lambda o, t: o.mean(1, keepdim=True)[:1])
+    assert whole.metric_error is None  # a mean, in a tensor of one number

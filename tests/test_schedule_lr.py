@@ -1035,3 +1035,15 @@ def test_an_optimizer_that_sets_its_own_steps_is_refused():
     optimizer.param_groups[0]["relative_step"] = True  # as Adafactor of transformers
     with pytest.raises(ValueError, match="SGD with relative_step=True, which sets its step sizes by itself"):
         sc.ScheduleLR(optimizer, MODERATE)
+
+
+def test_lazy_layers_may_get_their_parameters_after_the_scheduler_was_made():
+    model = torch.nn.Sequential(torch.nn.LazyLinear(4), torch.nn.LazyLinear(2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = sc.ScheduleLR(optimizer, PLAIN)
+    for step in range(3):
+        assert scheduler.get_last_lr() == [PLAIN(step)["lr"]]
+        scheduler.step()  # as before a first batch: no update, and nothing to see
+        model(torch.ones(2, 3)).sum().backward()
+        optimizer.step()
+        scheduler.step()

@@ -12,6 +12,7 @@ from superconv.analysis.metric_rules import accuracy_peak, plateau_edge
 from superconv.analysis.range_test import RangeTest, suggest
 from superconv.analysis.suggestion import RULES, combine, suggest_all, suggest_one
 from superconv.paper import range_tests
+from superconv.records import StopReason
 
 MEASURED = Path(__file__).parent.parent / "results" / "range_tests"
 
@@ -438,3 +439,58 @@ def test_where_forks_learned_nothing_the_ramps_own_accuracy_is_not_read():
     assert "\nrough: the forks tell nothing" in forked.summary()
     flat = dataclasses.replace(forked, train_loss=np.full(100, 2.3))
     assert flat.suggest().lr is None
+
+
+def diverged_ramp(shape, n, kept, *, last=None, every=None):
+    """A ramp that learned, and ended in a divergence that its smoothed loss and its last metric do not show."""
+    lr = ramp_lrs(shape, 1e-5, 0.15, n)[:kept]
+    loss = synthetic.fixed_centre(lr, 0.02, np.random.default_rng(3))
+    metric = None
+    if every is not None:
+        metric = np.full(kept, np.nan)
+        metric[every - 1 :: every] = 1.0 - loss[every - 1 :: every] / 2.5
+    if last is not None:
+        loss[-1] = last
+    return RangeTest(lr=lr, train_loss=loss, metric=metric, chance=0.1, stop=StopReason.diverged)
+
+
+@pytest.mark.parametrize("last", [None, 1e6], ids=["not finite", "far above"])
+def test_a_divergence_that_the_smoothed_loss_does_not_show_is_a_blow_up(last):
+    ramp = diverged_ramp("exponential", 100, 95, last=last)
+    edge = ramp.lr[-1 if last is None else -2]
+    for rule in (None, "blow_up"):
+        assert ramp.suggest(rule).lr == pytest.approx(edge / 3)
+        assert "diverges right behind" in ramp.suggest(rule).reason
+    assert not any("end_lr" in ramp.suggest(rule).reason for rule in RULES)
+    completed = dataclasses.replace(ramp, stop=StopReason.completed)
+    assert "raise end_lr" in completed.suggest("blow_up").reason
+
+
+def test_the_lowest_loss_of_a_ramp_may_be_its_last_before_a_divergence():
+    lr = np.geomspace(1e-4, 1.0, 60)
+    falling = 2.0 - np.exp((np.arange(60) - 59) / 12)
+    assert loss_rules.minimum(lr, falling).lr is None
+    assert loss_rules.minimum(lr, falling, diverged=True).lr == pytest.approx(0.1, rel=0.2)
+    assert "use more steps" in loss_rules.steepest(lr, falling, diverged=True).reason
+
+
+def test_a_long_ramp_is_not_trusted_to_its_edge_where_it_diverged_behind_it():
+    """Evaluations are far apart there: the last one may be as good as all before."""
+    ramp = diverged_ramp("linear", 1200, 1150, every=40)
+    assert not ramp.short
+    edge = ramp.lr[1119]
+    found = ramp.suggest()
+    assert found.rule == "plateau_edge"
+    assert found.lr == pytest.approx(edge / 3)
+    assert "training diverges beyond" in found.reason
+    assert not found.at_edge
+    assert not ramp.suggest("accuracy_peak").at_edge
+    assert dataclasses.replace(ramp, stop=StopReason.completed).suggest().lr == pytest.approx(edge)
+
+
+def test_the_last_fork_before_a_divergence_is_no_edge_of_the_ramp():
+    rising = [0.5, 0.6, 0.7, 0.95]
+    assert best_fork(forks(rising)).at_edge
+    found = best_fork(forks(rising), diverged=True)
+    assert not found.at_edge
+    assert "before the ramp diverged" in found.reason

@@ -47,6 +47,7 @@ def best_fork(
     eval_samples: int | None = None,
     binomial: bool = True,
     chance: float | None = None,
+    diverged: bool = False,
 ) -> Found:
     """The LR whose annealed branches end best, read robustly: forks are few and each is one noisy training.
 
@@ -76,6 +77,7 @@ def best_fork(
         chance: the metric of a guesser. Where no branch of an accuracy is `ABOVE_CHANCE` standard errors better (the
             guesser's binomial one, or the best branch's measured one), nothing was learned in any, and there is no
             suggestion.
+        diverged: True where the ramp ended by diverging, so that no branch could be made beyond the last one.
     """
     uses_metric = any(math.isfinite(f.metric) for f in forks)
     tried = sorted((f for f in forks if f.lr > 0.0), key=lambda f: f.lr)
@@ -111,9 +113,10 @@ def best_fork(
     text = f"the best of {len(forks)} forks is at LR {tied[0]:.3g}"
     if len(tied) > 1:
         text = f"{len(tied)} of {len(forks)} forks tie for the best, from LR {tied[0]:.3g} to {tied[-1]:.3g}"
-    at_edge = tied[-1] == lrs[-1]
-    if at_edge:
-        text += "; that is the largest LR forked, a longer ramp may allow more"
+    at_edge = tied[-1] == lrs[-1] and not diverged
+    if tied[-1] == lrs[-1]:
+        more = "before the ramp diverged" if diverged else "a longer ramp may allow more"
+        text += f"; that is the largest LR forked, {more}"
     elif tied[0] == lrs[0]:
         text += "; that is the smallest LR forked, a lower one may be better"
     return Found(found.lr, found.interval, text, bool(at_edge))

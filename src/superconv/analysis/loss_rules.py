@@ -30,6 +30,7 @@ class _LossCurve:
     noise: float
     anchor: Floats  # losses at LR 0: the level before anything was learned
     start: float  # that level, or the first losses'
+    ended: bool  # in a divergence: what lies beyond is no place to look for more
 
     @property
     def error(self) -> float:
@@ -47,7 +48,7 @@ class _LossCurve:
         return self.start - float(self.smooth[self.lowest])
 
 
-def _read(lr: ArrayLike, loss: ArrayLike) -> _LossCurve | Found:
+def _read(lr: ArrayLike, loss: ArrayLike, diverged: bool) -> _LossCurve | Found:
     """Trim and smooth: everything from the first non-finite loss on is dropped, whatever comes after it.
 
     Losses are clipped at the starting level plus a quarter of the fall before smoothing, so that a blow-up to 1e6
@@ -71,20 +72,22 @@ def _read(lr: ArrayLike, loss: ArrayLike) -> _LossCurve | Found:
     dense = log_lr[2] - log_lr[0] < 1.0  # else the second point may lie well down the slope already
     start = float(anchor.mean()) if len(anchor) else float(np.median(y[:3]) if dense else y[0])
     low = float(np.median(np.sort(y)[:3]))
+    ended = diverged or len(broken) > 0
     if np.ptp(y) <= 1e-12 * (1.0 + abs(start)):
-        return nowhere("the loss is flat: no LR of this ramp changed it; raise end_lr, or check that the model learns")
+        remedy = "use more steps" if ended else "raise end_lr"
+        return nowhere(f"the loss is flat: no LR of this ramp changed it; {remedy}, or check that the model learns")
     clipped = np.minimum(y, max(start, low) + 0.25 * max(start - low, 0.0))
     smooth = local_median(log_lr, clipped, half_width=HALF_WIDTH, points=NEIGHBOURS)
     lowest = int(np.argmin(smooth))
     noise = noise_level(clipped[: max(lowest + 1, 3)])
-    curve = _LossCurve(np.exp(log_lr), clipped, smooth, lowest, noise, anchor, start)
+    curve = _LossCurve(np.exp(log_lr), clipped, smooth, lowest, noise, anchor, start, ended)
     least = max(4.0 * curve.error, 0.02 * float(np.ptp(clipped)), 1e-3 * abs(start))
     if lowest == 0 or curve.fall <= least:
         return nowhere("the loss never falls clearly below its start: lower start_lr, use more steps or larger batches")
     return curve
 
 
-def steepest(lr: ArrayLike, loss: ArrayLike) -> Found:
+def steepest(lr: ArrayLike, loss: ArrayLike, *, diverged: bool = False) -> Found:
     """Where the training loss falls fastest, per unit of log LR.
 
     Variable: loss over log LR (never over LR itself: a slope against linear LR points at the left edge).
@@ -106,10 +109,11 @@ def steepest(lr: ArrayLike, loss: ArrayLike) -> Found:
 
     Args:
         lr: (n,) LR of each update; loss: (n,) training loss of that update. LR 0 only fixes the starting level.
+        diverged: the ramp ended because training diverged at its last LR, whether the losses show it or not.
     Differs: torch-lr-finder and Lightning take the point of steepest descent of causally averaged losses, which
     lags by the average's memory; fastai's "steep" likewise, against index.
     """
-    curve = _read(lr, loss)
+    curve = _read(lr, loss, diverged)
     if isinstance(curve, Found):
         return curve
     x, y = np.log(curve.lr[: curve.bottom_end + 1]), curve.loss[: curve.bottom_end + 1]
@@ -122,7 +126,8 @@ def steepest(lr: ArrayLike, loss: ArrayLike) -> Found:
     if fit.contrast_low > 0.7:
         return nowhere("the loss falls fastest at the start of the ramp: lower start_lr")
     if fit.contrast_high > 0.7 or np.log(fit.centre) > x[-1]:
-        return nowhere("the loss falls to the end of the ramp, ever faster or at one rate: raise end_lr")
+        text = "the loss falls to the end of the ramp, ever faster or at one rate"
+        return nowhere(f"{text}, where training diverges: use more steps" if curve.ended else f"{text}: raise end_lr")
     if fit.gain < 10.0:
         return nowhere("the fall of the loss is not clear of its noise: use more steps or larger batches")
     if fit.high / fit.low > 100.0:
@@ -187,20 +192,20 @@ def _relative_slope(z: float) -> float:
     return float(4.0 * f * (1.0 - f))
 
 
-def minimum(lr: ArrayLike, loss: ArrayLike) -> Found:
+def minimum(lr: ArrayLike, loss: ArrayLike, *, diverged: bool = False) -> Found:
     """A tenth of the LR at which the smoothed training loss is lowest.
 
     Variable: loss over log LR. Smoothing: centred running median (`smoothing.local_median`, +-15% in LR, 5 points).
     Trimming: all from the first non-finite loss on. Interval: a tenth of the LRs whose smoothed loss is within two
-    noise standard errors of the lowest. None where the loss is still falling at the ramp's end.
+    noise standard errors of the lowest. None where the loss still falls at the ramp's end, if nothing diverges there.
 
-    Args: lr, loss: as in `steepest`.
+    Args: lr, loss, diverged: as in `steepest`.
     Reference: the convention of fastai's "minimum" suggestion, one tenth of the LR at the minimum.
     """
-    curve = _read(lr, loss)
+    curve = _read(lr, loss, diverged)
     if isinstance(curve, Found):
         return curve
-    if curve.lowest >= len(curve.lr) - 2:
+    if curve.lowest >= len(curve.lr) - 2 and not curve.ended:
         return nowhere("the loss is lowest at the end of the ramp: raise end_lr")
     margin = 2.0 * curve.error
     near = curve.lr[curve.smooth <= curve.smooth[curve.lowest] + margin]
@@ -209,7 +214,7 @@ def minimum(lr: ArrayLike, loss: ArrayLike) -> Found:
     return Found(lowest / 10.0, (float(near[0]) / 10.0, float(near[-1]) / 10.0), text)
 
 
-def blow_up(lr: ArrayLike, loss: ArrayLike) -> Found:
+def blow_up(lr: ArrayLike, loss: ArrayLike, *, diverged: bool = False) -> Found:
     """A third of the LR at which the training loss blows up: the loss-only relative of "plateau_edge".
 
     Variable: loss over log LR. Smoothing and trimming as in `minimum`.
@@ -218,19 +223,20 @@ def blow_up(lr: ArrayLike, loss: ArrayLike) -> Found:
         lr   = edge / 3;   interval: edge/10 ... edge
 
     The LR where a network blows up hardly depends on the ramp's length; where it starts to learn does. A ramp that
-    ended in a non-finite loss has its edge at the last finite point at the latest. None where the loss never rises.
+    diverged so fast that the smoothed loss does not show it has its edge at the last loss that stays below. None where
+    the loss never rises.
 
-    Args: lr, loss: as in `steepest`.
+    Args: lr, loss, diverged: as in `steepest`.
     """
-    curve = _read(lr, loss)
+    curve = _read(lr, loss, diverged)
     if isinstance(curve, Found):
         return curve
     level = curve.smooth[curve.lowest] + max(0.2 * curve.fall, 2.0 * curve.error)
     above = np.flatnonzero(curve.smooth[curve.lowest :] > level)
-    ended = bool(np.any(~np.isfinite(np.asarray(loss, dtype=np.float64))))
-    if not len(above) and not ended:
+    if not len(above) and not curve.ended:
         return nowhere("the loss does not rise again within the ramp: raise end_lr")
-    index = curve.lowest + int(above[0]) - 1 if len(above) else len(curve.lr) - 1
-    edge = float(curve.lr[index])
-    text = f"the training loss rises again from LR {edge:.3g}; max_lr is a third of that"
+    last = int(np.flatnonzero(curve.loss <= level)[-1])
+    edge = float(curve.lr[curve.lowest + int(above[0]) - 1 if len(above) else last])
+    seen = "the training loss rises again from" if len(above) else "training diverges right behind"
+    text = f"{seen} LR {edge:.3g}; max_lr is a third of that"
     return Found(edge / SAFETY, (edge / 10.0, edge), text)

@@ -41,6 +41,8 @@ class Ramp(Protocol):
     def eval_samples(self) -> int | None: ...  # noqa: D102
     @property
     def short(self) -> bool: ...  # noqa: D102
+    @property
+    def diverged(self) -> bool: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -84,29 +86,30 @@ class Suggestion:
 def _by_forks(ramp: Ramp) -> Found:
     return fork_rules.best_fork(
         ramp.forks, higher_is_better=ramp.higher_is_better, eval_samples=ramp.eval_samples,
-        binomial=ramp.metric_name == "accuracy", chance=ramp.chance,
+        binomial=ramp.metric_name == "accuracy", chance=ramp.chance, diverged=ramp.diverged,
     )  # fmt: skip
 
 
 def _by_edge(ramp: Ramp) -> Found:
     return metric_rules.plateau_edge(
-        ramp.lr, ramp.metric, chance=ramp.chance, higher_is_better=ramp.higher_is_better, short=ramp.short
-    )
+        ramp.lr, ramp.metric, chance=ramp.chance, higher_is_better=ramp.higher_is_better, short=ramp.short,
+        diverged=ramp.diverged,
+    )  # fmt: skip
 
 
 def _by_peak(ramp: Ramp) -> Found:
     return metric_rules.accuracy_peak(
-        ramp.lr, ramp.metric, chance=ramp.chance, higher_is_better=ramp.higher_is_better
-    )  # fmt: skip
+        ramp.lr, ramp.metric, chance=ramp.chance, higher_is_better=ramp.higher_is_better, diverged=ramp.diverged
+    )
 
 
 RULES: dict[str, Callable[[Ramp], Found]] = {
     "best_fork": _by_forks,
     "plateau_edge": _by_edge,
     "accuracy_peak": _by_peak,
-    "steepest": lambda ramp: loss_rules.steepest(ramp.lr, ramp.train_loss),
-    "blow_up": lambda ramp: loss_rules.blow_up(ramp.lr, ramp.train_loss),
-    "minimum": lambda ramp: loss_rules.minimum(ramp.lr, ramp.train_loss),
+    "steepest": lambda ramp: loss_rules.steepest(ramp.lr, ramp.train_loss, diverged=ramp.diverged),
+    "blow_up": lambda ramp: loss_rules.blow_up(ramp.lr, ramp.train_loss, diverged=ramp.diverged),
+    "minimum": lambda ramp: loss_rules.minimum(ramp.lr, ramp.train_loss, diverged=ramp.diverged),
 }
 
 

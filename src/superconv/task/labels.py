@@ -76,7 +76,9 @@ def _option(loss_fn: Any, name: str) -> Any:
         return loss_fn.keywords[name] if name in loss_fn.keywords else _option(loss_fn.func, name)
     if hasattr(loss_fn, name):
         return getattr(loss_fn, name)
-    if not inspect.isfunction(loss_fn):
+    function = inspect.unwrap(loss_fn) if inspect.isfunction(loss_fn) else None
+    if not inspect.isfunction(function):
         return None
-    parameter = inspect.signature(loss_fn).parameters.get(name)
-    return None if parameter is None or parameter.default is inspect.Parameter.empty else parameter.default
+    code, named = function.__code__, function.__kwdefaults__ or {}  # a signature takes as long as a small batch's loss
+    defaults = zip(reversed(code.co_varnames[: code.co_argcount]), reversed(function.__defaults__ or ()), strict=False)
+    return {**dict(defaults), **named}.get(name)

@@ -66,7 +66,7 @@ class Averages:
             self._add_mean(number(values, "the metric"), count)
             return
         values = double(values)
-        if values.ndim == 0 or values.numel() == 1:
+        if values.ndim == 0 or (values.numel() == 1 and count != 1):  # of a lone sample it is the sample's own
             self._add_mean(values.reshape(()), count)
         else:
             self._add_values(_per_sample(values, count), None, 1)

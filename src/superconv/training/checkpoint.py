@@ -23,6 +23,7 @@ from ..task.loss_function import loss_module
 from .batch_source import BatchSource
 from .distributed import gather_from_ranks, rank, seed_random_states_of_rank
 from .param_groups import flat
+from .scheduled_groups import ScheduledGroups
 
 FORMAT = 1
 _PARTS = {
@@ -41,7 +42,7 @@ class DamagedCheckpoint(RunError):
 
 
 class TrainState:
-    """Counters, schedule, batch order, random states, gradient scaler, model and optimizer of one training.
+    """Counters, schedule and group scales, batch order, random states, scaler, model and optimizer of one training.
 
     Parameters that the optimizer holds beside the model's (a head's, a loss's) are among them, and the buffers of a
     loss that is a module. Resuming on the same machine with the same thread count gives the same weights, bit for bit,
@@ -77,6 +78,8 @@ class TrainState:
         self.step = 0  # updates done
         self.samples = 0  # samples those updates used
         self.schedule: Schedule | None = None  # that those updates followed
+        self.groups: ScheduledGroups | None = None  # through which they followed it
+        self._saved_groups: Mapping[str, Any] | None = None  # loaded, and not yet taken over by these
         self.stop: StopReason | None = None
 
     def meet(self, loss_fn: Any | None) -> None:
@@ -106,6 +109,10 @@ class TrainState:
         models = {id(buffer) for buffer in self.model.buffers()}
         return {name: buffer for name, buffer in self._loss.named_buffers() if id(buffer) not in models}
 
+    def scales(self) -> Mapping[str, Any] | None:
+        """What param groups are scheduled by, as `ScheduledGroups` takes it; None where no update was scheduled yet."""
+        return self._saved_groups if self.groups is None else self.groups.state()
+
     def state_dict(self) -> dict[str, Any]:
         """Plain data and tensors: loads with `torch.load(weights_only=True)`."""
         kept = self.model.state_dict()
@@ -115,6 +122,7 @@ class TrainState:
             "step": self.step,
             "samples": self.samples,
             "schedule": self.schedule.to_dict() if self.schedule is not None else None,
+            "scales": self.scales(),
             "model": kept,
             "non_persistent_buffers": hidden,
             "optimizer": self.optimizer.state_dict(),
@@ -173,6 +181,7 @@ class TrainState:
         self.step, self.samples = state["step"], state["samples"]
         schedule = state.get("schedule")  # older checkpoints have none
         self.schedule = None if schedule is None else Schedule.from_dict(schedule)
+        self.groups, self._saved_groups = None, state.get("scales")  # likewise
         sources = [state["source"], *state.get("source_of_other_ranks", [])]
         self.source.load_state_dict(sources[rank()] if rank() < len(sources) else sources[0])
         of_ranks = [state["random"], *state.get("random_of_other_ranks", [])]

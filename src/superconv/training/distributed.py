@@ -66,14 +66,18 @@ def copy_from_first_rank(tensors: Iterable[torch.Tensor]) -> None:
 
 
 def inner_module(model: nn.Module) -> nn.Module:
-    """The module inside of `torch.compile` and DistributedDataParallel, or the model itself.
+    """The module inside of `torch.compile` and DistributedDataParallel, in either order, or the model itself.
 
     Its forward pass waits for no other rank, and compiles nothing: a test with another batch size than the training's
     would make the compiler begin again with sizes that vary, in the training too (ResNet-20, traced on a CPU: 69 s
     instead of 10). Both share the parameters.
     """
-    model = getattr(model, "_orig_mod", model)
-    return model.module if isinstance(model, DistributedDataParallel) else model
+    while True:
+        inner = getattr(model, "_orig_mod", model)
+        inner = inner.module if isinstance(inner, DistributedDataParallel) else inner
+        if inner is model:
+            return model
+        model = inner
 
 
 def over_ranks(model: nn.Module) -> nn.Module:

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..data.batches import Batches
 from ..data.moving import move, moves_itself
 from ..records import Evaluation
 from ..restore.loader_order import LoaderOrder
@@ -61,7 +62,8 @@ def evaluate(
 
     Nothing of the model is changed, nor of a loss that is a module: buffers, flags and random states are as before, and
     attributes but for what the passes record there. Both are in evaluation mode. No graph is built, unless one of them
-    differentiates on its way (`ForwardOnly`).
+    differentiates on its way (`ForwardOnly`). Nor are `batches` moved: those that a training draws from may be given,
+    and are passed over as a whole.
 
     Under DistributedDataParallel the result is that of all ranks' samples, so every rank must call it (with any number
     of samples). BatchNorm's statistics are then the same on all ranks: "running" are rank 0's, which the next forward
@@ -96,7 +98,10 @@ def evaluate(
             outputs = _call(model, inputs, evaluate_with)
             return outputs, loss_tensor(loss_fn(outputs, targets))
 
-    with preserved(LoaderOrder(batches)), torch.no_grad(), evaluation_mode(*modules), _own_settings(norms):
+    with (
+        preserved(LoaderOrder(batches)), _whole_passes(batches), torch.no_grad(), evaluation_mode(*modules),
+        _own_settings(norms),
+    ):  # fmt: skip
         if evaluate_with == "batch":
             for norm in norms:
                 norm.training, norm.track_running_stats = True, False  # batch statistics, buffers left alone
@@ -125,6 +130,20 @@ def evaluate(
     if whole is not None:
         return replace(evaluation, metric=whole.value())
     return replace(evaluation, metric=evaluation.loss) if by_loss else evaluation
+
+
+@contextmanager
+def _whole_passes(batches: Any) -> Iterator[None]:
+    """Our `Batches`, in a wrapper too, give whole epochs in the block, wherever a training stands in them."""
+    found = [each for each in stateful_loaders(batches).values() if isinstance(each, Batches)]
+    before = [each.whole_passes for each in found]
+    for each in found:
+        each.whole_passes = True
+    try:
+        yield
+    finally:
+        for each, whole in zip(found, before, strict=True):
+            each.whole_passes = whole
 
 
 def is_one_shot(batches: Any) -> bool:

@@ -79,7 +79,8 @@ def train_steps(
             the loss is a mean over samples or over labels and the model has no BatchNorm and no dropout.
         count: batch -> what its loss is a mean over (the valid tokens, say), by which micro-batches are weighted. None:
             the labels that are not ignored where `loss_fn` has an `ignore_index`, takes a mean, and the targets are
-            integer labels; else the samples, which is wrong for a loss that leaves some out on its own.
+            integer labels (an update without any has loss 0, where torch's is NaN); else the samples, which is wrong
+            for a loss that leaves some out on its own.
         precision: "fp32", "bf16" or "fp16" (with a gradient scaler; skipped updates do not advance the schedule).
         clip_grad_norm: largest norm of all gradients together, which are scaled down to it; None: as they are.
         eval_batches, evaluate_every: evaluate after every `evaluate_every` updates and after the last; None: only
@@ -91,7 +92,7 @@ def train_steps(
         state: a `TrainState` to continue, and to checkpoint from. Where `schedule` is not the one that its updates
             followed, the policy is that of `ScheduleLR`: the same levels in another length are stretched, so that
             nothing jumps.
-        cycle_momentum, group_scales: as in `ScheduleLR`.
+        cycle_momentum, group_scales: as in `ScheduleLR`; those of a `state` that goes on are known.
     Warns: several ranks, and a model under neither DistributedDataParallel nor FSDP; as `ScheduleLR`.
     Raises:
         ValueError: nothing to train on; a batch that `split` cannot take apart; an option out of range; a metric that
@@ -110,10 +111,14 @@ def train_steps(
     state.meet(loss_fn)
     if state.step and state.schedule is not None:
         schedule = resumed_schedule(state.schedule, schedule, state.step)
-    warn_of_unclear_scales(optimizer, group_scales)
-    groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
+    scales = state.scales()  # of groups that came or were cycled earlier their present values tell no more
+    if scales is None:
+        warn_of_unclear_scales(optimizer, group_scales)
+    groups = ScheduledGroups(
+        optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales, saved=scales
+    )
     warn_of_ranks_apart(model)
-    state.schedule = schedule
+    state.schedule, state.groups = schedule, groups
     update = Update(model, optimizer, loss_fn, split or pair, count, device, precision, state.scaler, clip_grad_norm)
     if eval_batches is not None and state.step < schedule.total_steps:
         check_readable(eval_batches, _evaluations(state.step, evaluate_every, schedule.total_steps))

@@ -29,7 +29,8 @@ def weights(
         weight_i = n_i R / sum_j n_j                over R ranks, whose gradients are averaged; j over all theirs
 
     n_i is what `count` says; else the labels that count, where the loss ignores some (`label_count`: of a loss with
-    weights by class the sum of these); else the samples. Labels on a device stay there, if it knows float64: nothing
+    weights by class the sum of these); else the samples. Where not one label counts the weights are 0: torch's mean is
+    NaN there and its gradient 0, which is no divergence. Labels on a device stay there, if it knows float64: nothing
     waits for it.
 
     Args:
@@ -38,16 +39,17 @@ def weights(
         device: where ranks exchange their numbers.
     Raises: ValueError: `count` gives no number, a negative one, or nothing for the whole update.
     """
-    if len(batches) == 1 and not is_distributed():
-        return [1.0]
+    alone = len(batches) == 1 and not is_distributed()
     if count is not None:
+        if alone:
+            return [1.0]
         numbers = _placed(torch.tensor([_number(count(batch)) for batch in batches], dtype=torch.float64), device)
         return _shares(numbers, "count gave 0 for all of them; leave such out")
     labels = [label_count(loss_fn, part) for part in targets]
+    if alone:
+        return [1.0 if labels[0] is None else _if_any(labels[0].weight)]
     if not any(part is None for part in labels):
-        numbers = _placed(torch.stack([double(part.weight) for part in labels if part is not None]), device)
-        if numbers.device.type != "cpu" or bool(_joined(numbers)):
-            return _shares(numbers)
+        return _shares(_placed(torch.stack([double(part.weight) for part in labels if part is not None]), device))
     return _shares(_placed(torch.tensor(samples, dtype=torch.float64), device), "none of them holds a sample")
 
 
@@ -78,13 +80,18 @@ def _joined(numbers: torch.Tensor) -> torch.Tensor:
     return sum_over_ranks(numbers.sum()) / world_size()
 
 
-def _shares(numbers: torch.Tensor, nothing: str = "") -> Sequence[float | torch.Tensor]:
+def _shares(numbers: torch.Tensor, nothing: str | None = None) -> Sequence[float | torch.Tensor]:
+    """Of their sum, where that is not 0; `nothing`: what it would mean, if that is a mistake."""
     total = _joined(numbers)
-    if numbers.device.type != "cpu":
-        return list((numbers / total).unbind())
-    if not total:
+    if nothing is not None and numbers.device.type == "cpu" and not total:
         raise ValueError(f"micro-batches cannot be weighted: {nothing}")
-    return (numbers / total).tolist()
+    shares = torch.where(total > 0, numbers / total, 0.0)
+    return shares.tolist() if numbers.device.type == "cpu" else list(shares.unbind())
+
+
+def _if_any(weight: torch.Tensor) -> float | torch.Tensor:
+    """1, but 0 where nothing counts."""
+    return float(weight > 0) if weight.device.type == "cpu" else (weight > 0).to(torch.float32)
 
 
 def _number(value: Any) -> float:

@@ -117,7 +117,6 @@ class ScheduleLR(LRScheduler):
         start_step = checks.whole("start_step", start_step if last_epoch == -1 else last_epoch + 1, at_least=0)
         # LRScheduler.__init__ is left out: it would wrap optimizer.step and hold a counter of its own.
         self._given = schedule
-        self._given_scales = group_scales is not None
         self.optimizer = torch_optimizer(optimizer)
         warn_of_unclear_scales(self.optimizer, group_scales)
         self._groups = ScheduledGroups(optimizer, schedule, cycle_momentum=cycle_momentum, group_scales=group_scales)
@@ -228,16 +227,11 @@ class ScheduleLR(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """Plain copied data: the count of updates, the schedule, the group scales and what they are over."""
         groups = self._groups
-        groups.take_up()
         return {
             "format": FORMAT,
             "updates": self._position.made,
             "schedule": groups.schedule.to_dict(),
-            "lr_scales": list(groups.lr_scales),
-            "decay_scales": list(groups.decay_scales),
-            "lr_base": groups.lr_base,
-            "decay_base": groups.decay_base,
-            "cycled": list(groups.cycled),
+            **groups.state(),
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -253,14 +247,7 @@ class ScheduleLR(LRScheduler):
         updates = int(state_dict["updates"])
         schedule = resumed_schedule(Schedule.from_dict(state_dict["schedule"]), self._given, updates)
         groups = self._groups
-        groups.restore(
-            [float(s) for s in state_dict["decay_scales"]],
-            None if self._given_scales else [float(s) for s in state_dict["lr_scales"]],
-            [bool(c) for c in state_dict["cycled"]] if groups.cycle_momentum is None else None,
-        )
-        if not self._given_scales:
-            groups.lr_base = state_dict.get("lr_base", groups.lr_base)  # older states have none
-        groups.decay_base = state_dict.get("decay_base", groups.decay_base)
+        groups.load(state_dict)
         groups.schedule = schedule
         self._position.made = self._last_epoch = updates
         self._position.write(updates)

@@ -50,6 +50,7 @@ class ScheduledGroups:
         cycle_momentum: None: groups made without momentum are left alone, with one warning; True: momentum is
             written there too; False: momentum is never written.
         group_scales: one factor a group, instead of the ratios above.
+        saved: what `state` gave in a run that goes on here; LR scales that are given win.
     Raises: ValueError: a ratio that is not defined (default LR 0), scales that do not fit, momentum forced on an
         optimizer that has none or on a schedule that sets none, an optimizer that sets its own steps, or a schedule-
         free optimizer whose momentum would be cycled (its averaging takes the place of the schedule).
@@ -62,6 +63,7 @@ class ScheduledGroups:
         *,
         cycle_momentum: bool | None = None,
         group_scales: Sequence[float] | None = None,
+        saved: Mapping[str, Any] | None = None,
     ) -> None:
         self.optimizer, self._kind = torch_optimizer(optimizer), type(optimizer)
         if not isinstance(schedule, Schedule):
@@ -81,7 +83,10 @@ class ScheduledGroups:
         self.values: dict[str, float] = {}  # as last written, before any scale
         self._warned: set[str] = set()
         self._groups: list[Group] = []  # whose scales the lists above begin with; further ones are of groups to come
+        self._given_scales = group_scales is not None
         self.schedule = schedule
+        if saved is not None:
+            self._take_over(saved)
         self._bind()
 
     @property
@@ -148,16 +153,32 @@ class ScheduledGroups:
         if self.stale:
             self._bind()
 
-    def restore(
-        self, decay_scales: list[float], lr_scales: list[float] | None = None, cycled: list[bool] | None = None
-    ) -> None:
-        """Take over what was saved of the groups, in their order; what is beyond it waits for groups to come."""
+    def state(self) -> dict[str, Any]:
+        """Plain copied data: the scales of the groups in their present order, and what they are over."""
         self.take_up()
-        self._groups = self.optimizer.param_groups[: len(decay_scales)]
-        self._sorted = False
-        self.decay_scales = decay_scales
-        self.lr_scales = self.lr_scales if lr_scales is None else lr_scales
-        self.cycled = self.cycled if cycled is None else cycled
+        return {
+            "lr_scales": list(self.lr_scales),
+            "decay_scales": list(self.decay_scales),
+            "lr_base": self.lr_base,
+            "decay_base": self.decay_base,
+            "cycled": list(self.cycled),
+        }
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `state` gave, in the order of the groups; what is beyond them waits for groups to come."""
+        self.take_up()
+        self._take_over(saved)
+
+    def _take_over(self, saved: Mapping[str, Any]) -> None:
+        decay_scales = [float(scale) for scale in saved["decay_scales"]]
+        lr_scales = [float(scale) for scale in saved["lr_scales"]]
+        cycled = [bool(on) for on in saved["cycled"]]
+        if not self._given_scales:
+            self.lr_scales, self.lr_base = lr_scales, saved.get("lr_base", self.lr_base)  # older states have no bases
+        if self.cycle_momentum is None:
+            self.cycled = cycled
+        self.decay_scales, self.decay_base = decay_scales, saved.get("decay_base", self.decay_base)
+        self._groups, self._sorted = [], False  # none is known by itself: each takes the next of these
 
     @property
     def lrs(self) -> tuple[float, ...]:

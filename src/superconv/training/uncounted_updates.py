@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 SIGNS = 3
@@ -30,4 +31,5 @@ class UncountedUpdates:
 
     def _present(self) -> int:
         tensors = (tensor for group in self._optimizer.param_groups for tensor in group["params"])
-        return sum(tensor._version for tensor in tensors if not tensor.is_inference())
+        known = (tensor for tensor in tensors if not is_lazy(tensor))  # one of a lazy layer has no version yet
+        return sum(tensor._version for tensor in known if not tensor.is_inference())

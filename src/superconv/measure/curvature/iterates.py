@@ -83,11 +83,19 @@ class IterateSums:
             raise ValueError(
                 f"window is {window} triples, a whole number of at least 8 is needed for a standard error; 50 is usual"
             )
-        self.parameters, self.spacing, self.window = dict(parameters), int(spacing), int(window)
+        self.spacing, self.window = int(spacing), int(window)
         layers = _averaging_layers(batch_norm_of)
-        self.names = [*self.parameters, *(f"{name}.{blob}" for name in layers for blob in ("mean", "var", "count"))]
+        self._blobs = [f"{name}.{blob}" for name in layers for blob in ("mean", "var", "count")]
         self._layers = list(layers.values())
         self._smoothed = self._noise_line = START
+        self._pending: list[tuple[float, float, Tensor]] = []
+        self.watch(parameters)
+
+    def watch(self, parameters: Mapping[str, Tensor]) -> None:
+        """Sum over these from here on: begins again, the smoothed values stay."""
+        self._read_pending()
+        self.parameters = dict(parameters)
+        self.names = [*self.parameters, *self._blobs]
         self.reset()
 
     def reset(self) -> None:
@@ -98,7 +106,7 @@ class IterateSums:
         self._updates = self._triples = 0
         self._lrs: list[float] = []  # of the first update of the previous change and of this one
         self._lr = self._noise_rho = float("nan")
-        self._pending: list[tuple[float, float, Tensor]] = []
+        self._pending = []
         self._window: deque[tuple[float, Any]] = deque(maxlen=self.window)
 
     @property

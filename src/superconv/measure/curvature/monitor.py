@@ -57,7 +57,9 @@ class LRMonitor:
     share of 4 (probe batch / batch) / every of the training: 2% for probe batches of a quarter of the batch every 50.
     An eigenvalue takes 4 to 16 exact products, each of four to six gradients of four probe batches.
 
-    The updates of the first param group count as the LR; a tensor LR on a GPU is waited for at every update.
+    The updates of the first param group count as the LR; a tensor LR on a GPU is waited for at every update. Where
+    parameters are frozen or unfrozen on the way, the estimates begin again with those that are trained then, as seen at
+    the next reading or eigenvalue.
     Not seen: forward hooks of one's own that count passes, and plain attributes that a forward pass changes.
 
     Args:
@@ -129,10 +131,9 @@ class LRMonitor:
         self._probes: deque[Probe] = deque(maxlen=probes)
         self._stiffness = self._limit = self._weight_norm = None
         self._eigenvalues_every, self._limit_step = eigenvalues_every, None
+        self._stiffness_batches = self._batches[:EIGENVALUE_BATCHES]
         if eigenvalues_every is not None:
-            assert loss_fn is not None
-            batches = self._batches[:EIGENVALUE_BATCHES]
-            self._stiffness = Stiffness(self.model, loss_fn, batches, self._optimizer, split=split, seed=seed)
+            self._stiffness = self._stiffness_now()
         self.step = 0
         self._used = _settings(self._optimizer)
         noise_autocorrelation(self._used[1])  # checks the momentum
@@ -214,6 +215,8 @@ class LRMonitor:
         self._used = lr, momentum, _, nesterov = _settings(optimizer)
         self._sums.after_update(lr, momentum, nesterov=nesterov)
         due_too = self._stiffness is not None and self._eigenvalues_every and self.step % self._eigenvalues_every == 0
+        if due or due_too:
+            self._follow()
         if due_too and not self._goes_well("eigenvalues", self._measure):
             self._stiffness = self._limit = self._limit_step = self._weight_norm = None
         if due:
@@ -236,7 +239,30 @@ class LRMonitor:
             return False
         return True
 
+    def _follow(self) -> None:
+        """Watch what is trained now: on the way parameters are frozen, or unfrozen and given to the optimizer."""
+        try:
+            watched, left_out = trained_parameters(self.model, self._optimizer, real_only=True)
+        except ValueError:  # none at the moment: nothing moves
+            return
+        before = self._sums.parameters
+        if list(map(id, watched.values())) == list(map(id, before.values())):
+            return
+        unused = {name: reason for name, reason in self.left_out.items() if name in before and name in watched}
+        self.left_out = left_out | unused
+        self._sums.watch(watched)
+        self._probes.clear()  # they are of other parameters
+        self._stiffness_is_old = True
+
+    def _stiffness_now(self) -> Stiffness:
+        assert self.loss_fn is not None
+        self._stiffness_is_old = False
+        split, seed = self._options["split"], self._seed
+        return Stiffness(self.model, self.loss_fn, self._stiffness_batches, self._optimizer, split=split, seed=seed)
+
     def _measure(self) -> None:
+        if self._stiffness_is_old:
+            self._stiffness = self._stiffness_now()
         assert self._stiffness is not None
         self._limit, self._limit_step = self._stiffness.measure(), self.step
         self._weight_norm = self._stiffness.weight_norm()
