@@ -106,7 +106,7 @@ def test_band_note_says_which_interval_and_n():
     ("values", "text"),
     [([], None), ([0.5], "0.5"), ([0.5, 0.7], "0.6 (0.5 to 0.7)"), ([0.9, 0.91, 0.92], "0.910 ± 0.025"),
      ([1.0, 1.0, 1.0], "1.0000 ± 0.0000"), ([0.9, math.nan, 0.91, 0.92], "0.910 ± 0.025 (of 3)"),
-     ([0.5, math.nan], "0.5 (of 1)")],
+     ([0.5, math.nan], "0.5 (of 1)"), ([3e-8, 3.1e-8, 3.2e-8], "3.1e-08 ± 2.5e-09"), ([3e-8] * 3, "3e-08 ± 0")],
 )  # fmt: skip
 def test_mean_text(values, text):
     assert tables.mean_text(values) == text
