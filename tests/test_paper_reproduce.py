@@ -676,6 +676,27 @@ def test_settings_that_come_back_begin_a_look_of_their_own(tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("called", [("bf16", "fixed"), ("fp32", "by-seed")])
+def test_a_condition_that_was_called_otherwise_joins_no_look(called: tuple[str, str], tmp_path: Path) -> None:
+    """Else arms in bf16 and in fp32, or on other images, would be compared as if nothing else differed."""
+    claim = select("max-lr")[0][0]
+
+    def save_one(condition: str, precision: str, subsets: str) -> Path:
+        setting = claim.experiment(condition).setting
+        assert setting is not None
+        setting = scaled(setting, "short").called_with(precision, subsets)
+        found = {condition: {seed: made_run([0.5 + seed / 100]) for seed in range(3)}}
+        return save(conclude(claim, "short", found, "cpu", {condition: setting}), tmp_path)
+
+    save_one("3", "fp32", "fixed")
+    path = save_one("1", *called)
+    assert [list(look.settings) for look in looks_of(path)] == [["3"], ["1"]]
+    assert load(path).judgements[0].seeds == 0
+    save_one("3", *called)
+    assert [sorted(look.settings) for look in looks_of(path)] == [["3"], ["1", "3"]]
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_numbers_have_four_digits_and_what_is_no_number_comes_back(tmp_path: Path) -> None:
     run = replace(made_run([0.123456]), estimates={"step": (9.0,), "lr": (math.nan,)}, planned_lr=0.123456)
     path = save(conclude(CLAIMS[0], "paper", {"clr": {0: run}}, "a card", headline().settings), tmp_path)
