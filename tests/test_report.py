@@ -173,6 +173,15 @@ def test_several_experiments_one_and_a_single_run(tmp_path):
     assert single["tables"][0]["title"] == "Final values"
 
 
+def test_an_arm_and_an_experiment_that_are_called_like_a_run_are_none(tmp_path):
+    home = write_tree(tmp_path, lengths=(40,), seeds=1, accidents=False, stated=False)
+    arm = home.rename(tmp_path / "seed7") / "lenet-slim-default-40"
+    arm.rename(arm.with_name("seed1"))
+    for place in (tmp_path, tmp_path / "seed7"):
+        (experiment,) = report.report_json(place)["experiments"]
+        assert (experiment["name"], experiment["problems"]) == ("seed7", None)
+
+
 def test_a_lone_range_test_file_is_enough(tmp_path):
     ramp(True, 0).save(tmp_path / "range_test.json")
     (experiment,) = report.report_json(tmp_path)["experiments"]
