@@ -11,6 +11,7 @@ import torch
 
 import superconv.data as data
 from superconv.data import DataError, decoded
+from superconv.task import named_task, source_hash
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -37,6 +38,15 @@ def test_published_splits(tmp_path):
         assert picture[0].unique().tolist() == [100 * label]  # the class
         assert picture[2].unique().tolist() == [7]
     assert sorted(int(picture[1, 0, 0]) for picture in splits.train.inputs) == sorted(2 * [0, 1, 2, 3, 4])
+
+
+def test_a_folder_is_one_task_however_its_path_is_written(tmp_path, monkeypatch):
+    """A shell completes a folder's name with a slash, and the same command is to find what it finished."""
+    fill(tmp_path / "px")
+    monkeypatch.chdir(tmp_path)
+    tasks = [named_task(f"folder:{path}", "mlp", data_options={"image_size": 8}) for path in ("px", "px/", "./px")]
+    assert [task.name for task in tasks] == ["folder:px/mlp"] * 3
+    assert len(set(map(source_hash, tasks))) == 1
 
 
 @pytest.mark.parametrize("name", ["val", "validation", "test"])
