@@ -1,13 +1,14 @@
 """`superconv find` and `superconv train --recipe` from outside: what is printed, kept, and answered to a mistake."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from program import TOY_TASK, Run
 
-from superconv.cli.find import _momenta
+from superconv.cli.find import _momenta, _print
 from superconv.experiments.recipe import Recipe
 from superconv.runs import read_rows
 
@@ -76,6 +77,12 @@ def test_what_is_given_explicitly_wins_and_is_told(run: Run, recipe: Path) -> No
     assert "superconv: --weight-decay 0.02 replaces the recipe's 0.0001" in told
     assert "superconv: --batch-size 16 replaces the recipe's 32" in told
     assert any("--schedule constant:lr=.01 replaces the recipe's one_cycle:" in line for line in told)
+
+
+def test_the_command_that_trains_by_a_recipe_can_be_pasted(recipe: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _print(Recipe.load(recipe), Path("my runs/find/recipe.json"), Path("report.html"), False)
+    command = capsys.readouterr().out.partition("(superconv ")[2].partition(" ...)")[0]
+    assert shlex.split(command) == ["train", "--recipe", "my runs/find/recipe.json"]
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,8 @@ def test_what_the_results_hold_is_not_run_again(run: Run, tmp_path: Path) -> Non
     assert path.with_suffix(".png").stat().st_size > 1000
     code, out, _ = run(*command, "--seeds", "2", "--quiet")
     assert "n=3: holds" in out, "of all seeds that are there"
+    code, _, err = run(*command, "--max-minutes", "0.0001", "--quiet")  # over when everything is there
+    assert (code, "time limit" in err) == (0, False)
     for more in (("--seeds", "4"), ("--precision", "bf16")):  # what is missing needs its data
         code, _, err = run(*command, *more, "--quiet")
         assert code == 2

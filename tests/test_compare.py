@@ -5,7 +5,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
@@ -156,9 +156,10 @@ def test_an_arm_whose_trials_diverged_is_told_not_left_out(tmp_path: Path) -> No
     assert all(lost["all diverge"])
     assert any(lost["some diverge"])
     assert not all(lost["some diverge"])
-    table = json.loads((result.path / "experiment.json").read_text())["tables"][-1]
+    *_, settings, table = json.loads((result.path / "experiment.json").read_text())["tables"]
     rows = {name: cells for name, *cells in table["rows"]}
     assert rows["all diverge"] == ["-"] * 3
+    assert {name: cells[2] for name, *cells in settings["rows"]}["all diverge"] == "diverged"
     finite = [v for t in result.tuned.values() for _, v in t.trials if math.isfinite(v)]
     scored = [v if math.isfinite(v) else max(finite) for _, v in result.tuned["some diverge", 10].trials]
     assert float(rows["some diverge"][0]) == pytest.approx(fmean(scored), rel=1e-3)
@@ -183,6 +184,8 @@ def test_divergence_without_a_chance_level_is_worth_the_untrained_network(tmp_pa
     shown = tables(result, SMALL)[1]
     assert shown["rows"][0][1].endswith("(5 diverged)")
     assert "counts as the untrained network" in shown["note"]
+    guessing = tables(replace(result, chance=1.5), SMALL)[1]  # Task(chance=1.5)
+    assert "counts as chance (1.5)." in guessing["note"]
 
 
 def test_a_score_tells_divergence_from_a_metric_that_is_wrong() -> None:
@@ -269,6 +272,20 @@ def test_of_a_loss_the_note_says_which_way_the_difference_is_taken(tmp_path: Pat
     assert "test loss, where lower is better: opponent minus 1cycle (positive: 1cycle is better)" in shown["note"]
     ours, theirs = (fmean(result.values[name][10].values()) for name in ("1cycle", "cosine"))
     assert shown["rows"][0][1].startswith(f"{theirs - ours:+.3g}")
+
+
+def test_small_values_keep_their_digits(tmp_path: Path) -> None:
+    """Two decimals are right for percent alone: a loss of 0.003 is none of 0.00."""
+    inputs, _ = make_part(96, 1)
+    task = make_task(
+        model=lambda: nn.Linear(6, 1), metric="loss", higher_is_better=False, loss=nn.functional.mse_loss,
+        data=sc.Splits(*[(inputs, 0.001 * inputs[:, :1])] * 3),
+    )  # fmt: skip
+    result = run(tmp_path, task, ladder=(1,), margin=0.1)
+    mean, _, deviation = tables(result, SMALL)[1]["rows"][0][1].split()
+    values = list(result.values["1cycle"][10].values())
+    assert float(mean) == pytest.approx(fmean(values), rel=1e-3)
+    assert float(deviation) == pytest.approx(stdev(values), rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 
 import superconv.data as data
 from superconv.data import DataError, decoded
+from superconv.task import named_task, source_hash
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -37,6 +38,30 @@ def test_published_splits(tmp_path):
         assert picture[0].unique().tolist() == [100 * label]  # the class
         assert picture[2].unique().tolist() == [7]
     assert sorted(int(picture[1, 0, 0]) for picture in splits.train.inputs) == sorted(2 * [0, 1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("parts", [("Training", "Testing"), ("training_set", "test_set"), ("val", "test")])
+def test_parts_of_other_names_are_no_classes(tmp_path, parts):
+    """Else a network would learn which part a picture is from, and the accuracy be that of a guess."""
+    fill(tmp_path, splits=parts)
+    with pytest.raises(DataError, match="which are parts of a data set and no classes; call them train, val and test"):
+        data.load(f"folder:{tmp_path}", image_size=8)
+
+
+def test_classes_may_be_called_like_parts(tmp_path):
+    for name in ("valid", "invalid"):
+        write(tmp_path / name / "0.png", (0, 0, 0))
+        write(tmp_path / name / "1.png", (0, 0, 0))
+    assert data.load(f"folder:{tmp_path}", image_size=8).num_classes == 2
+
+
+def test_a_folder_is_one_task_however_its_path_is_written(tmp_path, monkeypatch):
+    """A shell completes a folder's name with a slash, and the same command is to find what it finished."""
+    fill(tmp_path / "px")
+    monkeypatch.chdir(tmp_path)
+    tasks = [named_task(f"folder:{path}", "mlp", data_options={"image_size": 8}) for path in ("px", "px/", "./px")]
+    assert [task.name for task in tasks] == ["folder:px/mlp"] * 3
+    assert len(set(map(source_hash, tasks))) == 1
 
 
 @pytest.mark.parametrize("name", ["val", "validation", "test"])

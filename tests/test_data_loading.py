@@ -146,6 +146,8 @@ def test_without_argument_or_variable_the_cache_folder_is_used(monkeypatch, tmp_
 def test_missing_data_name_the_command(tmp_path):
     with pytest.raises(DataNotFoundError, match=r"superconv data fetch cifar10 --data-dir"):
         data.load("cifar10", tmp_path)
+    with pytest.raises(DataNotFoundError, match=r"`superconv data fetch cifar10 --data-dir 'my data'`"):
+        data.load("cifar10", "my data")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -87,3 +87,30 @@ def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DataError, match="decompression bomb"):
         decode(path, 8, centre_box)
+
+
+READ = (lambda path: decode(path, 64, centre_box)[0, :, 0], lambda path: decode_fitted(path, 64)[0, 0])
+GREYS = np.tile(np.arange(64, dtype=np.uint16) << 10, (64, 1))  # of 16 bits, from black to nearly white
+
+
+@pytest.mark.parametrize("read", READ)
+@pytest.mark.parametrize("form", ["little.png", "little.tif", "big.tif", "grey.pgm"])
+def test_grey_pictures_of_16_bits_keep_their_greys(
+    tmp_path: Path, form: str, read: Callable[[Path], np.ndarray]
+) -> None:
+    """Pillow's own way to RGB makes all of them white but what lies below 256."""
+    path = tmp_path / form
+    if form.endswith("pgm"):
+        path.write_bytes(b"P5 64 64 65535\n" + GREYS.astype(">u2").tobytes())
+    else:
+        Image.fromarray(GREYS.astype(">u2" if form.startswith("big") else "<u2")).save(path)
+    assert read(path).tolist() == (GREYS[0] >> 8).tolist()
+
+
+@pytest.mark.parametrize("read", READ)
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pictures_of_32_bits_are_refused(tmp_path: Path, kind: type, read: Callable[[Path], np.ndarray]) -> None:
+    path = tmp_path / "depth.tif"
+    Image.fromarray(GREYS.astype(kind)).save(path)
+    with pytest.raises(DataError, match=r"numbers of 32 bits .* store it with 8 or 16"):
+        read(path)

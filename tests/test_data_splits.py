@@ -108,6 +108,18 @@ def test_a_collate_fn_makes_the_batches_of_every_part():
     assert kept.train.batch(torch.tensor([1, 2, 3])) == 3
 
 
+@pytest.mark.parametrize("targets", [[[1, 2], [3]] * 4, [torch.zeros(2), torch.zeros(3)] * 4, [{"box": [1]}, {}] * 4])
+def test_targets_that_are_no_class_labels_are_none(targets):
+    """Of a detector's or a language model's data set: what torchvision calls `targets` may be of any length."""
+
+    class Boxes(list):
+        pass
+
+    boxes = Boxes(range(8))
+    boxes.targets = targets
+    assert DatasetSamples(boxes).class_labels() is None
+
+
 def test_a_full_memory_is_not_said_to_be_samples_that_make_no_batch() -> None:
     samples = DatasetSamples([(torch.zeros(1).expand(10**14), 0)] * 2)
     with pytest.raises(RuntimeError, match="can't allocate memory"):

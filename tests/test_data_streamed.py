@@ -267,6 +267,14 @@ def test_in_evaluation_a_skipped_picture_is_left_out(folder, tmp_path):
     assert [len(targets) for _, targets in source] == [4, 5, 5, 5, 2]
 
 
+def test_an_evaluation_batch_of_which_nothing_is_left_is_left_out(folder, tmp_path):
+    last = load(folder).train.names[-1]
+    with pytest.warns(UserWarning, match="it is left out"):
+        train = load(spoil(folder, tmp_path, last), corrupt="skip").train
+    source = Batches.for_evaluation(train, batch_size=7)
+    assert [len(targets) for _, targets in source] == [7, 7, 7]
+
+
 def test_a_class_without_a_good_picture_is_an_error(folder, tmp_path):
     names = [f"cat/{number:02}.{'jpg' if number % 3 else 'png'}" for number in range(COUNT)]
     root = spoil(folder, tmp_path, *names)

@@ -462,6 +462,12 @@ def test_the_snippet_in_fp16_scales_and_unscales(searched: tuple[Path, Recipe]) 
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
 
 
+@pytest.mark.parametrize("name", [r"folder:C:\Users\me", 'a """b""" \\', "two\nlines", "caf\udce9"])
+def test_the_snippet_is_a_program_whatever_the_task_is_called(searched: tuple[Path, Recipe], name: str) -> None:
+    """A path on Windows holds what Python reads as an escape."""
+    compile(replace(searched[1], task=name).snippet().encode(), "snippet", "exec")
+
+
 def test_the_report_shows_the_figure(searched: tuple[Path, Recipe]) -> None:
     info = json.loads((searched[0] / "find" / "experiment.json").read_text())
     (picture,) = stored_pictures(info)

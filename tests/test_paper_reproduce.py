@@ -390,6 +390,25 @@ def test_losses_are_compared_between_the_last_fifth_and_the_second_tenth_of_the_
     assert math.isnan(replace(run, planned_lr=10.0).measure("test loss at high rates over low")), "it got nowhere near"
 
 
+def test_a_loss_that_is_no_number_is_one_that_a_ramp_has_not() -> None:
+    """At high rates a test with running statistics may overflow where the training's own losses do not."""
+    claim, experiment = select("regularisation/resnet56")[0]
+    assert experiment.setting is not None
+    setting = scaled(experiment.setting, "short")
+    rates = setting.make_schedule().values()["lr"].tolist()
+    rows: list[dict[str, Any]] = []
+    for step, lr in enumerate(rates):
+        rows.append({"step": step, "lr": lr, "loss": 2.0})
+        if (step + 1) % setting.evaluate_every == 0:
+            loss = None if lr > 0.9 * rates[-1] else 2.0
+            rows.append({"step": step, "split": "validation", "eval_loss": loss, "metric": 0.1})
+    run = run_of(rows, {"stop": "completed", "seconds": 1.0, "test": None}, {}, setting)
+    judged = conclude(claim, "short", {"resnet56": dict.fromkeys(range(3), run)}, "cpu").judgements
+    by_measure = {e.measure: j for e, j in zip(claim.effects, judged, strict=True) if e.treatment == "resnet56"}
+    assert by_measure["test loss at high rates over low"].without == 3
+    assert by_measure["training loss at high rates over low"].mean is not None
+
+
 def test_one_lucky_test_is_no_peak_and_the_rate_is_that_of_its_middle() -> None:
     lucky = made_run([*[0.5] * 20, 0.9, *[0.5] * 19])
     assert lucky.end_over_peak == 1.0
@@ -673,6 +692,27 @@ def test_settings_that_come_back_begin_a_look_of_their_own(tmp_path: Path) -> No
     assert [(look.settings["clr"]["batch_size"], len(look.result.runs["clr"])) for look in looks] == [
         (7, 1), (9, 2), (7, 3)
     ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("called", [("bf16", "fixed"), ("fp32", "by-seed")])
+def test_a_condition_that_was_called_otherwise_joins_no_look(called: tuple[str, str], tmp_path: Path) -> None:
+    """Else arms in bf16 and in fp32, or on other images, would be compared as if nothing else differed."""
+    claim = select("max-lr")[0][0]
+
+    def save_one(condition: str, precision: str, subsets: str) -> Path:
+        setting = claim.experiment(condition).setting
+        assert setting is not None
+        setting = scaled(setting, "short").called_with(precision, subsets)
+        found = {condition: {seed: made_run([0.5 + seed / 100]) for seed in range(3)}}
+        return save(conclude(claim, "short", found, "cpu", {condition: setting}), tmp_path)
+
+    save_one("3", "fp32", "fixed")
+    path = save_one("1", *called)
+    assert [list(look.settings) for look in looks_of(path)] == [["3"], ["1"]]
+    assert load(path).judgements[0].seeds == 0
+    save_one("3", *called)
+    assert [sorted(look.settings) for look in looks_of(path)] == [["3"], ["1", "3"]]
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -199,6 +199,7 @@ def test_plot_has_losses_metric_forks_and_the_suggested_range():
     assert loss.x_scale == "log"
     assert all("LR" in text for line in metric.lines for text in line.hover)
     assert ramp(shape="linear").plot().panels[0].x_scale == "linear"
+    assert ramp(metric_name="meanIoU").plot().panels[1].title.startswith("MeanIoU along the ramp")
 
 
 def test_plot_of_next_to_nothing():

@@ -106,7 +106,7 @@ def test_band_note_says_which_interval_and_n():
     ("values", "text"),
     [([], None), ([0.5], "0.5"), ([0.5, 0.7], "0.6 (0.5 to 0.7)"), ([0.9, 0.91, 0.92], "0.910 ± 0.025"),
      ([1.0, 1.0, 1.0], "1.0000 ± 0.0000"), ([0.9, math.nan, 0.91, 0.92], "0.910 ± 0.025 (of 3)"),
-     ([0.5, math.nan], "0.5 (of 1)")],
+     ([0.5, math.nan], "0.5 (of 1)"), ([3e-8, 3.1e-8, 3.2e-8], "3.1e-08 ± 2.5e-09"), ([3e-8] * 3, "3e-08 ± 0")],
 )  # fmt: skip
 def test_mean_text(values, text):
     assert tables.mean_text(values) == text
@@ -171,6 +171,15 @@ def test_several_experiments_one_and_a_single_run(tmp_path):
     (single,) = report.report_json(run)["experiments"]
     assert single["runs"] == {"finished": 1}
     assert single["tables"][0]["title"] == "Final values"
+
+
+def test_an_arm_and_an_experiment_that_are_called_like_a_run_are_none(tmp_path):
+    home = write_tree(tmp_path, lengths=(40,), seeds=1, accidents=False, stated=False)
+    arm = home.rename(tmp_path / "seed7") / "lenet-slim-default-40"
+    arm.rename(arm.with_name("seed1"))
+    for place in (tmp_path, tmp_path / "seed7"):
+        (experiment,) = report.report_json(place)["experiments"]
+        assert (experiment["name"], experiment["problems"]) == ("seed7", None)
 
 
 def test_a_lone_range_test_file_is_enough(tmp_path):

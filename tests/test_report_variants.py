@@ -45,6 +45,12 @@ def test_peaks_are_told_apart_and_seeds_are_not(tmp_path):
     assert final_rows(tmp_path) == {"one_cycle · peak LR 0.5": "3", "one_cycle · peak LR 0.02": "1"}
 
 
+def test_settings_that_are_alike_as_far_as_they_are_shown_are_no_seeds_of_one_arm(tmp_path):
+    write_training(tmp_path, "seed0-aaaaaaaaaa", 0, 0.123456)
+    write_training(tmp_path, "seed0-bbbbbbbbbb", 0, 0.123457)
+    assert final_rows(tmp_path) == {"one_cycle · aaaaaaaaaa": "1", "one_cycle · bbbbbbbbbb": "1"}
+
+
 def test_one_set_of_settings_keeps_its_name(tmp_path):
     for seed in (0, 1):
         write_training(tmp_path, f"seed{seed}-aaaaaaaaaa", seed, 0.5)

@@ -214,6 +214,25 @@ def test_a_lock_on_a_file_that_has_lost_its_name_is_none(tmp_path, monkeypatch):
         run.lock()
 
 
+def test_who_opens_a_run_in_the_same_moment_finds_it(tmp_path, monkeypatch):
+    """The other one is there first, locks, and removes as litter what this one was about to rename."""
+    others = []
+    rename = os.replace
+
+    def other_first(*paths):
+        monkeypatch.setattr(os, "replace", rename)
+        others.append(opened(tmp_path).lock())
+        rename(*paths)
+
+    monkeypatch.setattr(os, "replace", other_first)
+    run = opened(tmp_path)
+    assert (run.state, run.config) == ("unfinished", CONFIG)
+    with pytest.raises(RunLocked):
+        run.lock()
+    others[0].close()
+    run.lock().close()
+
+
 def test_two_objects_of_one_process_exclude_each_other(tmp_path):
     first, second = opened(tmp_path), opened(tmp_path)
     with first:

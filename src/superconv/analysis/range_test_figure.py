@@ -33,7 +33,8 @@ def figure(ramp: RangeTest) -> Figure:
     ]  # fmt: skip
     lines = _metric_lines(ramp)
     if lines:
-        title = f"{ramp.metric_name.capitalize()} along the ramp" + (", and of annealed forks" if ramp.forks else "")
+        name = ramp.metric_name  # "RMSE" and "meanIoU" keep their letters
+        title = f"{name[:1].upper()}{name[1:]} along the ramp" + (", and of annealed forks" if ramp.forks else "")
         if ramp.chance is not None:
             marks = [*marks, Mark(y=ramp.chance, label="chance")]
         panels.append(

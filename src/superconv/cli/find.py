@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,7 +111,7 @@ def _print(recipe: Recipe, path: Path, page: Path, as_json: bool) -> None:
     print_tables(recipe_tables(recipe))
     for sentence in sentences(recipe):
         print(in_options(sentence))
-    print(f"The recipe: {path} (superconv train --recipe {path} ...)")
+    print(f"The recipe: {path} (superconv train --recipe {shlex.quote(str(path))} ...)")
     print(f"The report: {page}")
 
 

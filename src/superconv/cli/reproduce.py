@@ -111,9 +111,9 @@ def reproduce(
     # with the seeds that were there already or came from elsewhere meanwhile, and what of it was asked afterwards
     found = [load(kept[result.claim.name]) if result.claim.name in kept else result for result in found]
     _print(found, kept, as_json)
-    if stop.reason() is not None:
-        end_stopped(stop)
     missing = _missing(chosen, found, range(seeds))
+    if missing and stop.reason() is not None:  # what was over just before the time was is done
+        end_stopped(stop)
     if missing:
         left = f"Another process is at {'; '.join(missing)}: left to it. The same command finds what it finishes."
         print(left, file=sys.stderr)

@@ -244,6 +244,8 @@ class Batches:
                 raise DataError(f"{self.data.name}: a preparation needs pairs (inputs, targets) with tensor inputs")
             return batch
         inputs, targets = batch
+        if inputs.shape[:1] == (0,):  # an evaluation's, of which every picture was left out
+            return None
         return self._prepared(inputs, self._draws(*place)), targets
 
     def _share_is_empty(self, place: Place) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from .shuffling import permutation
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 _MIXING = 0  # seed of the stored order
 VALIDATION, TEST = ("validation", "val", "valid"), ("test",)
+_PART = re.compile(r"(train|test|val|valid|eval)(ing|idation|uation)?([ _-]?(set|data|images))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def list_folder(root: Path) -> tuple[dict[str, Listing], tuple[str, ...]]:
     `root/CLASS/*`, which is returned as "train" alone. Files without the suffix of a picture are passed over.
 
     Returns: listings by split ("train", "validation", "test"), classes in alphabetical order.
-    Raises: DataError: no such folder, no classes, a class without pictures, a class unknown to train.
+    Raises: DataError: no such folder, no classes, parts of other names in their place, a class without pictures, a
+        class unknown to train.
     """
     if not root.is_dir():
         raise DataError(f"{root} is no folder; give folder:PATH with one sub-folder per class")
@@ -57,6 +60,11 @@ def list_folder(root: Path) -> tuple[dict[str, Listing], tuple[str, ...]]:
     if len(classes) < 2:
         raise DataError(
             f"{parts['train']} holds {len(classes)} class folders; a folder per class is needed, at least two"
+        )
+    if len(parts) == 1 and all(map(_PART.fullmatch, classes)):  # "Training" and "Testing": which is which can be learnt
+        raise DataError(
+            f"{parts['train']} holds {', '.join(classes)}, which are parts of a data set and no classes; call them train, "
+            "val and test, with a folder per class in each"
         )
     return {split: _list(folder, classes) for split, folder in parts.items()}, classes
 

@@ -58,7 +58,8 @@ def load(name: str, data_dir: str | Path | None = None, **options: Any) -> Split
             raise DataError(f"{name!r} names no folder; give folder:PATH with one sub-folder per class")
         if data_dir is not None:
             raise DataError(f"data_dir={str(data_dir)!r}: {name} says itself where its pictures lie; leave it out")
-        return load_folder(Path(folder).expanduser(), name, _folder_options(options))
+        path = Path(folder)  # "px/" and "./px" are "px": of a task the name says which runs are found again
+        return load_folder(path.expanduser(), f"{FOLDER}{path}", _folder_options(options))
     source = source_named(name)
     if source.is_folder:
         return _load_pictures(source, data_dir, _folder_options({"image_size": source.image_shape[1], **options}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def locate(source: Source, data_dir: str | Path | None = None) -> Place:
     Raises: DataNotFoundError: there is none, or one that lacks files, which are named.
     """
     root = data_folder(data_dir)
-    command = f"`superconv data fetch {source.name}{'' if data_dir is None else f' --data-dir {data_dir}'}`"
+    where_to = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+    command = f"`superconv data fetch {source.name}{where_to}`"
     places, incomplete = _probe(source, root, command)
     if places:
         return places[0]

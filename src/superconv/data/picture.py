@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +55,7 @@ def decode(path: Path, image_size: int, box_of: Callable[[int, int], Box]) -> ND
         across, down = picture.size[0] / width, picture.size[1] / height
         box = (left * across, upper * down, right * across, lower * down)
         size = (image_size, image_size)
-        square = picture.convert("RGB").resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=_GAP)
+        square = _rgb(picture).resize(size, Image.Resampling.BILINEAR, box=box, reducing_gap=_GAP)
     return np.asarray(square)
 
 
@@ -67,8 +68,25 @@ def decode_fitted(path: Path, image_size: int) -> NDArray[np.uint8]:
 
     with _named_errors(), Image.open(path, formats=FORMATS) as picture:
         picture.draft("RGB", (image_size, image_size))  # a JPEG decodes at the nearest larger scale, much faster
-        square = ImageOps.fit(picture.convert("RGB"), (image_size, image_size), Image.Resampling.BILINEAR)
+        square = ImageOps.fit(_rgb(picture), (image_size, image_size), Image.Resampling.BILINEAR)
     return np.asarray(square).transpose(2, 0, 1)
+
+
+def _rgb(picture: Any) -> Any:
+    """A picture in RGB of 8 bits; of a grey one of 16 bits the upper 8, as Pillow itself reads coloured ones.
+
+    Its own conversion cuts all such values off at 255: hardly anything of the picture would not be white.
+
+    Raises: ValueError: numbers of 32 bits, of which nobody knows where they are black and white.
+    """
+    from PIL import Image
+
+    mode = picture.mode
+    if mode.startswith("I;16") or (mode == "I" and picture.format in ("PNG", "PPM")):  # which hold no more
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
+    if mode in ("I", "F"):
+        raise ValueError(f"its pixels are numbers of 32 bits (mode {mode}), whose range is not known; store it with 8 or 16")
+    return picture.convert("RGB")
 
 
 @contextmanager

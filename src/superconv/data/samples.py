@@ -242,5 +242,9 @@ def _declared_labels(dataset: Any) -> NDArray[np.int64] | None:
     if isinstance(dataset, Subset):
         whole = _declared_labels(dataset.dataset)
         return None if whole is None else whole[np.asarray(dataset.indices, dtype=np.int64)]
-    labels = np.asarray(getattr(dataset, "targets", ()))
+    targets = getattr(dataset, "targets", ())
+    try:
+        labels = np.asarray(targets.cpu() if isinstance(targets, Tensor) else targets)
+    except ValueError:  # sequences of unequal lengths: words or boxes
+        return None
     return labels.astype(np.int64) if labels.ndim == 1 and labels.size and labels.dtype.kind in "iu" else None

@@ -42,6 +42,7 @@ class Comparison:
         updates: of the compared trainings; tuning cost stands in `tuned`.
         path: the experiment's folder.
         seconds: wall time of this call.
+        chance: what a diverged training counts as; None: no guesser's level is known.
     """
 
     contest: Contest
@@ -52,6 +53,7 @@ class Comparison:
     updates: int
     path: Path
     seconds: float
+    chance: float | None = None
 
     @property
     def outcome(self) -> str:
@@ -158,7 +160,7 @@ def compare(
             higher_is_better=made.higher_is_better, metric=metric_name(made.metric),
         ),
         tuned, values, diverged, split, sum(summary["steps"] for summary in found), folder,
-        time.perf_counter() - started,
+        time.perf_counter() - started, score.diverged if math.isfinite(score.diverged) else None,
     )  # fmt: skip
     _store(result, made, budget)
     return result

@@ -68,28 +68,31 @@ def _duels(result: Comparison) -> dict[str, Any]:
 
 def _values(result: Comparison) -> dict[str, Any]:
     lengths = sorted(next(iter(result.values.values())))
-    scale = 100 if _in_points(result) else 1
     rows = [
-        [name, *(_level(by[steps], scale, len(result.diverged[name][steps])) for steps in lengths)]
+        [name, *(_level(by[steps], _in_points(result), len(result.diverged[name][steps])) for steps in lengths)]
         for name, by in result.values.items()
     ]
-    percent = " in percent" if scale == 100 else ""
+    percent = " in percent" if _in_points(result) else ""
     note = f"Mean {result.split} {result.contest.metric}{percent} over the seeds, ± standard deviation."
     if any(seeds for by in result.diverged.values() for seeds in by.values()):
-        worth = "chance" if result.contest.metric == "accuracy" else (
-            "the untrained network, or as the worst of the others where that is worse"
-        )  # fmt: skip
+        worth = "the untrained network, or as the worst of the others where that is worse"
+        if result.chance is not None:
+            worth = f"chance ({_level({0: result.chance}, _in_points(result))})"
         note += f" A diverged training counts as {worth}."
     return {
-        "title": f"{result.split} {result.contest.metric}".capitalize(),
+        "title": f"{result.split.capitalize()} {result.contest.metric}",
         "columns": ["arm", *(f"{steps} steps" for steps in lengths)], "rows": rows, "note": note,
     }  # fmt: skip
 
 
-def _level(values: Mapping[int, float], scale: float, diverged: int) -> str:
+def _level(values: Mapping[int, float], in_points: bool, diverged: int = 0) -> str:
+    """Mean and deviation: of an accuracy in percent with two decimals, of others with the digits that they need."""
     found = list(values.values())
-    spread = f" ± {scale * stdev(found):.2f}" if len(found) > 1 else ""
-    return f"{scale * fmean(found):.2f}{spread}" + (f" ({diverged} diverged)" if diverged else "")
+    mean, spread = fmean(found), stdev(found) if len(found) > 1 else None
+    told = f"{100 * mean:.2f}" if in_points else f"{mean:.4g}"
+    if spread is not None:
+        told += f" ± {100 * spread:.2f}" if in_points else f" ± {spread:.2g}"
+    return told + (f" ({diverged} diverged)" if diverged else "")
 
 
 def _settings(result: Comparison, budget: Budget) -> dict[str, Any]:
@@ -98,7 +101,8 @@ def _settings(result: Comparison, budget: Budget) -> dict[str, Any]:
         if tuned.validation is not None:
             told = ", ".join(f"{key} {value:.3g}" for key, value in tuned.settings.items())
             edge = ", ".join(tuned.edges) or "-"
-            rows.append([name, str(steps), told, f"{tuned.validation:.4g}", edge, f"{tuned.updates:,}"])
+            reached = f"{tuned.validation:.4g}" if math.isfinite(tuned.validation) else "diverged"
+            rows.append([name, str(steps), told, reached, edge, f"{tuned.updates:,}"])
     total = sum(tuned.updates for tuned in result.tuned.values())
     note = (
         f"The same budget for every arm and length: {budget.trials} trials from one quasi-random sequence, the best "

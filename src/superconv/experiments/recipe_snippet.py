@@ -36,8 +36,9 @@ def snippet(recipe: Recipe) -> str:
 
 def _head(recipe: Recipe) -> list[str]:
     path, _ = _class_of(recipe)
+    length = f"{recipe.steps} updates of {recipe.batch_size} samples"
     lines = [
-        f'"""1cycle training by a recipe for {recipe.task}: {recipe.steps} updates of {recipe.batch_size} samples."""',
+        f'"""1cycle training by a recipe for {_quoted(recipe.task)}: {length}."""',
         *(["import fnmatch"] if _overrides(recipe.optimizer_options) else []),
         "import re",
         "",
@@ -177,6 +178,12 @@ def _takes_momentum(recipe: Recipe) -> bool:
     """Whether momentum is an argument of its own; else it is the first of betas."""
     parameter = nn.Parameter(torch.zeros(1))
     return "momentum" in build_optimizer(recipe.optimizer, [parameter], lr=1.0).defaults
+
+
+def _quoted(name: str) -> str:
+    """A name within the program's docstring: of a path on Windows the backslashes, too, are no escapes."""
+    plain = " ".join(name.split()).encode(errors="replace").decode()
+    return plain.replace("\\", r"\\").replace('"', r"\"")
 
 
 def _plain(value: Any) -> Any:

@@ -146,11 +146,11 @@ def run_of(
             reading = row[KEY]
             columns_of = {"step": "step", "lr": "lr", "estimate": "paper_estimate", "noise_alone": "noise_line"}
             for key, theirs in columns_of.items():
-                readings[key].append(math.nan if reading[theirs] is None else reading[theirs])
+                readings[key].append(_number(reading[theirs]))
         elif row.get("split") == "validation":
             values = (row["step"] + 1, lr, loss, row["eval_loss"], row["metric"])
             for key, value in zip(columns, values, strict=True):
-                columns[key].append(value)
+                columns[key].append(_number(value))
     estimates = {key: tuple(values) for key, values in readings.items()} if readings["step"] else None
     tested = {key: tuple(values) for key, values in columns.items()}
     made = {key: str(info[key]) for key in MADE if info.get(key)}
@@ -159,6 +159,11 @@ def run_of(
             "train_accuracy": summary["test"]["metric"] if setting.gap_images is not None and summary["test"] else None,
             }  # fmt: skip
     return Run(summary["stop"], **tested, **more)  # type: ignore[arg-type]
+
+
+def _number(value: float | None) -> float:
+    """Of a row, in which what is not finite is null."""
+    return math.nan if value is None else value
 
 
 def effects_by_seed(

@@ -91,10 +91,9 @@ def range_figure(group: RampGroup) -> Figure:
     if metrics:
         chance = group.ramps[0].chance
         more = [Mark(y=chance, label="chance")] if chance is not None else []
-        panels.append(
-            Panel(metrics, f"{metric.capitalize()}, and of annealed forks" if any(r.forks for r in group.ramps)
-                  else metric.capitalize(), "learning rate", metric, x_scale=scale, spans=spans, marks=[*marks, *more])
-        )  # fmt: skip
+        branches = ", and of annealed forks" if any(ramp.forks for ramp in group.ramps) else ""
+        title = f"{metric[:1].upper()}{metric[1:]}{branches}"
+        panels.append(Panel(metrics, title, "learning rate", metric, x_scale=scale, spans=spans, marks=[*marks, *more]))
     return Figure(f"{group.arm}: LR range test", panels, columns=2, caption=group.reading)
 
 

@@ -141,7 +141,9 @@ def read_tree(directory: str | Path) -> list[Experiment]:
         raise ValueError(f"{root} is not a directory; give one that holds runs, such as runs/demo")
     homes = {path.parent for path in root.rglob("experiment.json")}
     folders = {path.parent for name in ("run.json", "range_test.json") for path in root.rglob(name)}
-    folders |= {path for path in root.rglob("seed*") if path.is_dir() and _FOLDER.match(path.name)}
+    named = {path for path in root.rglob("seed*") if path.is_dir() and _FOLDER.match(path.name)}
+    above = {parent for path in (*folders, *named) for parent in path.parents}  # an arm may be called "seed1"
+    folders |= named - above
     if not homes and not folders:
         raise ValueError(
             f"no runs in {root}: a run is a folder with a run.json; give the directory that `superconv` printed"

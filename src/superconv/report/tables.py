@@ -11,6 +11,8 @@ from .curves import interval
 from .groups import Group, short_names
 from .read import Run
 
+_MOST_DIGITS = 6  # behind the point
+
 
 @dataclass(frozen=True)
 class Table:
@@ -93,7 +95,9 @@ def mean_text(values: Sequence[float]) -> str | None:
     if n == 2:
         return f"{mean:.4g} ({low:.4g} to {high:.4g}){counted}"
     half = high - mean
-    digits = min(6, max(0, 1 - math.floor(math.log10(half)))) if half > 0 else 4
+    digits = max(0, 1 - math.floor(math.log10(half))) if half > 0 else 4
+    if digits > _MOST_DIGITS or (half == 0 and 0 < abs(mean) < 0.1):  # a loss of 3e-8 is none of 0.000000
+        return f"{mean:.4g} ± {half:.2g}{counted}"
     return f"{mean:.{digits}f} ± {half:.{digits}f}{counted}"
 
 

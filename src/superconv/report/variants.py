@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..runs.plain import identity
 from ..schedules import Schedule
 from .groups import VARIANT
 from .read import Run
@@ -22,17 +23,17 @@ def told_apart(runs: Sequence[Run]) -> tuple[Run, ...]:
 
     Example: "one_cycle · peak LR 0.02" and "one_cycle · peak LR 0.5"
     """
-    asked = [flat_settings({"config": run.config}) if run.config else None for run in runs]
-    variants: dict[tuple[str, str, int], list[tuple[Run, Settings]]] = {}
-    for run, settings in zip(runs, asked, strict=True):
-        same = variants.setdefault(_place(run), [])
-        if settings is not None and settings not in [known for _, known in same]:
-            same.append((run, settings))
+    asked = [(identity(run.config), flat_settings({"config": run.config})) if run.config else None for run in runs]
+    variants: dict[tuple[str, str, int], dict[str, tuple[Run, Settings]]] = {}
+    for run, own in zip(runs, asked, strict=True):
+        same = variants.setdefault(_place(run), {})
+        if own is not None:
+            same.setdefault(own[0], (run, own[1]))  # not by the texts, which are rounded
     found = []
-    for run, settings in zip(runs, asked, strict=True):
+    for run, own in zip(runs, asked, strict=True):
         same = variants[_place(run)]
-        if settings is not None and len(same) > 1:
-            label = _labels(same)[[known for _, known in same].index(settings)]
+        if own is not None and len(same) > 1:
+            label = dict(zip(same, _labels(list(same.values())), strict=True))[own[0]]
             run = replace(run, arm=f"{run.arm}{VARIANT}{label}")
         found.append(run)
     return tuple(found)

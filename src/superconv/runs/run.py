@@ -207,7 +207,12 @@ def open_run(
     record = {"format": FORMAT, "experiment": experiment, "arm": arm, "seed": int(seed), "hash": identity(config)}
     record["config"] = plain(config, nonfinite="name")
     record["info"] = plain(dict(info or {}), nonfinite="name")
-    atomic_write(path / "run.json", dumps(record, indent=1) + "\n", parents=True)
+    try:
+        atomic_write(path / "run.json", dumps(record, indent=1) + "\n", parents=True)
+    except RunError:  # nothing is locked yet: who wrote it meanwhile took our temporary file for litter
+        if not (path / "run.json").exists():
+            raise
+        return Run(path, _matching(path, config))
     return Run(path, record)
 
 

@@ -80,4 +80,5 @@ def named_task(
     assert splits.num_classes is not None  # every named data set has classes
     make = functools.partial(build_model, model_name, splits.num_classes, **options)
     make(seed=0)  # what the network refuses is said now, not in the first of many runs
-    return Task(f"{data_name}/{model_name}", make, splits, loss=loss, metric=metric, higher_is_better=metric != "loss")
+    name = f"{splits.name or data_name}/{model_name}"
+    return Task(name, make, splits, loss=loss, metric=metric, higher_is_better=metric != "loss")
