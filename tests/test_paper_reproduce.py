@@ -24,7 +24,7 @@ from superconv.paper.claim import Claim, Effect, Experiment
 from superconv.paper.claims import CLAIMS
 from superconv.paper.effects import deciding, effect_lines, effects_of
 from superconv.paper.measured import Run, effects_by_seed, run_of
-from superconv.paper.overview import long_overview
+from superconv.paper.overview import long_overview, overview_row
 from superconv.paper.reproduce import Known, Reproduction, _jobs, _Work, conclude, reproduce
 from superconv.paper.results import known, load, looks_of, plain_setting, save
 from superconv.paper.scale import scaled
@@ -694,25 +694,42 @@ def test_settings_that_come_back_begin_a_look_of_their_own(tmp_path: Path) -> No
     ]  # fmt: skip
 
 
+def _save_one(folder: Path, claim: Claim, condition: str, precision: str, subsets: str) -> Path:
+    setting = claim.experiment(condition).setting
+    assert setting is not None
+    setting = scaled(setting, "short").called_with(precision, subsets)
+    found = {condition: {seed: made_run([0.5 + seed / 100]) for seed in range(3)}}
+    return save(conclude(claim, "short", found, "cpu", {condition: setting}), folder)
+
+
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("called", [("bf16", "fixed"), ("fp32", "by-seed")])
-def test_a_condition_that_was_called_otherwise_joins_no_look(called: tuple[str, str], tmp_path: Path) -> None:
+def test_a_condition_that_was_called_otherwise_joins_no_look_that_it_is_compared_in(
+    called: tuple[str, str], tmp_path: Path
+) -> None:
     """Else arms in bf16 and in fp32, or on other images, would be compared as if nothing else differed."""
     claim = select("max-lr")[0][0]
-
-    def save_one(condition: str, precision: str, subsets: str) -> Path:
-        setting = claim.experiment(condition).setting
-        assert setting is not None
-        setting = scaled(setting, "short").called_with(precision, subsets)
-        found = {condition: {seed: made_run([0.5 + seed / 100]) for seed in range(3)}}
-        return save(conclude(claim, "short", found, "cpu", {condition: setting}), tmp_path)
-
-    save_one("3", "fp32", "fixed")
-    path = save_one("1", *called)
+    _save_one(tmp_path, claim, "3", "fp32", "fixed")
+    path = _save_one(tmp_path, claim, "1", *called)
     assert [list(look.settings) for look in looks_of(path)] == [["3"], ["1"]]
     assert load(path).judgements[0].seeds == 0
-    save_one("3", *called)
+    _save_one(tmp_path, claim, "3", *called)
     assert [sorted(look.settings) for look in looks_of(path)] == [["3"], ["1", "3"]]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_another_network_in_another_precision_is_compared_with_none_and_joins(tmp_path: Path) -> None:
+    claim = select("depth")[0][0]
+    for precision, network in (("fp32", "resnet20"), ("bf16", "resnet110")):
+        for arm in ("clr", "pclr"):
+            path = _save_one(tmp_path, claim, f"{network}-{arm}", precision, "fixed")
+    (look,) = looks_of(path)
+    assert [judgement.seeds for judgement in look.result.judgements] == [3, 3]
+    assert overview_row(look)[4] == "short"  # of the effect that is shown
+    first, second = claim.effects
+    turned = replace(look.result, claim=replace(claim, effects=(second, first)),
+                     judgements=look.result.judgements[::-1])  # fmt: skip
+    assert overview_row(replace(look, result=turned))[4].startswith("short, bf16")
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -63,8 +63,8 @@ def list_folder(root: Path) -> tuple[dict[str, Listing], tuple[str, ...]]:
         )
     if len(parts) == 1 and all(map(_PART.fullmatch, classes)):  # "Training" and "Testing": which is which can be learnt
         raise DataError(
-            f"{parts['train']} holds {', '.join(classes)}, which are parts of a data set and no classes; call them train, "
-            "val and test, with a folder per class in each"
+            f"{parts['train']} holds {', '.join(classes)}, which are parts of a data set and no classes; call them "
+            "train, val and test, with a folder per class in each"
         )
     return {split: _list(folder, classes) for split, folder in parts.items()}, classes
 

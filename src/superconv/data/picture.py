@@ -85,7 +85,8 @@ def _rgb(picture: Any) -> Any:
     if mode.startswith("I;16") or (mode == "I" and picture.format in ("PNG", "PPM")):  # which hold no more
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).convert("RGB")
     if mode in ("I", "F"):
-        raise ValueError(f"its pixels are numbers of 32 bits (mode {mode}), whose range is not known; store it with 8 or 16")
+        reason = f"its pixels are numbers of 32 bits (mode {mode}), whose range is not known"
+        raise ValueError(f"{reason}; store it with 8 or 16")
     return picture.convert("RGB")
 
 

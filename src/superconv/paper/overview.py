@@ -70,7 +70,11 @@ def overview_row(look: Look) -> list[str]:
     if effect is not None and effect.effect.measure != "final accuracy":
         asserted += f" ({effect.effect.measure})"
     claim = f"{result.claim.name}: {result.claim.sentence}"
-    scale = [result.scale, *([BY_SEED] if _by_seed(look) else []), *([] if look.is_current else [EARLIER])]
+    compared = look.settings if effect is None else effect.effect.conditions
+    called = [look.settings[condition] for condition in compared if condition in look.settings]
+    chosen = [BY_SEED] if any(setting.get("subsets") == "by-seed" for setting in called) else []
+    chosen += sorted({setting.get("precision", "fp32") for setting in called} - {"fp32"})
+    scale = [result.scale, *chosen, *([] if look.is_current else [EARLIER])]
     return [claim, asserted, measured, _word(result, shown), ", ".join(scale)]
 
 

@@ -46,8 +46,8 @@ def save(result: Reproduction, folder: Path) -> Path:
     """Write the results beside earlier looks, and the pictures.
 
     A look is a set of runs under the same settings. Later runs of the same settings join the last look; other
-    settings begin a new one, and the earlier ones are kept. What a caller chooses for all of them (precision, subsets)
-    is alike throughout a look: its conditions are compared with each other.
+    settings begin a new one, and the earlier ones are kept. What a caller chooses (precision, subsets) is alike for
+    the conditions of an effect, which are compared with each other.
 
     Raises: ValueError: the file there is of another version, or no results file. RunError: it cannot be written.
     """
@@ -63,7 +63,7 @@ def save(result: Reproduction, folder: Path) -> Path:
 def _add(result: Reproduction, path: Path) -> None:
     looks = _read(path)["looks"] if path.exists() else []
     look = _look(result)
-    if looks and _of_one_look(looks[-1]["settings"], look["settings"]):
+    if looks and _of_one_look(result.claim, looks[-1]["settings"], look["settings"]):
         look["runs"] = _joined(looks[-1]["runs"], look["runs"])
         look["settings"] = {**looks[-1]["settings"], **look["settings"]}
         look["effects"] = looks[-1].get("effects", [])  # of the first seeds: what is asked later is asked afterwards
@@ -262,12 +262,16 @@ def _agree(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return all({**defaults, **old[c], **speed_alone} == {**new[c], **speed_alone} for c in shared)
 
 
-def _of_one_look(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether what both hold was run alike, and the rest was called alike."""
-    every = [{**plain_setting(Setting("", 0)), **setting} for setting in (*old.values(), *new.values())]
-    precisions = {setting["precision"] for setting in every}
-    subsets = {setting["subsets"] for setting in every if setting["train_samples"] is not None}
-    return _agree(old, new) and len(precisions) <= 1 and len(subsets) <= 1
+def _of_one_look(claim: Claim, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether what both hold was run alike, and what an effect compares was called alike."""
+    defaults = plain_setting(Setting("", 0))
+    every = {condition: {**defaults, **setting} for condition, setting in {**old, **new}.items()}
+    for effect in claim.effects:
+        compared = [every[condition] for condition in effect.conditions if condition in every]
+        subsets = {setting["subsets"] for setting in compared if setting["train_samples"] is not None}
+        if len({setting["precision"] for setting in compared}) > 1 or len(subsets) > 1:
+            return False
+    return _agree(old, new)
 
 
 def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
