@@ -53,21 +53,29 @@ def test_what_a_verb_leaves_is_packed_in_parts(
     assert b"--max-minutes 3.80" in next(found[n] for n in found if n.endswith("run.json"))
 
 
-@pytest.mark.parametrize(("deaf", "status"), [(False, {-signal.SIGINT, 1}), (True, {-signal.SIGKILL})])
+@pytest.mark.parametrize(
+    ("deaf", "status", "minutes", "after"),
+    [(False, {-signal.SIGINT, 1}, 0.62, 1.2), (True, {-signal.SIGKILL}, 0.06, 0.05)],  # killed after 19 and 2.9 s
+)
 def test_what_does_not_end_is_told_and_then_killed(
-    deaf: bool, status: set[int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    deaf: bool,
+    status: set[int],
+    minutes: float,
+    after: float,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows = Path("runs/paper/arm/seed0-x/rows.jsonl")
     rows.parent.mkdir(parents=True)
     rows.write_text('{"step": 0}\n{"step": 1}\n')
-    monkeypatch.setattr(within, "AFTER", 0.05)  # told after 2.1 s, killed after 2.85
+    monkeypatch.setattr(within, "AFTER", after)  # told after 1.2 and 2.1 s
     monkeypatch.setattr(within, "LOOK_EVERY", 0.5)
     ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); " if deaf else ""
     code = f"{ignore}import time; open('ready', 'w').close(); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not Path("ready").exists():
         time.sleep(0.01)
-    assert within.watch(process, 0.06) in status
+    assert within.watch(process, minutes) in status
     assert 'seed0-x  {"step": 1}' in capsys.readouterr().out
 
 
