@@ -132,6 +132,20 @@ def test_experiment_json_is_what_the_report_shows(tmp_path: Path) -> None:
     assert "common default" in page
 
 
+def test_another_tasks_conclusion_is_replaced_not_without_a_word(tmp_path: Path) -> None:
+    place = {"root": tmp_path, "experiment": "x", "device": "cpu"}
+
+    def again(name: str, steps: int = 10) -> None:
+        compare(make_task(name=name), ARMS, steps=steps, ladder=(1,), seeds=1, budget=SMALL, **place)
+
+    again("first")
+    again("first", steps=12)  # of the same task the last call's is what is asked for
+    with pytest.warns(UserWarning, match="says what was found for 'first' and will be replaced .* 'second'"):
+        again("second")
+    (tmp_path / "x" / "experiment.json").write_text("[]")
+    again("first")
+
+
 def test_diverged_runs_count_as_chance_or_as_the_worst(tmp_path: Path) -> None:
     wild = Contender(
         "wild", "constant:lr={lr}", {"lr": Interval(1e8, 1e12)}, {"weight_decay": 0.0}, optimizer="adam", batch_size=32

@@ -13,7 +13,7 @@ from .. import runs
 from ..analysis.contest import Contest, contest
 from ..task import Task, metric_name
 from .compare_tables import tables
-from .conclusion_file import store_conclusion
+from .conclusion_file import store_conclusion, warn_of_another
 from .contenders import CONTENDERS, Contender
 from .score import Score
 from .stopping import StopSignal
@@ -110,6 +110,7 @@ def compare(
         device, workers, stop: as in `run_trainings`.
         report: called with (what, done, total, text).
     Returns: a Comparison; None where it was stopped.
+    Warns: another task's comparison lies there, whose conclusion is replaced; its runs stay.
     Raises: ValueError: no opponent, different batch sizes, a metric that needs a margin, a contender that does not fit
         the task; every training diverged where no chance level is known.
     """
@@ -124,6 +125,7 @@ def compare(
     limit = _margin(made, margin)
     lengths = _lengths(steps, ladder)
     _check(contenders, asked, seeds)
+    warn_of_another(folder, made.name)
     where: dict[str, Any] = {
         "root": root, "experiment": experiment, "device": device, "workers": workers, "stop": stop,
     }  # fmt: skip
@@ -238,6 +240,7 @@ def _store(result: Comparison, task: Task, budget: Budget) -> None:
     against = "ordinary training, tuned as well" if result.contest.rival else result.contest.opponent_in_words
     conclusion = {
         "kind": "compare",
+        "task": task.name,
         "title": f"{task.name}: is {result.contest.treatment} better than {against}?",
         "sentence": first,
         "findings": more,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import runs
+from ..callers_level import callers_level
 from ..runs.read import read_json
 
 NAME = "experiment.json"
@@ -28,6 +30,20 @@ def store_conclusion(folder: Path, conclusion: Mapping[str, Any], seconds: float
     record = {"format": 1, "name": folder.name, **conclusion}
     call = {"command": runs.environment()["command"], "seconds": round(seconds, 1)}
     runs.atomic_write(path, runs.dumps({**record, **(_first_call(path, record) or call)}, indent=1) + "\n")
+
+
+def warn_of_another(folder: Path, task: str) -> None:
+    """Say before the work which other task's conclusion its own will replace; one that cannot be read is no loss."""
+    try:
+        other = read_json(folder / NAME).get("task", task)  # older ones do not say
+    except (runs.RunError, OSError):
+        return
+    if other != task:
+        warnings.warn(
+            f"{folder / NAME} says what was found for {other!r} and will be replaced by what is found for {task!r}; "
+            "another experiment= keeps both",
+            stacklevel=callers_level(),
+        )
 
 
 def _first_call(path: Path, record: Mapping[str, Any]) -> dict[str, Any] | None:
