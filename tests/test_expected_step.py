@@ -26,14 +26,15 @@ def test_without_noise_it_is_the_line_search(spectrum):
 @settings(max_examples=10)
 @given(st.integers(0, 1000))
 def test_with_noise_it_minimises_the_expected_loss(seed):
+    # five standard errors: of these seeds the farthest lies 4.03 off, with a mean of -.05 and a deviation of .98
     h, theta, noise = np.array([0.5, 1.0, 3.0]), np.array([2.0, 1.0, 1.0]), 1.0
     products, curvatures, a, b = pairs(h, theta, noise, 4000, seed)
     g = h * theta
     found = expected_step(products, curvatures)
     wanted = g @ g / (g @ (h * g) + noise**2 * h.sum())
-    assert found.value == pytest.approx(wanted, abs=4 * found.standard_error)
+    assert found.value == pytest.approx(wanted, abs=5 * found.standard_error)
     share = signal_share(products, a, b)
-    assert share.value == pytest.approx(g @ g / (g @ g + 3 * noise**2), abs=4 * share.standard_error)
+    assert share.value == pytest.approx(g @ g / (g @ g + 3 * noise**2), abs=5 * share.standard_error)
 
 
 def test_own_batch_form_is_too_large():
