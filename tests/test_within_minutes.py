@@ -70,8 +70,8 @@ def test_what_does_not_end_is_told_and_then_killed(
     rows.write_text('{"step": 0}\n{"step": 1}\n')
     monkeypatch.setattr(within, "AFTER", after)  # told after 1.2 and 2.1 s
     monkeypatch.setattr(within, "LOOK_EVERY", 0.5)
-    ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); " if deaf else ""
-    code = f"{ignore}import time; open('ready', 'w').close(); time.sleep(60)"
+    answer = "SIG_IGN" if deaf else "default_int_handler"  # a shell's background jobs begin deaf
+    code = f"from signal import *; import time; signal(SIGINT, {answer}); open('ready', 'w').close(); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     while not Path("ready").exists():
         time.sleep(0.01)
