@@ -726,6 +726,7 @@ def test_another_network_in_another_precision_is_compared_with_none_and_joins(tm
     (look,) = looks_of(path)
     assert [judgement.seeds for judgement in look.result.judgements] == [3, 3]
     assert overview_row(look)[4] == "short"  # of the effect that is shown
+    assert " In bf16: resnet110-clr, resnet110-pclr." in long_overview(tmp_path)
     first, second = claim.effects
     turned = replace(look.result, claim=replace(claim, effects=(second, first)),
                      judgements=look.result.judgements[::-1])  # fmt: skip

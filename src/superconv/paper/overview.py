@@ -158,11 +158,21 @@ def _section(kept: Kept) -> str:
         lines.append("No effect of an accuracy is asserted; the figure is the answer.")
     accuracies = table(result)
     lines += ["", *_markdown(accuracies["columns"], accuracies["rows"]), "", _made(result)]
+    lines[-1] += "".join(f" In {name}: {', '.join(run)}." for name, run in _in_other_precisions(kept.look).items())
     if readings(result):
         lines += ["", " ".join(readings(result))]
     if kept.path.with_suffix(".png").exists():
         lines += ["", f"![{claim.name}]({kept.path.with_suffix('.png').name})"]
     return "\n".join(lines)
+
+
+def _in_other_precisions(look: Look) -> dict[str, list[str]]:
+    """Conditions by what they were run in, but for single precision: one look may hold several, of other effects."""
+    found: dict[str, list[str]] = {}
+    for condition, setting in look.settings.items():
+        found.setdefault(setting.get("precision", "fp32"), []).append(condition)
+    found.pop("fp32", None)
+    return found
 
 
 def _made(result: Reproduction) -> str:
